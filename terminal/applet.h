@@ -1,0 +1,94 @@
+/* applet.h - the commands of the card's `link` application, one function each (docs/card.md). Turns
+ * status words into errors and sentences. Not the pump: terminal/line.h moves a TLS line with these.
+ *
+ * All functions: `why` gets a sentence on failure (may be NULL). CW_ERR_GONE when the card is torn
+ * out, CW_ERR_IO when the reader fails, CW_ERR_AUTH wrong PIN, CW_ERR_BLOCKED PIN blocked,
+ * CW_ERR_DENIED no PIN given for this, CW_ERR_STATE wrong moment, CW_ERR_NOT_FOUND no such object. */
+#ifndef CARDWIRE_TERMINAL_APPLET_H
+#define CARDWIRE_TERMINAL_APPLET_H
+
+#include "proto/link.h"
+#include "proto/order.h"
+#include "reader/reader.h"
+
+#define APPLET_CERT_MAX 2048u /* bytes of DER */
+
+struct applet_info {
+    uint8_t serial[ORDER_SERIAL_LEN];
+    enum link_life life;
+    unsigned pin_tries_left, pin_tries_max;
+    int64_t time_floor; /* seconds since 1970 */
+    uint8_t keys, certificates; /* masks, bit slot-1 */
+    size_t command_max, response_max; /* bytes of data in one APDU */
+    uint32_t order_counter;
+    bool contactless;
+    uint32_t heap_peak, heap_size; /* the card's TLS pool, bytes */
+};
+
+struct applet_session {
+    uint8_t state;
+    enum link_profile profile;
+    uint16_t suite, tls;
+    char peer[LINK_HOST_MAX + 1];
+    uint8_t peer_sha256[32];
+    enum link_reason reason;
+    int alert_in, alert_out; /* -1: none */
+    enum link_key key;
+    bool binding;
+};
+
+struct applet_name {
+    char host[LINK_HOST_MAX + 1];
+    uint8_t profiles; /* mask of LINK_PROFILE_BIT */
+    char alpn[17];    /* "" for none */
+};
+
+struct applet_event {
+    enum link_event_kind kind;
+    uint8_t code;
+    uint16_t length;
+    uint8_t result, flags;
+};
+
+/* Sends one command and collects 61xx continuations (GET RESPONSE). `ne` 0 means no answer wanted.
+ * *len is the number of data bytes; *sw the final status word. Chains the command when nc > 255 and
+ * `reader`'s APDUs are short (all of ours are). */
+CW_MUST_USE enum cw_err applet_command(struct reader *r, uint8_t cla, uint8_t ins, uint8_t p1,
+                                       uint8_t p2, const uint8_t *data, size_t nc, uint8_t *out,
+                                       size_t cap, size_t *len, uint16_t *sw, struct say *why);
+
+CW_MUST_USE enum cw_err applet_select(struct reader *r, struct say *why);
+CW_MUST_USE enum cw_err applet_info_get(struct reader *r, struct applet_info *out,
+                                        struct say *why);
+CW_MUST_USE enum cw_err applet_session_get(struct reader *r, struct applet_session *out,
+                                           struct say *why);
+/* Events from number `first` on; *count is how many were written to events[0..cap). */
+CW_MUST_USE enum cw_err applet_events_get(struct reader *r, unsigned first,
+                                          struct applet_event *events, size_t cap, size_t *count,
+                                          struct say *why);
+/* pin: ASCII digits, not NUL-terminated. `use` is LINK_PIN_LINE or LINK_PIN_ORDER. The command
+ * buffer is wiped before return. `tries_left` may be NULL; set on CW_OK and CW_ERR_AUTH. */
+CW_MUST_USE enum cw_err applet_verify(struct reader *r, uint8_t use, const uint8_t *pin, size_t len,
+                                      unsigned *tries_left, struct say *why);
+CW_MUST_USE enum cw_err applet_data_get(struct reader *r, uint16_t object, uint8_t *out, size_t cap,
+                                        size_t *len, struct say *why);
+CW_MUST_USE enum cw_err applet_name_get(struct reader *r, unsigned index, struct applet_name *out,
+                                        struct say *why);
+CW_MUST_USE enum cw_err applet_sign_order(struct reader *r, enum link_key key,
+                                          const struct order_fields *fields, uint8_t *text,
+                                          size_t text_cap, size_t *text_len, uint8_t *signature,
+                                          size_t sig_cap, size_t *sig_len, struct say *why);
+
+/* Personalisation, card blank only. */
+CW_MUST_USE enum cw_err applet_data_put(struct reader *r, uint16_t object, const uint8_t *data,
+                                        size_t len, struct say *why);
+CW_MUST_USE enum cw_err applet_name_put(struct reader *r, unsigned index,
+                                        const struct applet_name *name, struct say *why);
+/* Seconds on a real chip for RSA. */
+CW_MUST_USE enum cw_err applet_key_generate(struct reader *r, enum link_key slot, struct say *why);
+/* DER PKCS#10 request, signed by the key in `slot`, subject CN = card serial in hex. */
+CW_MUST_USE enum cw_err applet_request(struct reader *r, enum link_key slot, uint8_t *out,
+                                       size_t cap, size_t *len, struct say *why);
+CW_MUST_USE enum cw_err applet_activate(struct reader *r, struct say *why);
+
+#endif
