@@ -1,0 +1,39 @@
+/* port.h - what a chip, or a program that plays one, must give the card: memory that outlives power,
+ * randomness, and an identity. Everything else the card does by itself. docs/card.md for its commands.
+ */
+#ifndef CARDWIRE_CARD_PORT_H
+#define CARDWIRE_CARD_PORT_H
+
+#include "base/err.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#define CARD_UNIQUE_ID_LEN 8u
+
+/* NOR flash as a microcontroller has it. Offsets count from the start of the region given to the
+ * card. Power may fail at any byte of any call: card/nvm.c copes with that, the driver need not.
+ * Functions return CW_OK or CW_ERR_IO. */
+struct card_flash {
+    void *ctx;
+    uint32_t page_size;  /* bytes erased at once; 2,048 */
+    uint32_t page_count; /* even; at least 8 */
+    enum cw_err (*read)(void *ctx, uint32_t offset, void *data, uint32_t len);
+    /* Can only clear bits: result = old AND data. Durable when it returns. */
+    enum cw_err (*program)(void *ctx, uint32_t offset, const void *data, uint32_t len);
+    /* Sets a whole page to FF. Durable when it returns. */
+    enum cw_err (*erase)(void *ctx, uint32_t page);
+};
+
+struct card_port {
+    void *ctx;
+    /* Fills buf with random bytes fit for keys (seeded DRBG or TRNG with health tests).
+     * CW_ERR_IO: then the card does nothing that needs randomness. */
+    enum cw_err (*random)(void *ctx, uint8_t *buf, size_t len);
+    struct card_flash flash;
+    uint8_t unique_id[CARD_UNIQUE_ID_LEN]; /* becomes the card's serial number */
+    bool contactless;                      /* the field it is powered by, for policy and ATR */
+};
+
+#endif
