@@ -1,5 +1,6 @@
-/* port.h - what a chip, or a program that plays one, must give the card: memory that outlives power,
- * randomness, and an identity. Everything else the card does by itself. docs/card.md for its commands.
+/* port.h - what a chip, or a program that plays one, must give the card: memory that outlives
+ * power, randomness, and an identity. Everything else the card does by itself. docs/card.md for its
+ * commands.
  */
 #ifndef CARDWIRE_CARD_PORT_H
 #define CARDWIRE_CARD_PORT_H

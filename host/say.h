@@ -1,5 +1,5 @@
-/* say.h - a sentence for the person: what is wrong, named, and what to do about it. Errors travel as
- * enum cw_err; the sentence travels beside them. */
+/* say.h - a sentence for the person: what is wrong, named, and what to do about it. Errors travel
+ * as enum cw_err; the sentence travels beside them. */
 #ifndef CARDWIRE_HOST_SAY_H
 #define CARDWIRE_HOST_SAY_H
 

@@ -31,11 +31,11 @@
 #define INS_REQUEST    0x1E /* PKCS#10 certification request */
 
 /* VERIFY P2: for which use the PIN is given. Same PIN, same try counter, separate status. */
-#define LINK_PIN_LINE    0x81
-#define LINK_PIN_ORDER   0x82
-#define LINK_PIN_MIN     4u
-#define LINK_PIN_MAX     12u
-#define LINK_PIN_TRIES   3u
+#define LINK_PIN_LINE  0x81
+#define LINK_PIN_ORDER 0x82
+#define LINK_PIN_MIN   4u
+#define LINK_PIN_MAX   12u
+#define LINK_PIN_TRIES 3u
 
 /* OPEN P1 */
 enum link_profile {
@@ -46,7 +46,7 @@ enum link_profile {
 };
 #define LINK_PROFILE_COUNT 3
 /* Bit of a profile in the mask of a permitted name */
-#define LINK_PROFILE_BIT(p) (1u << ((p) - 1))
+#define LINK_PROFILE_BIT(p) (1u << ((p)-1))
 
 /* Key slots: GENERATE KEY, REQUEST and certificates name them; one key, one use. */
 enum link_key {
@@ -59,13 +59,13 @@ enum link_key {
 #define LINK_KEY_COUNT 4
 
 /* GET DATA, PUT DATA: P1-P2 */
-#define LINK_DO_CERT   0x0100u /* | key slot; DER, one certificate */
-#define LINK_DO_ROOT   0x0200u /* | 0..1; DER, a root for server certificates */
-#define LINK_DO_NAME   0x0300u /* | 0..3; BER-TLV, a server that the card may talk to */
-#define LINK_DO_PIN    0x0400u /* PUT only; the PIN, 4 to 12 ASCII digits */
-#define LINK_DO_TIME   0x0500u /* 8 bytes, seconds since 1970: the card's floor of time */
-#define LINK_ROOT_MAX  2u
-#define LINK_NAME_MAX  4u
+#define LINK_DO_CERT  0x0100u /* | key slot; DER, one certificate */
+#define LINK_DO_ROOT  0x0200u /* | 0..1; DER, a root for server certificates */
+#define LINK_DO_NAME  0x0300u /* | 0..3; BER-TLV, a server that the card may talk to */
+#define LINK_DO_PIN   0x0400u /* PUT only; the PIN, 4 to 12 ASCII digits */
+#define LINK_DO_TIME  0x0500u /* 8 bytes, seconds since 1970: the card's floor of time */
+#define LINK_ROOT_MAX 2u
+#define LINK_NAME_MAX 4u
 /* Inside LINK_DO_NAME */
 #define LINK_TAG_NAME          0x80u /* DNS name, lower case, 1..64 bytes */
 #define LINK_TAG_NAME_PROFILES 0x81u /* 1 byte, mask of LINK_PROFILE_BIT */
@@ -88,11 +88,12 @@ enum link_key {
 #define LINK_INFO_TRACE   0x02 /* P2: first event wanted */
 
 /* INFO, card */
-#define LINK_TAG_SERIAL    0x81u /* 8 bytes */
-#define LINK_TAG_LIFE      0x82u /* 1 byte, enum link_life */
-#define LINK_TAG_TRIES     0x83u /* 2 bytes: left, maximum */
-#define LINK_TAG_TIME      0x84u /* 8 bytes, seconds since 1970: floor */
-#define LINK_TAG_KEYS      0x85u /* 2 bytes: mask of slots with a key, with a certificate (bit slot-1) */
+#define LINK_TAG_SERIAL 0x81u /* 8 bytes */
+#define LINK_TAG_LIFE   0x82u /* 1 byte, enum link_life */
+#define LINK_TAG_TRIES  0x83u /* 2 bytes: left, maximum */
+#define LINK_TAG_TIME   0x84u /* 8 bytes, seconds since 1970: floor */
+#define LINK_TAG_KEYS   0x85u /* 2 bytes: mask of slots with a key, with a certificate (bit slot-1) \
+                               */
 #define LINK_TAG_LIMITS    0x86u /* 4 bytes: most command data, most response data of one APDU */
 #define LINK_TAG_COUNTER   0x87u /* 4 bytes: order counter, last value used */
 #define LINK_TAG_VERSION   0x88u /* 2 bytes: major, minor of the application */
@@ -119,24 +120,24 @@ enum link_life {
 /* Why a line ended, or never came to be. Order is fixed: numbers are on the wire. */
 enum link_reason {
     LINK_REASON_NONE = 0,
-    LINK_REASON_UNTRUSTED = 1,    /* chain ends at no root that the card holds */
-    LINK_REASON_NAME = 2,         /* certificate is for another name */
-    LINK_REASON_EXPIRED = 3,      /* certificate ended before the card's floor of time */
-    LINK_REASON_CA_LEAF = 4,      /* a CA certificate in the place of a server's */
-    LINK_REASON_NO_SERVER_AUTH = 5, /* extended key usage without serverAuth */
-    LINK_REASON_KEY_USAGE = 6,    /* key usage does not permit what the profile needs */
-    LINK_REASON_WEAK = 7,         /* key or hash below the card's minimum */
-    LINK_REASON_SIGNATURE = 8,    /* ServerKeyExchange or CertificateVerify does not verify */
-    LINK_REASON_FINISHED = 9,     /* server's Finished does not verify: handshake was altered */
-    LINK_REASON_RECORD = 10,      /* a record did not authenticate */
-    LINK_REASON_OVERSIZE = 11,    /* a record larger than the card's buffer */
-    LINK_REASON_PROFILE = 12,     /* server chose what the profile does not permit */
-    LINK_REASON_PROTOCOL = 13,    /* malformed or unexpected message */
-    LINK_REASON_ALERT = 14,       /* the server sent a fatal alert */
+    LINK_REASON_UNTRUSTED = 1,       /* chain ends at no root that the card holds */
+    LINK_REASON_NAME = 2,            /* certificate is for another name */
+    LINK_REASON_EXPIRED = 3,         /* certificate ended before the card's floor of time */
+    LINK_REASON_CA_LEAF = 4,         /* a CA certificate in the place of a server's */
+    LINK_REASON_NO_SERVER_AUTH = 5,  /* extended key usage without serverAuth */
+    LINK_REASON_KEY_USAGE = 6,       /* key usage does not permit what the profile needs */
+    LINK_REASON_WEAK = 7,            /* key or hash below the card's minimum */
+    LINK_REASON_SIGNATURE = 8,       /* ServerKeyExchange or CertificateVerify does not verify */
+    LINK_REASON_FINISHED = 9,        /* server's Finished does not verify: handshake was altered */
+    LINK_REASON_RECORD = 10,         /* a record did not authenticate */
+    LINK_REASON_OVERSIZE = 11,       /* a record larger than the card's buffer */
+    LINK_REASON_PROFILE = 12,        /* server chose what the profile does not permit */
+    LINK_REASON_PROTOCOL = 13,       /* malformed or unexpected message */
+    LINK_REASON_ALERT = 14,          /* the server sent a fatal alert */
     LINK_REASON_NO_CLIENT_AUTH = 15, /* the server did not ask for the card's certificate */
-    LINK_REASON_EOF = 16,         /* the net ended before the line was closed */
-    LINK_REASON_MEMORY = 17,      /* the handshake did not fit the card's memory */
-    LINK_REASON_CERTIFICATE = 18, /* server certificate is malformed */
+    LINK_REASON_EOF = 16,            /* the net ended before the line was closed */
+    LINK_REASON_MEMORY = 17,         /* the handshake did not fit the card's memory */
+    LINK_REASON_CERTIFICATE = 18,    /* server certificate is malformed */
     LINK_REASON_INTERNAL = 19,
 };
 #define LINK_REASON_COUNT 20
@@ -151,19 +152,19 @@ enum link_event_kind {
     LINK_EVENT_ALERT_IN = 4, /* code: alert description; length: alert level */
     LINK_EVENT_ALERT_OUT = 5,
 };
-#define LINK_MESSAGE_CCS 254
+#define LINK_MESSAGE_CCS          254
 #define LINK_EVENT_FLAG_ENCRYPTED 0x01 /* the message travelled under keys */
 enum link_check {
-    LINK_CHECK_RANDOM = 1,       /* card made its 32 random bytes */
-    LINK_CHECK_CHAIN = 2,        /* server chain up to a root of the card */
-    LINK_CHECK_NAME = 3,         /* server name */
-    LINK_CHECK_DATES = 4,        /* not expired against the floor */
-    LINK_CHECK_USAGE = 5,        /* leaf, serverAuth, key usage */
+    LINK_CHECK_RANDOM = 1,           /* card made its 32 random bytes */
+    LINK_CHECK_CHAIN = 2,            /* server chain up to a root of the card */
+    LINK_CHECK_NAME = 3,             /* server name */
+    LINK_CHECK_DATES = 4,            /* not expired against the floor */
+    LINK_CHECK_USAGE = 5,            /* leaf, serverAuth, key usage */
     LINK_CHECK_SERVER_SIGNATURE = 6, /* signature over the handshake (ecdhe, tls13) */
-    LINK_CHECK_PREMASTER = 7,    /* 48-byte premaster made and encrypted (rsa) */
-    LINK_CHECK_KEY_SHARE = 8,    /* ephemeral key made, secret agreed (ecdhe, tls13) */
-    LINK_CHECK_OWN_SIGNATURE = 9,/* card signed the handshake */
-    LINK_CHECK_KEYS = 10,        /* session keys derived */
+    LINK_CHECK_PREMASTER = 7,        /* 48-byte premaster made and encrypted (rsa) */
+    LINK_CHECK_KEY_SHARE = 8,        /* ephemeral key made, secret agreed (ecdhe, tls13) */
+    LINK_CHECK_OWN_SIGNATURE = 9,    /* card signed the handshake */
+    LINK_CHECK_KEYS = 10,            /* session keys derived */
     LINK_CHECK_SERVER_FINISHED = 11, /* server's Finished verified */
 };
 

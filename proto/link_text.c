@@ -72,8 +72,7 @@ static const struct {
                                     "opens only lines in which both sides are authenticated."},
     [LINK_REASON_EOF] = {"eof", "The connection ended before the line was closed."},
     [LINK_REASON_MEMORY] = {"memory", "The server's handshake did not fit the card's memory."},
-    [LINK_REASON_CERTIFICATE] = {"malformed-certificate",
-                                 "The server's certificate is malformed."},
+    [LINK_REASON_CERTIFICATE] = {"malformed-certificate", "The server's certificate is malformed."},
     [LINK_REASON_INTERNAL] = {"internal", "The card failed."},
 };
 

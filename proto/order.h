@@ -1,39 +1,40 @@
-/* order.h - a payment order: its fields, and the one canonical text that the card signs and a person
- * reads. docs/order.md gives it byte for byte. Used by the card, the terminal and the bank, so that
- * there is one idea of what an order is. No crypto, no I/O. */
+/* order.h - a payment order: its fields, and the one canonical text that the card signs and a
+ * person reads. docs/order.md gives it byte for byte. Used by the card, the terminal and the bank,
+ * so that there is one idea of what an order is. No crypto, no I/O. */
 #ifndef CARDWIRE_PROTO_ORDER_H
 #define CARDWIRE_PROTO_ORDER_H
 
 #include "base/buf.h"
+#include "base/cal.h"
 #include "base/err.h"
 
 #define ORDER_ACCOUNT_MIN   8u
-#define ORDER_ACCOUNT_MAX   34u /* as an IBAN, ISO 13616-1 §5 */
-#define ORDER_NAME_MAX      70u /* bytes of UTF-8; ISO 20022 Max70Text */
+#define ORDER_ACCOUNT_MAX   34u  /* as an IBAN, ISO 13616-1 §5 */
+#define ORDER_NAME_MAX      70u  /* bytes of UTF-8; ISO 20022 Max70Text */
 #define ORDER_REFERENCE_MAX 140u /* bytes of UTF-8; ISO 20022 Max140Text */
 #define ORDER_ID_LEN        16u
 #define ORDER_SERIAL_LEN    8u
 #define ORDER_BINDING_LEN   16u
 #define ORDER_AMOUNT_MAX    INT64_C(999999999999999) /* minor units; 15 digits */
-#define ORDER_TEXT_MAX      640u /* the longest text, bytes, is below this */
-#define ORDER_TLV_MAX       420u /* the longest SIGN ORDER data is below this */
+#define ORDER_TEXT_MAX      640u                     /* the longest text, bytes, is below this */
+#define ORDER_TLV_MAX       420u                     /* the longest SIGN ORDER data is below this */
 
 /* What the holder asks for. Strings are NUL-terminated. */
 struct order_fields {
     char payer[ORDER_ACCOUNT_MAX + 1]; /* account to debit: A-Z 0-9 */
     char payee[ORDER_ACCOUNT_MAX + 1]; /* account to credit: A-Z 0-9 */
     char payee_name[ORDER_NAME_MAX + 1];
-    int64_t amount;                    /* minor units, 1..ORDER_AMOUNT_MAX */
-    char currency[4];                  /* ISO 4217 alphabetic */
+    int64_t amount;                          /* minor units, 1..ORDER_AMOUNT_MAX */
+    char currency[4];                        /* ISO 4217 alphabetic */
     char reference[ORDER_REFERENCE_MAX + 1]; /* may be empty */
-    uint8_t id[ORDER_ID_LEN];          /* random; names the order for ever */
-    int64_t expiry;                    /* seconds since 1970, UTC */
+    uint8_t id[ORDER_ID_LEN];                /* random; names the order for ever */
+    int64_t expiry;                          /* seconds since 1970, UTC */
 };
 
 /* What the card adds. */
 struct order_seal {
     uint8_t serial[ORDER_SERIAL_LEN];
-    uint32_t counter; /* 1, 2, 3...: never twice from one card */
+    uint32_t counter;                   /* 1, 2, 3...: never twice from one card */
     uint8_t binding[ORDER_BINDING_LEN]; /* exporter value of the TLS session */
 };
 
@@ -55,8 +56,7 @@ CW_MUST_USE enum cw_err order_check(const struct order_fields *f);
 
 /* SIGN ORDER's data (docs/card.md). Encode checks first; decode does too. */
 CW_MUST_USE enum cw_err order_tlv_encode(const struct order_fields *f, struct buf_writer *w);
-CW_MUST_USE enum cw_err order_tlv_decode(const uint8_t *data, size_t len,
-                                         struct order_fields *out);
+CW_MUST_USE enum cw_err order_tlv_decode(const uint8_t *data, size_t len, struct order_fields *out);
 
 /* The text that is signed. With seal NULL the last three lines are left out: that is what a
  * terminal shows before it asks for the PIN. CW_ERR_SPACE if `w` is too small. */
