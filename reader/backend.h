@@ -1,0 +1,22 @@
+/* backend.h - inside reader/ only: what an implementation hands to reader.c. */
+#ifndef CARDWIRE_READER_BACKEND_H
+#define CARDWIRE_READER_BACKEND_H
+
+#include "reader/reader.h"
+
+struct reader_backend {
+    const struct reader_ops *ops;
+    void *self; /* freed by ops->free */
+    char name[160];
+    uint8_t atr[READER_ATR_MAX];
+    size_t atr_len;
+};
+
+/* `dir`: folder of the card's memory. */
+CW_MUST_USE enum cw_err reader_inproc_open(const char *dir, struct reader_backend *out,
+                                           struct say *why);
+/* `name`: NULL for the first reader with a card in it. */
+CW_MUST_USE enum cw_err reader_pcsc_open(const char *name, struct reader_backend *out,
+                                         struct say *why);
+
+#endif
