@@ -1,9 +1,11 @@
 /* applet.h - the commands of the card's `link` application, one function each (docs/card.md). Turns
- * status words into errors and sentences. Not the pump: terminal/line.h moves a TLS line with these.
+ * status words into errors and sentences. Not the pump: terminal/line.h moves a TLS line with
+ * these.
  *
  * All functions: `why` gets a sentence on failure (may be NULL). CW_ERR_GONE when the card is torn
  * out, CW_ERR_IO when the reader fails, CW_ERR_AUTH wrong PIN, CW_ERR_BLOCKED PIN blocked,
- * CW_ERR_DENIED no PIN given for this, CW_ERR_STATE wrong moment, CW_ERR_NOT_FOUND no such object. */
+ * CW_ERR_DENIED no PIN given for this, CW_ERR_STATE wrong moment, CW_ERR_NOT_FOUND no such object.
+ */
 #ifndef CARDWIRE_TERMINAL_APPLET_H
 #define CARDWIRE_TERMINAL_APPLET_H
 
@@ -17,8 +19,8 @@ struct applet_info {
     uint8_t serial[ORDER_SERIAL_LEN];
     enum link_life life;
     unsigned pin_tries_left, pin_tries_max;
-    int64_t time_floor; /* seconds since 1970 */
-    uint8_t keys, certificates; /* masks, bit slot-1 */
+    int64_t time_floor;               /* seconds since 1970 */
+    uint8_t keys, certificates;       /* masks, bit slot-1 */
     size_t command_max, response_max; /* bytes of data in one APDU */
     uint32_t order_counter;
     bool contactless;
@@ -50,16 +52,16 @@ struct applet_event {
     uint8_t result, flags;
 };
 
-/* Sends one command and collects 61xx continuations (GET RESPONSE). `ne` 0 means no answer wanted.
- * *len is the number of data bytes; *sw the final status word. Chains the command when nc > 255 and
- * `reader`'s APDUs are short (all of ours are). */
+/* Sends one command and collects 61xx continuations (GET RESPONSE). `ne` 0 means no answer wanted,
+ * otherwise 1..256. *len is the number of data bytes; *sw the final status word. Chains the command
+ * when nc > 255: our APDUs are short. */
 CW_MUST_USE enum cw_err applet_command(struct reader *r, uint8_t cla, uint8_t ins, uint8_t p1,
-                                       uint8_t p2, const uint8_t *data, size_t nc, uint8_t *out,
-                                       size_t cap, size_t *len, uint16_t *sw, struct say *why);
+                                       uint8_t p2, const uint8_t *data, size_t nc, size_t ne,
+                                       uint8_t *out, size_t cap, size_t *len, uint16_t *sw,
+                                       struct say *why);
 
 CW_MUST_USE enum cw_err applet_select(struct reader *r, struct say *why);
-CW_MUST_USE enum cw_err applet_info_get(struct reader *r, struct applet_info *out,
-                                        struct say *why);
+CW_MUST_USE enum cw_err applet_info_get(struct reader *r, struct applet_info *out, struct say *why);
 CW_MUST_USE enum cw_err applet_session_get(struct reader *r, struct applet_session *out,
                                            struct say *why);
 /* Events from number `first` on; *count is how many were written to events[0..cap). */
