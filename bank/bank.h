@@ -1,0 +1,68 @@
+/* bank.h - a bank in a folder: its ledger, its keys and its certificates. Made by bank_init, opened
+ * by everything else. Nothing here is a server. */
+#ifndef CARDWIRE_BANK_BANK_H
+#define CARDWIRE_BANK_BANK_H
+
+#include "bank/ledger.h"
+#include "proto/link.h"
+
+#include <openssl/evp.h>
+#include <openssl/x509.h>
+#include <sys/types.h>
+
+#define BANK_NAME_MAX    48u /* bytes: it goes into the roots' names */
+#define BANK_SERVER_NAME "bank.cardwire.test"
+#define BANK_SERVER_DAYS 90
+#define BANK_ROOT_DAYS   7305 /* 20 years */
+#define BANK_CARD_DAYS   1826 /* 5 years */
+#define BANK_HOSTS_MAX   8u
+#define BANK_PATH_MAX    4096u
+
+/* Files in the folder; keys are 0600. */
+#define BANK_FILE_LEDGER      "bank.db"
+#define BANK_FILE_SERVER_ROOT "server-root" /* .pem, .key */
+#define BANK_FILE_CARD_ROOT   "card-root"
+#define BANK_FILE_SERVER_EC   "server-p256"
+#define BANK_FILE_SERVER_RSA  "server-rsa2048"
+#define BANK_DIR_MAILERS      "mailers"
+
+struct bank {
+    char dir[BANK_PATH_MAX];
+    struct ledger *ledger;
+    char name[BANK_NAME_MAX + 1];
+    char server_name[LINK_HOST_MAX + 1]; /* the first, which cards are issued for */
+};
+
+struct bank_options {
+    const char *name;
+    const char *const *hosts; /* server names; the first one is for cards */
+    size_t host_count;        /* 1..BANK_HOSTS_MAX */
+    int server_days;
+};
+
+/* Makes a bank in `dir` (made if absent). CW_ERR_EXISTS when a bank, or a part of one, is there. */
+CW_MUST_USE enum cw_err bank_init(const char *dir, const struct bank_options *options,
+                                  const struct ledger_clock *clock, struct say *why);
+/* The caller frees *out with bank_free. */
+CW_MUST_USE enum cw_err bank_open(const char *dir, const struct ledger_clock *clock,
+                                  struct bank **out, struct say *why);
+void bank_free(struct bank **bank);
+
+/* DIR/stem+suffix. CW_ERR_LENGTH. */
+CW_MUST_USE enum cw_err bank_path(const char *dir, const char *stem, const char *suffix,
+                                  char out[BANK_PATH_MAX], struct say *why);
+/* Writes a new file with `mode` and waits until it is on disk. CW_ERR_EXISTS when there is one. */
+CW_MUST_USE enum cw_err bank_file_make(const char *path, const void *data, size_t len, mode_t mode,
+                                       struct say *why);
+/* Reads DIR/stem.pem; DIR/stem.key. The caller frees with X509_free, EVP_PKEY_free. */
+CW_MUST_USE enum cw_err bank_certificate_load(const struct bank *b, const char *stem, X509 **out,
+                                              struct say *why);
+CW_MUST_USE enum cw_err bank_key_load(const struct bank *b, const char *stem, EVP_PKEY **out,
+                                      struct say *why);
+
+/* 16 hex digits and NUL. */
+void bank_serial_text(const uint8_t serial[ORDER_SERIAL_LEN], char out[2 * ORDER_SERIAL_LEN + 1]);
+/* From 16 hex digits, either case. CW_ERR_FORMAT. */
+CW_MUST_USE enum cw_err bank_serial_parse(const char *text, uint8_t serial[ORDER_SERIAL_LEN]);
+
+#endif

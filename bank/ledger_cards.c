@@ -1,0 +1,229 @@
+/* ledger_cards.c - cards and the certificates that were issued to them. */
+#include "bank/ledger_db.h"
+
+#include <openssl/sha.h>
+#include <string.h>
+
+static const char *const status_names[] = {"unknown", "issuing", "active", "blocked"};
+
+const char *ledger_card_status_name(enum ledger_card_status status)
+{
+    return status_names[status >= LEDGER_CARD_ISSUING && status <= LEDGER_CARD_BLOCKED ? status
+                                                                                       : 0];
+}
+
+static enum cw_err read_card(sqlite3_stmt *st, struct ledger_card *out, struct say *why)
+{
+    char status[16];
+    struct ledger_card c = {.customer = sqlite3_column_int64(st, 1),
+                            .since = sqlite3_column_int64(st, 3)};
+    enum cw_err err = db_blob_exact(st, 0, c.serial, sizeof c.serial, why);
+    if (err == CW_OK)
+        err = db_text(st, 2, status, sizeof status, why);
+    if (err != CW_OK)
+        return err;
+    for (c.status = LEDGER_CARD_BLOCKED; strcmp(status, status_names[c.status]) != 0; c.status--)
+        if (c.status == LEDGER_CARD_ISSUING)
+            return say_fail(why, CW_ERR_FORMAT, "the ledger holds a card of status '%s'", status);
+    *out = c;
+    return CW_OK;
+}
+
+#define CARD_COLUMNS "SELECT serial, customer, status, since FROM card "
+
+enum cw_err ledger_card_get(struct ledger *l, const uint8_t serial[ORDER_SERIAL_LEN],
+                            struct ledger_card *out, struct say *why)
+{
+    sqlite3_stmt *st;
+    bool row = false;
+    enum cw_err err = db_prepare(l, &st, why, CARD_COLUMNS "WHERE serial = ?", "b", serial,
+                                 (size_t)ORDER_SERIAL_LEN);
+    if (err != CW_OK)
+        return err;
+    err = db_step(l, st, &row, why);
+    if (err == CW_OK && !row)
+        err = say_fail(why, CW_ERR_NOT_FOUND,
+                       "this bank issued no card of that serial; 'cardwired card list' shows them");
+    if (err == CW_OK)
+        err = read_card(st, out, why);
+    sqlite3_finalize(st);
+    return err;
+}
+
+enum cw_err ledger_card_each(struct ledger *l, void (*each)(void *ctx, const struct ledger_card *c),
+                             void *ctx, struct say *why)
+{
+    sqlite3_stmt *st;
+    bool row = true;
+    enum cw_err err = db_prepare(l, &st, why, CARD_COLUMNS "ORDER BY since, serial", "");
+    if (err != CW_OK)
+        return err;
+    while ((err = db_step(l, st, &row, why)) == CW_OK && row) {
+        struct ledger_card c;
+        if ((err = read_card(st, &c, why)) != CW_OK)
+            break;
+        each(ctx, &c);
+    }
+    sqlite3_finalize(st);
+    return err;
+}
+
+static enum cw_err insert_certificate(struct ledger *l, struct ledger_certificate *c,
+                                      struct say *why)
+{
+    sqlite3_stmt *st;
+    SHA256(c->der, c->der_len, c->sha256);
+    enum cw_err err = db_prepare(
+        l, &st, why,
+        "INSERT INTO certificate (sha256, card, kind, slot, der) VALUES (?, ?, ?, ?, ?)", "bbtib",
+        c->sha256, sizeof c->sha256, c->card, sizeof c->card,
+        c->kind == LEDGER_CERT_TLS ? "tls" : "order", (int64_t)c->slot, c->der, c->der_len);
+    return db_run(l, err, st, why);
+}
+
+static enum cw_err begin_card(struct ledger *l, const uint8_t serial[ORDER_SERIAL_LEN],
+                              int64_t customer, struct ledger_certificate *certs, size_t count,
+                              struct say *why)
+{
+    sqlite3_stmt *st;
+    struct ledger_card old;
+    enum cw_err err = ledger_card_get(l, serial, &old, why);
+    if (err == CW_OK && old.status != LEDGER_CARD_ISSUING)
+        return say_fail(why, CW_ERR_EXISTS, "this bank has issued that card already (%s)",
+                        ledger_card_status_name(old.status));
+    if (err != CW_OK && err != CW_ERR_NOT_FOUND)
+        return err;
+    err = db_prepare(l, &st, why, "DELETE FROM certificate WHERE card = ?", "b", serial,
+                     (size_t)ORDER_SERIAL_LEN);
+    if ((err = db_run(l, err, st, why)) != CW_OK)
+        return err;
+    err =
+        db_prepare(l, &st, why,
+                   "INSERT INTO card (serial, customer, status, since) VALUES (?, ?, 'issuing', ?) "
+                   "ON CONFLICT (serial) DO UPDATE SET customer = excluded.customer, "
+                   "since = excluded.since",
+                   "bii", serial, (size_t)ORDER_SERIAL_LEN, customer, ledger_now(l));
+    err = db_run(l, err, st, why);
+    for (size_t i = 0; i < count && err == CW_OK; i++) {
+        memcpy(certs[i].card, serial, ORDER_SERIAL_LEN);
+        err = insert_certificate(l, &certs[i], why);
+    }
+    return err;
+}
+
+enum cw_err ledger_card_begin(struct ledger *l, const uint8_t serial[ORDER_SERIAL_LEN],
+                              int64_t customer, struct ledger_certificate *certs, size_t count,
+                              struct say *why)
+{
+    enum cw_err err = db_begin(l, why);
+    if (err != CW_OK)
+        return err;
+    return db_end(l, begin_card(l, serial, customer, certs, count, why), why);
+}
+
+/* Changes the status in one statement, so that two programs cannot both pass a check first. */
+static enum cw_err change_status(struct ledger *l, const uint8_t serial[ORDER_SERIAL_LEN],
+                                 const char *sql, bool *changed, struct say *why)
+{
+    sqlite3_stmt *st;
+    enum cw_err err = db_prepare(l, &st, why, sql, "b", serial, (size_t)ORDER_SERIAL_LEN);
+    err = db_run(l, err, st, why);
+    if (err == CW_OK)
+        *changed = sqlite3_changes(l->db) == 1;
+    return err;
+}
+
+enum cw_err ledger_card_activate(struct ledger *l, const uint8_t serial[ORDER_SERIAL_LEN],
+                                 struct say *why)
+{
+    bool changed = false;
+    enum cw_err err = change_status(
+        l, serial, "UPDATE card SET status = 'active' WHERE serial = ? AND status = 'issuing'",
+        &changed, why);
+    if (err == CW_OK && !changed)
+        err = say_fail(why, CW_ERR_STATE, "that card is not being issued");
+    return err;
+}
+
+enum cw_err ledger_card_block(struct ledger *l, const uint8_t serial[ORDER_SERIAL_LEN],
+                              bool blocked, struct say *why)
+{
+    bool changed = false;
+    struct ledger_card card;
+    enum cw_err err = ledger_card_get(l, serial, &card, why);
+    if (err != CW_OK)
+        return err;
+    err = change_status(l, serial,
+                        blocked ? "UPDATE card SET status = 'blocked' WHERE serial = ? AND "
+                                  "status IN ('active', 'blocked')"
+                                : "UPDATE card SET status = 'active' WHERE serial = ? AND "
+                                  "status IN ('active', 'blocked')",
+                        &changed, why);
+    if (err == CW_OK && !changed)
+        err = say_fail(why, CW_ERR_STATE,
+                       "the issuance of that card was never finished; run 'cardwired card issue' "
+                       "for it again");
+    return err;
+}
+
+/* ---- certificates ---- */
+
+#define CERT_COLUMNS "SELECT sha256, card, kind, slot, der FROM certificate "
+
+static enum cw_err read_certificate(sqlite3_stmt *st, struct ledger_certificate *out,
+                                    struct say *why)
+{
+    char kind[8];
+    out->slot = (unsigned)sqlite3_column_int64(st, 3);
+    enum cw_err err = db_blob_exact(st, 0, out->sha256, sizeof out->sha256, why);
+    if (err == CW_OK)
+        err = db_blob_exact(st, 1, out->card, sizeof out->card, why);
+    if (err == CW_OK)
+        err = db_text(st, 2, kind, sizeof kind, why);
+    if (err == CW_OK)
+        err = db_blob(st, 4, out->der, sizeof out->der, &out->der_len, why);
+    if (err == CW_OK)
+        out->kind = strcmp(kind, "tls") == 0 ? LEDGER_CERT_TLS : LEDGER_CERT_ORDER;
+    return err;
+}
+
+enum cw_err ledger_certificate_find(struct ledger *l, const uint8_t sha256[32],
+                                    struct ledger_certificate *out, struct say *why)
+{
+    sqlite3_stmt *st;
+    bool row = false;
+    enum cw_err err =
+        db_prepare(l, &st, why, CERT_COLUMNS "WHERE sha256 = ?", "b", sha256, (size_t)32);
+    if (err != CW_OK)
+        return err;
+    err = db_step(l, st, &row, why);
+    if (err == CW_OK && !row)
+        err = say_fail(why, CW_ERR_NOT_FOUND, "this bank issued no such certificate");
+    if (err == CW_OK)
+        err = read_certificate(st, out, why);
+    sqlite3_finalize(st);
+    return err;
+}
+
+enum cw_err ledger_certificates_get(struct ledger *l, const uint8_t serial[ORDER_SERIAL_LEN],
+                                    enum ledger_cert_kind kind, struct ledger_certificate *out,
+                                    size_t *count, struct say *why)
+{
+    sqlite3_stmt *st;
+    bool row = true;
+    size_t n = 0;
+    enum cw_err err =
+        db_prepare(l, &st, why, CERT_COLUMNS "WHERE card = ? AND kind = ? ORDER BY slot", "bt",
+                   serial, (size_t)ORDER_SERIAL_LEN, kind == LEDGER_CERT_TLS ? "tls" : "order");
+    if (err != CW_OK)
+        return err;
+    while (n < LEDGER_CERTS_PER_CARD && (err = db_step(l, st, &row, why)) == CW_OK && row) {
+        if ((err = read_certificate(st, &out[n], why)) != CW_OK)
+            break;
+        n++;
+    }
+    sqlite3_finalize(st);
+    if (err == CW_OK)
+        *count = n;
+    return err;
+}

@@ -1,0 +1,61 @@
+/* ledger_db.h - what the parts of the SQLite ledger share. Not for anybody outside ledger_*.c. */
+#ifndef CARDWIRE_BANK_LEDGER_DB_H
+#define CARDWIRE_BANK_LEDGER_DB_H
+
+#include "bank/ledger.h"
+
+#include <sqlite3.h>
+
+struct ledger {
+    sqlite3 *db;
+    struct ledger_clock clock;
+    char *path;
+};
+
+/* Turns what SQLite said into an error and a sentence. */
+enum cw_err db_fail(struct ledger *l, int rc, struct say *why);
+
+CW_MUST_USE enum cw_err db_exec(struct ledger *l, const char *sql, struct say *why);
+
+/* Prepares and binds. One letter of `types` for each parameter: i int64_t, t const char *,
+ * b const void *, size_t. What it points to must live until the statement is finalised. */
+CW_MUST_USE enum cw_err db_prepare(struct ledger *l, sqlite3_stmt **out, struct say *why,
+                                   const char *sql, const char *types, ...);
+/* Steps to the next row: CW_OK with *row true or false. */
+CW_MUST_USE enum cw_err db_step(struct ledger *l, sqlite3_stmt *st, bool *row, struct say *why);
+/* A statement without rows: steps and finalises, also on failure. Wants what db_prepare returned.
+ */
+CW_MUST_USE enum cw_err db_run(struct ledger *l, enum cw_err prepared, sqlite3_stmt *st,
+                               struct say *why);
+/* A query for one number; CW_ERR_NOT_FOUND (no sentence) when there is no row. Finalises. */
+CW_MUST_USE enum cw_err db_number(struct ledger *l, enum cw_err prepared, sqlite3_stmt *st,
+                                  int64_t *out, struct say *why);
+
+/* Copies a text column; CW_ERR_FORMAT when it does not fit: the ledger is damaged. */
+CW_MUST_USE enum cw_err db_text(sqlite3_stmt *st, int column, char *out, size_t cap,
+                                struct say *why);
+CW_MUST_USE enum cw_err db_blob(sqlite3_stmt *st, int column, uint8_t *out, size_t cap, size_t *len,
+                                struct say *why);
+CW_MUST_USE enum cw_err db_blob_exact(sqlite3_stmt *st, int column, uint8_t *out, size_t len,
+                                      struct say *why);
+
+/* BEGIN IMMEDIATE: takes the write lock at once, so that nothing read inside can go stale. */
+CW_MUST_USE enum cw_err db_begin(struct ledger *l, struct say *why);
+/* Commits when `err` is CW_OK, else rolls back; returns `err` or the failure of the commit. */
+CW_MUST_USE enum cw_err db_end(struct ledger *l, enum cw_err err, struct say *why);
+
+/* One leg of a journal entry. `account` is the row id. */
+struct db_leg {
+    int64_t account;
+    int64_t amount;
+    int64_t balance; /* out: after it */
+};
+/* Appends an entry whose legs sum to zero (CW_ERR_ARG otherwise) and moves the balances. Inside a
+ * transaction. CW_ERR_DENIED when a customer's account would go below zero. */
+CW_MUST_USE enum cw_err db_post(struct ledger *l, const char *kind, const char *reference,
+                                struct db_leg *legs, size_t count, int64_t time, int64_t *entry,
+                                struct say *why);
+
+extern const char db_schema[];
+
+#endif
