@@ -1,0 +1,85 @@
+/* card.c - power up, reset, power down: what the card's life in the reader's field begins and ends
+ * with. */
+#include "card/state.h"
+
+#include "base/ct.h"
+
+#include <mbedtls/memory_buffer_alloc.h>
+#include <psa/crypto.h>
+#include <string.h>
+
+static struct card the_card;
+static bool in_use;
+/* The TLS library's heap; its size is the card's, and INFO tells how much of it was ever used. */
+static _Alignas(max_align_t) unsigned char pool[CARD_POOL_SIZE];
+
+/* Starts everything volatile from nothing. */
+static enum cw_err start(struct card *card)
+{
+    const struct card_port *port = card->port;
+    ct_wipe(card, sizeof *card);
+    ct_wipe(pool, sizeof pool);
+    card->port = port;
+    mbedtls_memory_buffer_alloc_init(pool, sizeof pool);
+    its_attach(card);
+    enum cw_err err = nvm_mount(&card->nvm, &port->flash);
+    if (err == CW_OK && psa_crypto_init() != PSA_SUCCESS)
+        err = CW_ERR_CRYPTO;
+    return err;
+}
+
+static void stop(struct card *card)
+{
+    line_drop(&card->line);
+    mbedtls_psa_crypto_free();
+    mbedtls_memory_buffer_alloc_free();
+    its_attach(NULL);
+}
+
+enum cw_err card_power_up(const struct card_port *port, struct card **out)
+{
+    if (in_use)
+        return CW_ERR_BUSY;
+    the_card.port = port;
+    enum cw_err err = start(&the_card);
+    if (err != CW_OK) {
+        stop(&the_card);
+        return err;
+    }
+    in_use = true;
+    *out = &the_card;
+    return CW_OK;
+}
+
+enum cw_err card_reset(struct card *card)
+{
+    stop(card);
+    return start(card);
+}
+
+void card_power_down(struct card **card)
+{
+    if (*card == NULL)
+        return;
+    stop(*card);
+    ct_wipe(*card, sizeof **card);
+    ct_wipe(pool, sizeof pool);
+    in_use = false;
+    *card = NULL;
+}
+
+/* Both are accepted by OpenSC and by EMV terminals. Contact: direct convention, T=0, historical
+ * bytes as in a bank card (EMV Book 1 §8.2). Contactless: what PC/SC makes of an ISO/IEC 14443-4
+ * card without historical bytes (PC/SC part 3 §3.1.3.2.3.1). */
+static const uint8_t atr_contact[] = {0x3B, 0x65, 0x00, 0x00, 0x20, 0x63, 0xCB, 0x6A, 0x00};
+static const uint8_t atr_contactless[] = {0x3B, 0x81, 0x80, 0x01, 0x80, 0x80};
+
+const uint8_t *card_atr(const struct card *card, size_t *len)
+{
+    if (card->port->contactless) {
+        *len = sizeof atr_contactless;
+        return atr_contactless;
+    }
+    *len = sizeof atr_contact;
+    return atr_contact;
+}

@@ -1,0 +1,165 @@
+/* line_verify.c - what the card checks of a server's certificate beyond the engine, and what it
+ * calls each failure. The engine lets an absent extended key usage and a CA as leaf pass; the card
+ * has no clock, only a floor of time. */
+#include "card/line.h"
+
+#include "base/cal.h"
+
+#include <mbedtls/oid.h>
+#include <ssl_misc.h>
+#include <string.h>
+
+/* Has the certificate ended before the card's floor? Not-yet-valid cannot be told by a floor. */
+static bool expired(const struct line *line, const mbedtls_x509_crt *crt)
+{
+    const mbedtls_x509_time *t = &crt->valid_to;
+    int64_t end = 0;
+    struct cal_time c = {t->year, t->mon, t->day, t->hour, t->min, t->sec};
+    return cal_to_unix(&c, &end) != CW_OK || end < line->time;
+}
+
+static bool has_server_auth(const mbedtls_x509_crt *crt)
+{
+    if (!(crt->ext_types & MBEDTLS_X509_EXT_EXTENDED_KEY_USAGE))
+        return false;
+    return mbedtls_x509_crt_check_extended_key_usage(
+               crt, MBEDTLS_OID_SERVER_AUTH, MBEDTLS_OID_SIZE(MBEDTLS_OID_SERVER_AUTH)) == 0;
+}
+
+static void found(struct line *line, enum link_reason reason, uint32_t *flags)
+{
+    if (line->reason == LINK_REASON_NONE)
+        line->reason = reason;
+    *flags |= MBEDTLS_X509_BADCERT_OTHER;
+}
+
+static void check_logged(struct line *line, enum link_check check, bool good,
+                         enum link_reason reason)
+{
+    line_event(line, LINK_EVENT_CHECKED, (uint8_t)check, 0, good ? 0 : (uint8_t)reason, 0);
+}
+
+/* The engine's findings, in the order in which a person should hear of them. */
+static enum link_reason reason_of_flags(uint32_t flags)
+{
+    if (flags & MBEDTLS_X509_BADCERT_NOT_TRUSTED)
+        return LINK_REASON_UNTRUSTED;
+    if (flags &
+        (MBEDTLS_X509_BADCERT_BAD_MD | MBEDTLS_X509_BADCERT_BAD_PK | MBEDTLS_X509_BADCERT_BAD_KEY))
+        return LINK_REASON_WEAK;
+    if (flags & MBEDTLS_X509_BADCERT_CN_MISMATCH)
+        return LINK_REASON_NAME;
+    if (flags & MBEDTLS_X509_BADCERT_KEY_USAGE)
+        return LINK_REASON_KEY_USAGE;
+    if (flags & (MBEDTLS_X509_BADCERT_EXT_KEY_USAGE | MBEDTLS_X509_BADCERT_NS_CERT_TYPE))
+        return LINK_REASON_NO_SERVER_AUTH;
+    return flags != 0 ? LINK_REASON_CERTIFICATE : LINK_REASON_NONE;
+}
+
+int line_verify(void *ctx, mbedtls_x509_crt *crt, int depth, uint32_t *flags)
+{
+    struct line *line = ctx;
+    /* The engine calls from the root down to the leaf: the first finding is the nearest the root.
+     */
+    if ((*flags & MBEDTLS_X509_BADCERT_NOT_TRUSTED) != 0)
+        found(line, LINK_REASON_UNTRUSTED, flags);
+    if (*flags == 0 && expired(line, crt))
+        found(line, LINK_REASON_EXPIRED, flags);
+    if (depth != 0)
+        return 0;
+    if (*flags & ~(uint32_t)MBEDTLS_X509_BADCERT_OTHER)
+        found(line, reason_of_flags(*flags & ~(uint32_t)MBEDTLS_X509_BADCERT_OTHER), flags);
+    if (crt->ca_istrue)
+        found(line, LINK_REASON_CA_LEAF, flags);
+    if (!has_server_auth(crt))
+        found(line, LINK_REASON_NO_SERVER_AUTH, flags);
+    if (psa_hash_compute(PSA_ALG_SHA_256, crt->raw.p, crt->raw.len, line->peer_sha256,
+                         sizeof line->peer_sha256, &(size_t){0}) != PSA_SUCCESS)
+        found(line, LINK_REASON_INTERNAL, flags);
+    if (line->reason != LINK_REASON_NONE) {
+        /* Which of the checks it was; the trace shows the one that failed. */
+        static const uint8_t check_of[LINK_REASON_COUNT] = {
+            [LINK_REASON_UNTRUSTED] = LINK_CHECK_CHAIN,
+            [LINK_REASON_WEAK] = LINK_CHECK_CHAIN,
+            [LINK_REASON_NAME] = LINK_CHECK_NAME,
+            [LINK_REASON_EXPIRED] = LINK_CHECK_DATES,
+            [LINK_REASON_CA_LEAF] = LINK_CHECK_USAGE,
+            [LINK_REASON_NO_SERVER_AUTH] = LINK_CHECK_USAGE,
+            [LINK_REASON_KEY_USAGE] = LINK_CHECK_USAGE,
+        };
+        uint8_t check = check_of[line->reason];
+        check_logged(line, check != 0 ? check : LINK_CHECK_CHAIN, false, line->reason);
+    }
+    return 0;
+}
+
+static bool out_of_memory(int ret)
+{
+    switch (ret) {
+    case MBEDTLS_ERR_SSL_ALLOC_FAILED:
+    case MBEDTLS_ERR_X509_ALLOC_FAILED:
+    case MBEDTLS_ERR_PK_ALLOC_FAILED:
+    case MBEDTLS_ERR_MPI_ALLOC_FAILED:
+    case MBEDTLS_ERR_ASN1_ALLOC_FAILED:
+    case MBEDTLS_ERR_ECP_ALLOC_FAILED:
+    case MBEDTLS_ERR_MD_ALLOC_FAILED:
+    case MBEDTLS_ERR_CIPHER_ALLOC_FAILED:
+    case PSA_ERROR_INSUFFICIENT_MEMORY:
+        return true;
+    default:
+        /* The X.509 parser adds the ASN.1 error to its own. */
+        return ret < -0x1000 && (-ret & 0x7F) == (-MBEDTLS_ERR_ASN1_ALLOC_FAILED & 0x7F) &&
+               (-ret & 0xFF80) >= 0x2080 && (-ret & 0xFF80) <= 0x2B00;
+    }
+}
+
+/* A record whose header announces more than the buffer holds. */
+static bool oversize(const struct line *line)
+{
+    const uint8_t *h = line->ssl.in_hdr;
+    size_t announced = h != NULL ? (size_t)(h[3] << 8 | h[4]) : 0;
+    return announced > MBEDTLS_SSL_IN_CONTENT_LEN + 256;
+}
+
+static bool malformed_certificate(int ret)
+{
+    /* Module error codes of X.509 (0x2080..0x2B00) and PK parsing (0x3A00..0x3F00). */
+    int high = -ret & 0xFF80;
+    return (high >= 0x2080 && high <= 0x2B00) || (high >= 0x3A00 && high <= 0x3F00) ||
+           ret == MBEDTLS_ERR_SSL_BAD_CERTIFICATE;
+}
+
+enum link_reason line_reason_of(const struct line *line, int ret, int state)
+{
+    if (line->reason != LINK_REASON_NONE)
+        return line->reason;
+    if (ret == MBEDTLS_ERR_SSL_FATAL_ALERT_MESSAGE)
+        return LINK_REASON_ALERT;
+    if (out_of_memory(ret))
+        return LINK_REASON_MEMORY;
+    if (ret == MBEDTLS_ERR_SSL_INVALID_MAC)
+        return LINK_REASON_RECORD;
+    if (oversize(line))
+        return LINK_REASON_OVERSIZE;
+    if (ret == MBEDTLS_ERR_SSL_UNEXPECTED_MESSAGE || ret == MBEDTLS_ERR_SSL_DECODE_ERROR ||
+        ret == MBEDTLS_ERR_SSL_INVALID_RECORD)
+        return LINK_REASON_PROTOCOL;
+    uint32_t flags = mbedtls_ssl_get_verify_result(&line->ssl);
+    switch (state) {
+    case MBEDTLS_SSL_SERVER_HELLO:
+        return LINK_REASON_PROFILE;
+    case MBEDTLS_SSL_SERVER_CERTIFICATE:
+        if (flags != 0 && flags != UINT32_MAX)
+            return reason_of_flags(flags);
+        return malformed_certificate(ret) ? LINK_REASON_CERTIFICATE : LINK_REASON_PROTOCOL;
+    case MBEDTLS_SSL_SERVER_KEY_EXCHANGE:
+        return ret == MBEDTLS_ERR_SSL_ILLEGAL_PARAMETER ? LINK_REASON_PROTOCOL
+                                                        : LINK_REASON_SIGNATURE;
+    case MBEDTLS_SSL_CERTIFICATE_VERIFY:
+        return line->profile == LINK_PROFILE_TLS13 ? LINK_REASON_SIGNATURE : LINK_REASON_INTERNAL;
+    case MBEDTLS_SSL_SERVER_FINISHED:
+        return LINK_REASON_FINISHED;
+    default:
+        return LINK_REASON_PROTOCOL;
+    }
+}

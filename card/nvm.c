@@ -1,0 +1,352 @@
+/* nvm.c - the tear-proof store of nvm.h.
+ *
+ * A bank is a header and a log of records, each padded to 8 bytes:
+ *   header  "CWNV" | version 1 | 3 bytes 0 | generation (4) | crc (4)
+ *   record  mark A5 | kind | key (2) | length (2) | 0 0 | 0 0 0 0 | crc (4) | value
+ * The CRC over header and value commits a record: a torn one does not check, and ends the log. A
+ * bank is committed by its header, which is programmed last; until then the other bank is the live
+ * one. */
+#include "card/nvm.h"
+
+#include "base/ct.h"
+
+#include <string.h>
+
+#define HEADER_LEN   16u
+#define RECORD_LEN   16u
+#define MARK         0xA5u
+#define KIND_VALUE   1u
+#define KIND_REMOVED 2u
+#define VERSION      1u
+#define CHUNK        64u
+
+/* CRC-32 (ISO/IEC 8802-3 §3.2.9); detects tears, protects against nobody. */
+static uint32_t crc_add(uint32_t crc, const void *data, size_t len)
+{
+    const uint8_t *p = data;
+    while (len-- > 0) {
+        crc ^= *p++;
+        for (int i = 0; i < 8; i++)
+            crc = crc >> 1 ^ (0xEDB88320u & (0u - (crc & 1u)));
+    }
+    return crc;
+}
+
+static void put32(uint8_t *p, uint32_t v)
+{
+    for (int i = 0; i < 4; i++)
+        p[i] = (uint8_t)(v >> (24 - 8 * i));
+}
+
+static uint32_t get32(const uint8_t *p)
+{
+    return (uint32_t)p[0] << 24 | (uint32_t)p[1] << 16 | (uint32_t)p[2] << 8 | p[3];
+}
+
+static uint32_t padded(size_t len)
+{
+    return (uint32_t)((len + 7) & ~(size_t)7);
+}
+
+static enum cw_err flash_read(const struct nvm *nvm, uint32_t offset, void *out, uint32_t len)
+{
+    return nvm->flash->read(nvm->flash->ctx, offset, out, len);
+}
+
+static enum cw_err flash_program(const struct nvm *nvm, uint32_t offset, const void *data,
+                                 uint32_t len)
+{
+    return len == 0 ? CW_OK : nvm->flash->program(nvm->flash->ctx, offset, data, len);
+}
+
+static struct nvm_entry *find(const struct nvm *nvm, uint16_t key)
+{
+    for (uint16_t i = 0; i < nvm->count; i++)
+        if (nvm->entries[i].key == key)
+            return (struct nvm_entry *)(uintptr_t)&nvm->entries[i];
+    return NULL;
+}
+
+/* Is everything from `from` to the end of the bank erased? */
+static enum cw_err blank_after(const struct nvm *nvm, uint32_t bank, uint32_t from, bool *blank)
+{
+    uint8_t chunk[CHUNK];
+    *blank = true;
+    for (uint32_t at = from; at < nvm->bank_size && *blank; at += CHUNK) {
+        uint32_t n = nvm->bank_size - at < CHUNK ? nvm->bank_size - at : CHUNK;
+        enum cw_err err = flash_read(nvm, bank * nvm->bank_size + at, chunk, n);
+        if (err != CW_OK)
+            return err;
+        for (uint32_t i = 0; i < n; i++)
+            if (chunk[i] != 0xFF)
+                *blank = false;
+    }
+    return CW_OK;
+}
+
+static enum cw_err bank_header(const struct nvm *nvm, uint32_t bank, bool *valid,
+                               uint32_t *generation)
+{
+    uint8_t h[HEADER_LEN];
+    enum cw_err err = flash_read(nvm, bank * nvm->bank_size, h, sizeof h);
+    if (err != CW_OK)
+        return err;
+    *valid = memcmp(h, "CWNV", 4) == 0 && h[4] == VERSION &&
+             get32(h + 12) == crc_add(0xFFFFFFFFu, h, 12);
+    *generation = get32(h + 8);
+    return CW_OK;
+}
+
+static enum cw_err bank_commit(const struct nvm *nvm, uint32_t bank, uint32_t generation)
+{
+    uint8_t h[HEADER_LEN] = {'C', 'W', 'N', 'V', VERSION};
+    put32(h + 8, generation);
+    put32(h + 12, crc_add(0xFFFFFFFFu, h, 12));
+    return flash_program(nvm, bank * nvm->bank_size, h, sizeof h);
+}
+
+static enum cw_err bank_erase(const struct nvm *nvm, uint32_t bank)
+{
+    uint32_t pages = nvm->bank_size / nvm->flash->page_size;
+    for (uint32_t i = 0; i < pages; i++) {
+        enum cw_err err = nvm->flash->erase(nvm->flash->ctx, bank * pages + i);
+        if (err != CW_OK)
+            return err;
+    }
+    return CW_OK;
+}
+
+static enum cw_err index_put(struct nvm *nvm, uint8_t kind, uint16_t key, uint16_t len,
+                             uint32_t offset)
+{
+    struct nvm_entry *e = find(nvm, key);
+    if (kind == KIND_REMOVED) {
+        if (e != NULL)
+            *e = nvm->entries[--nvm->count];
+        return CW_OK;
+    }
+    if (e == NULL) {
+        if (nvm->count == NVM_VALUES_MAX)
+            return CW_ERR_SPACE;
+        e = &nvm->entries[nvm->count++];
+    }
+    *e = (struct nvm_entry){.key = key, .len = len, .offset = offset};
+    return CW_OK;
+}
+
+static void record_header(uint8_t r[RECORD_LEN], uint8_t kind, uint16_t key, size_t len)
+{
+    memset(r, 0, RECORD_LEN);
+    r[0] = MARK;
+    r[1] = kind;
+    r[2] = (uint8_t)(key >> 8);
+    r[3] = (uint8_t)key;
+    r[4] = (uint8_t)(len >> 8);
+    r[5] = (uint8_t)len;
+}
+
+/* CRC over the value of a record that lies in flash. */
+static enum cw_err crc_of_value(const struct nvm *nvm, uint32_t offset, uint32_t len, uint32_t *crc)
+{
+    uint8_t chunk[CHUNK];
+    enum cw_err err = CW_OK;
+    for (uint32_t at = 0; at < len && err == CW_OK; at += CHUNK) {
+        uint32_t n = len - at < CHUNK ? len - at : CHUNK;
+        err = flash_read(nvm, offset + at, chunk, n);
+        if (err == CW_OK)
+            *crc = crc_add(*crc, chunk, n);
+    }
+    ct_wipe(chunk, sizeof chunk);
+    return err;
+}
+
+/* Walks the log of the live bank into the index; stops at the first record that does not check. */
+static enum cw_err bank_scan(struct nvm *nvm)
+{
+    uint32_t base = nvm->bank * nvm->bank_size;
+    nvm->count = 0;
+    nvm->end = HEADER_LEN;
+    while (nvm->end + RECORD_LEN <= nvm->bank_size) {
+        uint8_t r[RECORD_LEN];
+        enum cw_err err = flash_read(nvm, base + nvm->end, r, sizeof r);
+        if (err != CW_OK)
+            return err;
+        uint16_t key = (uint16_t)(r[2] << 8 | r[3]);
+        uint16_t len = (uint16_t)(r[4] << 8 | r[5]);
+        uint32_t whole = RECORD_LEN + padded(len);
+        if (r[0] != MARK || len > NVM_VALUE_MAX || whole > nvm->bank_size - nvm->end)
+            break;
+        uint32_t crc = crc_add(0xFFFFFFFFu, r, 12);
+        err = crc_of_value(nvm, base + nvm->end + RECORD_LEN, len, &crc);
+        if (err != CW_OK)
+            return err;
+        if (crc != get32(r + 12))
+            break;
+        err = index_put(nvm, r[1], key, len, base + nvm->end + RECORD_LEN);
+        if (err != CW_OK)
+            return err;
+        nvm->end += whole;
+    }
+    bool blank = false;
+    enum cw_err err = blank_after(nvm, nvm->bank, nvm->end, &blank);
+    nvm->tail_dirty = !blank;
+    return err;
+}
+
+/* Copies one live value to the bank being made, at *end. */
+static enum cw_err move_value(struct nvm *nvm, const struct nvm_entry *e, uint32_t base,
+                              uint32_t *end)
+{
+    uint8_t r[RECORD_LEN];
+    uint8_t chunk[CHUNK];
+    record_header(r, KIND_VALUE, e->key, e->len);
+    uint32_t crc = crc_add(0xFFFFFFFFu, r, 12);
+    enum cw_err err = crc_of_value(nvm, e->offset, e->len, &crc);
+    put32(r + 12, crc);
+    if (err == CW_OK)
+        err = flash_program(nvm, base + *end, r, sizeof r);
+    for (uint32_t at = 0; at < e->len && err == CW_OK; at += CHUNK) {
+        uint32_t n = e->len - at < CHUNK ? e->len - at : CHUNK;
+        err = flash_read(nvm, e->offset + at, chunk, n);
+        if (err == CW_OK)
+            err = flash_program(nvm, base + *end + RECORD_LEN + at, chunk, n);
+    }
+    ct_wipe(chunk, sizeof chunk);
+    if (err == CW_OK)
+        *end += RECORD_LEN + padded(e->len);
+    return err;
+}
+
+/* Moves the live values to the other bank and makes that the live one. The old bank stays as it is
+ * until the next move; what it holds is never read again, because its generation is lower. */
+static enum cw_err move(struct nvm *nvm)
+{
+    uint32_t to = 1 - nvm->bank;
+    uint32_t end = HEADER_LEN;
+    enum cw_err err = bank_erase(nvm, to);
+    for (uint16_t i = 0; i < nvm->count && err == CW_OK; i++)
+        err = move_value(nvm, &nvm->entries[i], to * nvm->bank_size, &end);
+    if (err == CW_OK)
+        err = bank_commit(nvm, to, nvm->generation + 1);
+    if (err != CW_OK)
+        return err;
+    nvm->bank = to;
+    nvm->generation++;
+    return bank_scan(nvm);
+}
+
+enum cw_err nvm_mount(struct nvm *nvm, const struct card_flash *flash)
+{
+    if (flash->page_count < 2 || flash->page_count % 2 != 0)
+        return CW_ERR_ARG;
+    memset(nvm, 0, sizeof *nvm);
+    nvm->flash = flash;
+    nvm->bank_size = flash->page_count / 2 * flash->page_size;
+    bool valid[2] = {false, false};
+    uint32_t generation[2] = {0, 0};
+    for (uint32_t b = 0; b < 2; b++) {
+        enum cw_err err = bank_header(nvm, b, &valid[b], &generation[b]);
+        if (err != CW_OK)
+            return err;
+    }
+    if (!valid[0] && !valid[1]) {
+        /* The first bank is made in bank 1 from an empty bank 0, which is how a tear in the middle
+         * of it is repaired too. A region with anything but our half-made bank is not ours. */
+        bool blank = false;
+        enum cw_err err = blank_after(nvm, 0, 0, &blank);
+        if (err != CW_OK)
+            return err;
+        return blank ? move(nvm) : CW_ERR_FORMAT;
+    }
+    nvm->bank = valid[1] && (!valid[0] || generation[1] > generation[0]) ? 1 : 0;
+    nvm->generation = generation[nvm->bank];
+    return bank_scan(nvm);
+}
+
+enum cw_err nvm_size(const struct nvm *nvm, uint16_t key, size_t *len)
+{
+    const struct nvm_entry *e = find(nvm, key);
+    if (e == NULL)
+        return CW_ERR_NOT_FOUND;
+    *len = e->len;
+    return CW_OK;
+}
+
+enum cw_err nvm_read(const struct nvm *nvm, uint16_t key, size_t from, void *out, size_t cap,
+                     size_t *len)
+{
+    const struct nvm_entry *e = find(nvm, key);
+    if (e == NULL)
+        return CW_ERR_NOT_FOUND;
+    if (from > e->len)
+        return CW_ERR_ARG;
+    size_t n = e->len - from < cap ? e->len - from : cap;
+    enum cw_err err = flash_read(nvm, e->offset + (uint32_t)from, out, (uint32_t)n);
+    if (err == CW_OK)
+        *len = n;
+    return err;
+}
+
+enum cw_err nvm_read_exact(const struct nvm *nvm, uint16_t key, void *out, size_t len)
+{
+    const struct nvm_entry *e = find(nvm, key);
+    if (e == NULL)
+        return CW_ERR_NOT_FOUND;
+    if (e->len != len)
+        return CW_ERR_FORMAT;
+    return flash_read(nvm, e->offset, out, (uint32_t)len);
+}
+
+/* Appends one record to the live bank. A failure on the way leaves a tail that is not blank. */
+static enum cw_err append(struct nvm *nvm, uint8_t kind, uint16_t key, const void *head,
+                          size_t head_len, const void *tail, size_t tail_len)
+{
+    size_t len = head_len + tail_len;
+    uint32_t whole = RECORD_LEN + padded(len);
+    if (nvm->tail_dirty || whole > nvm->bank_size - nvm->end) {
+        enum cw_err err = move(nvm);
+        if (err != CW_OK)
+            return err;
+        if (nvm->tail_dirty)
+            return CW_ERR_IO;
+        if (whole > nvm->bank_size - nvm->end)
+            return CW_ERR_SPACE;
+    }
+    uint8_t r[RECORD_LEN];
+    record_header(r, kind, key, len);
+    put32(r + 12, crc_add(crc_add(crc_add(0xFFFFFFFFu, r, 12), head, head_len), tail, tail_len));
+    uint32_t at = nvm->bank * nvm->bank_size + nvm->end;
+    enum cw_err err = flash_program(nvm, at, r, sizeof r);
+    if (err == CW_OK)
+        err = flash_program(nvm, at + RECORD_LEN, head, (uint32_t)head_len);
+    if (err == CW_OK)
+        err = flash_program(nvm, at + RECORD_LEN + (uint32_t)head_len, tail, (uint32_t)tail_len);
+    if (err != CW_OK) {
+        nvm->tail_dirty = true;
+        return err;
+    }
+    nvm->end += whole;
+    return index_put(nvm, kind, key, (uint16_t)len, at + RECORD_LEN);
+}
+
+enum cw_err nvm_write2(struct nvm *nvm, uint16_t key, const void *head, size_t head_len,
+                       const void *tail, size_t tail_len)
+{
+    if (head_len > NVM_VALUE_MAX || tail_len > NVM_VALUE_MAX - head_len)
+        return CW_ERR_LENGTH;
+    if (find(nvm, key) == NULL && nvm->count == NVM_VALUES_MAX)
+        return CW_ERR_SPACE;
+    return append(nvm, KIND_VALUE, key, head, head_len, tail, tail_len);
+}
+
+enum cw_err nvm_write(struct nvm *nvm, uint16_t key, const void *data, size_t len)
+{
+    return nvm_write2(nvm, key, data, len, NULL, 0);
+}
+
+enum cw_err nvm_remove(struct nvm *nvm, uint16_t key)
+{
+    if (find(nvm, key) == NULL)
+        return CW_OK;
+    return append(nvm, KIND_REMOVED, key, NULL, 0, NULL, 0);
+}
