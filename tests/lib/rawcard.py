@@ -1,0 +1,189 @@
+"""A terminal of fifty lines, written from docs/card.md alone: plays the PC/SC daemon towards the program
+cardwire-card (protocol of vpcd) and pumps a TLS line by hand, so that a test can send what no honest
+terminal would."""
+
+import contextlib
+import socket
+import struct
+
+from cardwire_lab import wait_for
+
+AID = bytes.fromhex("F043574C01")
+REASONS = ["none", "untrusted", "wrong-name", "expired", "ca-as-leaf", "no-server-auth", "key-usage",
+           "weak", "bad-signature", "bad-finished", "bad-record", "oversize", "profile", "protocol",
+           "alert", "no-client-auth", "eof", "memory", "malformed-certificate", "internal"]
+PROFILE = {"default": 0, "tls13": 1, "ecdhe": 2, "rsa": 3}
+KEY = {"auto": 0, "p256": 1, "rsa": 2}
+WANT_IN, OUT, OPEN, DATA, CLOSED, ERROR, PARTIAL, AGAIN = (1 << i for i in range(8))
+
+
+def tlv(data):
+    """BER-TLV with one-byte tags -> {tag: value}."""
+    found = {}
+    while data:
+        tag, length, data = data[0], data[1], data[2:]
+        if length == 0x81:
+            length, data = data[0], data[1:]
+        elif length == 0x82:
+            length, data = struct.unpack(">H", data[:2])[0], data[2:]
+        found[tag], data = data[:length], data[length:]
+    return found
+
+
+def put(tag, value):
+    length = (bytes([len(value)]) if len(value) < 128 else
+              bytes([0x81, len(value)]) if len(value) < 256 else
+              b"\x82" + struct.pack(">H", len(value)))
+    return bytes([tag]) + length + value
+
+
+class RawCard:
+    """The card in folder `state`, in a process of its own, powered by us."""
+
+    def __init__(self, lab, state, *options):
+        self.log = []
+        with socket.create_server(("127.0.0.1", 0)) as server:
+            self.process = lab.start("cardwire-card", [
+                lab.program("cardwire-card"), "--state", state,
+                "--vpcd", f"127.0.0.1:{server.getsockname()[1]}", *options])
+            server.settimeout(0.05)
+
+            def accepted():
+                with contextlib.suppress(TimeoutError):
+                    return server.accept()[0]
+                return None
+            self.wire = wait_for("cardwire-card connecting", accepted, self.process)
+        self.wire.settimeout(120)
+        self.wire.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self.net = None
+        self._control(1)
+        self.atr = self._control(4)
+        self.reset()
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.close()
+
+    def close(self):
+        if self.net:
+            self.net.close()
+        self.wire.close()
+        self.process.stop()
+
+    def _control(self, code):
+        self.wire.sendall(struct.pack(">HB", 1, code))
+        return self._receive() if code == 4 else b""
+
+    def reset(self):
+        self._control(2)
+
+    def _receive(self):
+        data = b""
+        want = 2
+        while len(data) < want:
+            part = self.wire.recv(65536)
+            assert part, f"the card went away; it said: {self.process.tail()}"
+            data += part
+            if want == 2 and len(data) >= 2:
+                want = 2 + struct.unpack(">H", data[:2])[0]
+        return data[2:]
+
+    def raw(self, apdu):
+        """One APDU as it is; (data, status word)."""
+        self.wire.sendall(struct.pack(">H", len(apdu)) + apdu)
+        answer = self._receive()
+        self.log.append((apdu, answer))
+        return answer[:-2], struct.unpack(">H", answer[-2:])[0]
+
+    def command(self, cla, ins, p1=0, p2=0, data=b"", le=None):
+        """Chains what is longer than a short APDU; collects 61xx."""
+        while len(data) > 255:
+            _, sw = self.raw(bytes([cla | 0x10, ins, p1, p2, 255]) + data[:255])
+            if sw != 0x9000:
+                return b"", sw
+            data = data[255:]
+        apdu = bytes([cla, ins, p1, p2]) + (bytes([len(data)]) + data if data else b"")
+        answer, sw = self.raw(apdu + (bytes([le & 0xFF]) if le is not None else b""))
+        while sw >> 8 == 0x61:
+            more, sw = self.raw(bytes([0x00, 0xC0, 0, 0, sw & 0xFF]))
+            answer += more
+        return answer, sw
+
+    # --- the link application ---
+
+    def select(self):
+        assert self.command(0, 0xA4, 4, 0, AID, le=256)[1] == 0x9000
+
+    def verify(self, pin, use=0x81):
+        return self.command(0, 0x20, 0, use, pin.encode())[1]
+
+    def info(self, what=0, p2=0):
+        data, sw = self.command(0x80, 0x1A, what, p2, le=256)
+        assert sw == 0x9000, f"INFO: {sw:04X}"
+        return data
+
+    def session(self):
+        return tlv(self.info(1))
+
+    def reason(self):
+        return REASONS[self.session()[0x96][0]]
+
+    def open(self, pin, port, name=b"", profile="default", key="auto"):
+        """SELECT, VERIFY, OPEN and the handshake; returns the state byte that it ended with."""
+        self.select()
+        assert self.verify(pin) == 0x9000
+        self.net = socket.create_connection(("127.0.0.1", port))
+        self.net.settimeout(60)
+        answer, sw = self.command(0x80, 0x10, PROFILE[profile], KEY[key],
+                                  name.encode() if isinstance(name, str) else name, le=256)
+        assert sw == 0x9000, f"OPEN: {sw:04X}"
+        return self.pump(answer, lambda state: state & OPEN)
+
+    def pump(self, answer, done):
+        """Carries bytes until done(state), or the line is over."""
+        while True:
+            state, out = answer[0], answer[1:]
+            rest = b""
+            if state & PARTIAL:
+                taken = struct.unpack(">H", out[:2])[0]
+                rest, out = self.pending[taken:], out[2:]
+            if out:
+                with contextlib.suppress(OSError):
+                    self.net.sendall(out)
+            if state & (ERROR | CLOSED) and not state & OUT:
+                return state
+            if done(state) and not state & (OUT | AGAIN):
+                return state
+            self.pending, p1 = rest, 0
+            if not rest and not state & (OUT | AGAIN) and state & WANT_IN:
+                try:
+                    self.pending = self.net.recv(1024)
+                except OSError:
+                    self.pending = b""
+                p1 = 0 if self.pending else 1
+            answer, sw = self.command(0x80, 0x12, p1, 0, self.pending, le=256)
+            assert sw == 0x9000, f"STEP: {sw:04X}"
+
+    def write(self, plain):
+        answer, sw = self.command(0x80, 0x14, 0, 0, plain, le=256)
+        if sw == 0x9000:
+            self.pending = b""
+            self.pump(answer, lambda state: True)
+        return sw
+
+    def read(self):
+        """Waits for plaintext."""
+        self.pending = b""
+        state = self.pump(*self._step(), lambda s: s & DATA)
+        if not state & DATA:
+            return b""
+        answer, sw = self.command(0x80, 0x16, 0, 0, le=256)
+        assert sw == 0x9000, f"READ: {sw:04X}"
+        return answer[1:]
+
+    def _step(self):
+        answer, sw = self.command(0x80, 0x12, 0, 0, le=256)
+        assert sw == 0x9000, f"STEP: {sw:04X}"
+        return (answer,)
