@@ -134,22 +134,25 @@ class Capture:
     def verify_certificate_verify(self):
         """Raises InvalidSignature unless the client's key signed the transcript (§7.4.8)."""
         body = self.one("client", CERTIFICATE_VERIFY)
-        algorithm = HASHES[body[0]]()
+        pss = body[0] == 8  # RFC 8446 §4.2.3: rsa_pss_rsae_*, in TLS 1.2 as well
+        algorithm = HASHES[body[1] if pss else body[0]]()
         signature = body[4:]
         assert struct.unpack(">H", body[2:4])[0] == len(signature)
         key = self.certificates("client")[0].public_key()
         signed = self.transcript(CLIENT_KEY_EXCHANGE)
-        self.verify(key, signature, signed, algorithm)
+        self.verify(key, signature, signed, algorithm, pss)
         try:  # a check that cannot fail is none
-            self.verify(key, signature, signed[:-1] + bytes([signed[-1] ^ 1]), algorithm)
+            self.verify(key, signature, signed[:-1] + bytes([signed[-1] ^ 1]), algorithm, pss)
         except InvalidSignature:
             return
         raise AssertionError("the signature holds over another transcript as well")
 
     @staticmethod
-    def verify(key, signature, signed, algorithm):
+    def verify(key, signature, signed, algorithm, pss):
         if isinstance(key, rsa.RSAPublicKey):
-            key.verify(signature, signed, padding.PKCS1v15(), algorithm)
+            pad = (padding.PSS(padding.MGF1(algorithm), algorithm.digest_size) if pss
+                   else padding.PKCS1v15())
+            key.verify(signature, signed, pad, algorithm)
         else:
             key.verify(signature, signed, ec.ECDSA(algorithm))
 
