@@ -14,8 +14,8 @@
 static enum cw_err exchange(struct reader *r, const struct apdu_command *cmd, uint8_t *out,
                             size_t cap, size_t *len, uint16_t *sw, struct say *why)
 {
-    uint8_t command[5 + APDU_SHORT_NC_MAX + 1]; /* may hold a PIN: wiped */
-    uint8_t response[APDU_SHORT_NE_MAX + 2];
+    uint8_t command[APPLET_COMMAND_MAX + 9]; /* may hold a PIN: wiped */
+    uint8_t response[ANSWER_MAX + 2];
     size_t command_len = 0, response_len = 0;
     enum cw_err err = apdu_write(cmd, command, sizeof command, &command_len);
     if (err == CW_OK)
@@ -23,7 +23,7 @@ static enum cw_err exchange(struct reader *r, const struct apdu_command *cmd, ui
                                 why);
     else
         err = say_fail(why, CW_ERR_INTERNAL, "the terminal made a command that is too long");
-    ct_wipe(command, sizeof command);
+    ct_wipe(command, command_len);
     if (err != CW_OK)
         return err;
     size_t n = response_len - 2;
@@ -36,16 +36,15 @@ static enum cw_err exchange(struct reader *r, const struct apdu_command *cmd, ui
     return CW_OK;
 }
 
-/* Sends a command that fits one short APDU, and collects the answer: with 6Cxx the command again
- * with the right Le, with 61xx GET RESPONSE (ISO/IEC 7816-3:2006 §12.2.1). */
-static enum cw_err send_last(struct reader *r, struct apdu_command *cmd, uint8_t *out, size_t cap,
-                             size_t *len, uint16_t *sw, struct say *why)
+enum cw_err applet_exchange(struct reader *r, const struct apdu_command *cmd, uint8_t *out,
+                            size_t cap, size_t *len, uint16_t *sw, struct say *why)
 {
     size_t have = 0, n = 0;
     enum cw_err err = exchange(r, cmd, out, cap, &n, sw, why);
     if (err == CW_OK && (*sw & 0xFF00u) == SW_WRONG_LE) {
-        cmd->ne = (*sw & 0xFFu) != 0 ? *sw & 0xFFu : APDU_SHORT_NE_MAX;
-        err = exchange(r, cmd, out, cap, &n, sw, why);
+        struct apdu_command again = *cmd;
+        again.ne = (*sw & 0xFFu) != 0 ? *sw & 0xFFu : APDU_SHORT_NE_MAX;
+        err = exchange(r, &again, out, cap, &n, sw, why);
     }
     while (err == CW_OK && (*sw & 0xFF00u) == SW_MORE) {
         have += n;
@@ -87,7 +86,7 @@ enum cw_err applet_command(struct reader *r, uint8_t cla, uint8_t ins, uint8_t p
     cmd.data = nc > 0 ? data : NULL;
     cmd.nc = nc;
     cmd.ne = ne;
-    err = send_last(r, &cmd, out, cap, &got, &status, why);
+    err = applet_exchange(r, &cmd, out, cap, &got, &status, why);
     if (err != CW_OK)
         return err;
 out:
@@ -96,8 +95,7 @@ out:
     return CW_OK;
 }
 
-/* A status word as an error and a sentence; `what` completes "the card refused to ...". */
-static enum cw_err refused(uint16_t sw, const char *what, struct say *why)
+enum cw_err applet_status(uint16_t sw, const char *what, struct say *why)
 {
     switch (sw) {
     case SW_OK:
@@ -156,7 +154,7 @@ static enum cw_err run(struct reader *r, uint8_t cla, uint8_t ins, uint16_t p1p2
         applet_command(r, cla, ins, (uint8_t)(p1p2 >> 8), (uint8_t)p1p2, data, nc,
                        out != NULL ? APDU_SHORT_NE_MAX : 0, answer, sizeof answer, &n, &sw, why);
     if (err == CW_OK)
-        err = refused(sw, what, why);
+        err = applet_status(sw, what, why);
     if (err != CW_OK || out == NULL)
         return err;
     if (n > cap)
@@ -318,7 +316,7 @@ enum cw_err applet_verify(struct reader *r, uint8_t use, const uint8_t *pin, siz
                                      sizeof none, &n, &sw, why);
     if (err != CW_OK)
         return err;
-    err = refused(sw, "check the PIN", why);
+    err = applet_status(sw, "check the PIN", why);
     if (tries_left != NULL && err == CW_OK)
         *tries_left = LINK_PIN_TRIES;
     if (tries_left != NULL && err == CW_ERR_AUTH)

@@ -9,11 +9,13 @@
 #ifndef CARDWIRE_TERMINAL_APPLET_H
 #define CARDWIRE_TERMINAL_APPLET_H
 
+#include "proto/apdu.h"
 #include "proto/link.h"
 #include "proto/order.h"
 #include "reader/reader.h"
 
-#define APPLET_CERT_MAX 2048u /* bytes of DER */
+#define APPLET_CERT_MAX    2048u /* bytes of DER */
+#define APPLET_COMMAND_MAX 2048u /* most data in one APDU that this side sends */
 
 struct applet_info {
     uint8_t serial[ORDER_SERIAL_LEN];
@@ -51,6 +53,15 @@ struct applet_event {
     uint16_t length;
     uint8_t result, flags;
 };
+
+/* Sends `cmd` as one APDU, short or extended as its lengths demand, and collects the answer: with
+ * 6Cxx the command again with the right Le, with 61xx GET RESPONSE (ISO/IEC 7816-3:2006 §12.2.1).
+ */
+CW_MUST_USE enum cw_err applet_exchange(struct reader *r, const struct apdu_command *cmd,
+                                        uint8_t *out, size_t cap, size_t *len, uint16_t *sw,
+                                        struct say *why);
+/* A status word as an error and a sentence; `what` completes "the card refused to ...". */
+CW_MUST_USE enum cw_err applet_status(uint16_t sw, const char *what, struct say *why);
 
 /* Sends one command and collects 61xx continuations (GET RESPONSE). `ne` 0 means no answer wanted,
  * otherwise 1..256. *len is the number of data bytes; *sw the final status word. Chains the command
