@@ -1,0 +1,167 @@
+#include "terminal/bank.h"
+
+#include "host/base64.h"
+#include "terminal/http.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define PROBLEM_PREFIX "urn:cardwire:problem:"
+#define PATH_MAX_LEN   128
+
+/* A refusal: problem details (RFC 9457) if that is what came, otherwise the status alone. */
+static enum cw_err refusal(struct bank *b, const struct http_reply *reply, struct say *why)
+{
+    b->problem_status = reply->status;
+    snprintf(b->problem, sizeof b->problem, "http-%d", reply->status);
+    json_t *doc = NULL;
+    if (strcmp(reply->type, "application/problem+json") == 0)
+        doc = json_loadb((const char *)reply->body, reply->body_len, 0, NULL);
+    const char *type = json_string_value(json_object_get(doc, "type"));
+    const char *detail = json_string_value(json_object_get(doc, "detail"));
+    if (type != NULL && strncmp(type, PROBLEM_PREFIX, strlen(PROBLEM_PREFIX)) == 0)
+        snprintf(b->problem, sizeof b->problem, "%s", type + strlen(PROBLEM_PREFIX));
+    enum cw_err err;
+    if (detail != NULL)
+        err = say_fail(why, CW_ERR_REFUSED, "%s", detail);
+    else
+        err = say_fail(why, CW_ERR_REFUSED,
+                       "the server answered with HTTP status %d; is it a Cardwire bank?",
+                       reply->status);
+    json_decref(doc);
+    return err;
+}
+
+static enum cw_err ask(struct bank *b, const char *method, const char *path, const char *body,
+                       struct http_reply *reply, uint8_t **memory, struct say *why)
+{
+    struct http_request request = {
+        .method = method,
+        .host = b->host,
+        .path = path,
+        .type = "application/json",
+        .body = body,
+        .body_len = body != NULL ? strlen(body) : 0,
+    };
+    b->problem[0] = '\0';
+    b->problem_status = 0;
+    enum cw_err err = http_exchange(b->line, &request, reply, memory, why);
+    if (err == CW_OK && (reply->status < 200 || reply->status > 299)) {
+        err = refusal(b, reply, why);
+        free(*memory);
+        *memory = NULL;
+    }
+    return err;
+}
+
+static enum cw_err ask_json(struct bank *b, const char *method, const char *path, const char *body,
+                            json_t **out, struct say *why)
+{
+    struct http_reply reply;
+    uint8_t *memory = NULL;
+    enum cw_err err = ask(b, method, path, body, &reply, &memory, why);
+    if (err != CW_OK)
+        return err;
+    json_error_t error;
+    json_t *doc =
+        json_loadb((const char *)reply.body, reply.body_len, JSON_REJECT_DUPLICATES, &error);
+    if (!json_is_object(doc)) {
+        json_decref(doc);
+        doc = NULL;
+        err = say_fail(why, CW_ERR_FORMAT,
+                       "the server's answer is no JSON object; is it a Cardwire "
+                       "bank?");
+    }
+    free(memory);
+    if (err == CW_OK)
+        *out = doc;
+    return err;
+}
+
+enum cw_err bank_login(struct bank *b, json_t **reply, struct say *why)
+{
+    return ask_json(b, "POST", "/v1/session", "{\"key_agreement\":\"succeeded\"}", reply, why);
+}
+
+enum cw_err bank_accounts(struct bank *b, json_t **reply, struct say *why)
+{
+    return ask_json(b, "GET", "/v1/accounts", NULL, reply, why);
+}
+
+/* An account goes into a path as it is: letters and digits only. */
+static enum cw_err check_account(const char *account, struct say *why)
+{
+    size_t n = strlen(account);
+    if (n < ORDER_ACCOUNT_MIN || n > ORDER_ACCOUNT_MAX ||
+        strspn(account, "ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789") != n)
+        return say_fail(why, CW_ERR_FORMAT,
+                        "'%s' is no account number; write %u to %u capital letters and digits, "
+                        "without spaces",
+                        account, ORDER_ACCOUNT_MIN, ORDER_ACCOUNT_MAX);
+    return CW_OK;
+}
+
+static enum cw_err ask_account(struct bank *b, const char *before, const char *account,
+                               const char *after, json_t **reply, struct say *why)
+{
+    char path[PATH_MAX_LEN];
+    enum cw_err err = check_account(account, why);
+    if (err != CW_OK)
+        return err;
+    snprintf(path, sizeof path, "%s%s%s", before, account, after);
+    return ask_json(b, "GET", path, NULL, reply, why);
+}
+
+enum cw_err bank_balance(struct bank *b, const char *account, json_t **reply, struct say *why)
+{
+    return ask_account(b, "/v1/accounts/", account, "/balance", reply, why);
+}
+
+enum cw_err bank_statement(struct bank *b, const char *account, unsigned limit, json_t **reply,
+                           struct say *why)
+{
+    char after[48];
+    snprintf(after, sizeof after, "/transactions?limit=%u", limit);
+    return ask_account(b, "/v1/accounts/", account, after, reply, why);
+}
+
+enum cw_err bank_payee(struct bank *b, const char *account, json_t **reply, struct say *why)
+{
+    return ask_account(b, "/v1/payees/", account, "", reply, why);
+}
+
+enum cw_err bank_pay(struct bank *b, const uint8_t *text, size_t text_len, const uint8_t *signature,
+                     size_t signature_len, json_t **reply, struct say *why)
+{
+    char order[BASE64_LEN(ORDER_TEXT_MAX) + 1], sig[BASE64_LEN(512) + 1];
+    char body[sizeof order + sizeof sig + 64];
+    if (base64_encode(text, text_len, order, sizeof order) != CW_OK ||
+        base64_encode(signature, signature_len, sig, sizeof sig) != CW_OK)
+        return say_fail(why, CW_ERR_LENGTH, "the signed order is too long");
+    snprintf(body, sizeof body, "{\"order\":\"%s\",\"signature\":\"%s\"}", order, sig);
+    return ask_json(b, "POST", "/v1/payments", body, reply, why);
+}
+
+enum cw_err bank_receipt(struct bank *b, const uint8_t order[ORDER_ID_LEN], uint8_t **memory,
+                         const uint8_t **der, size_t *len, struct say *why)
+{
+    char path[PATH_MAX_LEN] = {0};
+    struct buf_writer w;
+    buf_writer_init(&w, (uint8_t *)path, sizeof path - 1);
+    buf_put_str(&w, "/v1/payments/");
+    buf_put_hex(&w, order, ORDER_ID_LEN);
+    buf_put_str(&w, "/receipt");
+    struct http_reply reply;
+    enum cw_err err = ask(b, "GET", path, NULL, &reply, memory, why);
+    if (err != CW_OK)
+        return err;
+    if (strcmp(reply.type, "application/cms") != 0) {
+        free(*memory);
+        *memory = NULL;
+        return say_fail(why, CW_ERR_FORMAT, "the server's receipt is no CMS message");
+    }
+    *der = reply.body;
+    *len = reply.body_len;
+    return CW_OK;
+}

@@ -1,0 +1,40 @@
+/* bank.h - the bank's API (docs/api.md), one function a request, over an open line. Replies stay
+ * JSON: what the bank says is shown as it is. */
+#ifndef CARDWIRE_TERMINAL_BANK_H
+#define CARDWIRE_TERMINAL_BANK_H
+
+#include "proto/order.h"
+#include "terminal/line.h"
+
+#include <jansson.h>
+
+/* One conversation. Zero-initialise, then set line and host. */
+struct bank {
+    struct line *line;
+    const char *host;   /* for the Host field */
+    char problem[48];   /* NAME of the last refusal (docs/api.md), "" if none */
+    int problem_status; /* HTTP status of it */
+};
+
+/* All functions: the reply in *reply, freed by the caller with json_decref. CW_ERR_REFUSED when the
+ * bank answers with a problem: then b->problem names it and `why` is the bank's own sentence.
+ * Otherwise what http_exchange fails with. */
+
+/* Reports the key agreement back to the bank (claim 2): from then on the line is logged in. */
+CW_MUST_USE enum cw_err bank_login(struct bank *b, json_t **reply, struct say *why);
+CW_MUST_USE enum cw_err bank_accounts(struct bank *b, json_t **reply, struct say *why);
+CW_MUST_USE enum cw_err bank_balance(struct bank *b, const char *account, json_t **reply,
+                                     struct say *why);
+CW_MUST_USE enum cw_err bank_statement(struct bank *b, const char *account, unsigned limit,
+                                       json_t **reply, struct say *why);
+CW_MUST_USE enum cw_err bank_payee(struct bank *b, const char *account, json_t **reply,
+                                   struct say *why);
+CW_MUST_USE enum cw_err bank_pay(struct bank *b, const uint8_t *text, size_t text_len,
+                                 const uint8_t *signature, size_t signature_len, json_t **reply,
+                                 struct say *why);
+/* Receipt in DER; *memory is freed by the caller with free(3), *der points into it. */
+CW_MUST_USE enum cw_err bank_receipt(struct bank *b, const uint8_t order[ORDER_ID_LEN],
+                                     uint8_t **memory, const uint8_t **der, size_t *len,
+                                     struct say *why);
+
+#endif
