@@ -1,0 +1,58 @@
+/* api.h - what the bank answers to a card's holder, as requests and answers without a network:
+ * docs/api.md. tlsd.c carries them. Who speaks is known from the line, never from a request. */
+#ifndef CARDWIRE_BANK_API_H
+#define CARDWIRE_BANK_API_H
+
+#include "bank/bank.h"
+#include "bank/keycache.h"
+
+#include <stdbool.h>
+
+#define API_BODY_MAX 8192u /* bytes of a request's body; the longest order needs under 2,000 */
+#define API_PATH_MAX 256u
+
+/* The TLS line that a request came in by. Lives as long as the connection. */
+struct api_line {
+    uint8_t card[ORDER_SERIAL_LEN]; /* from the certificate that was verified */
+    int64_t customer;
+    bool logged_in; /* the terminal has reported the key agreement */
+    bool bound;     /* `binding` is good: TLS 1.3, or 1.2 with extended master secret */
+    uint8_t binding[ORDER_BINDING_LEN];
+    const char *profile; /* "tls13", "ecdhe", "rsa" */
+    const char *tls;     /* "1.2", "1.3" */
+    const char *suite;   /* RFC name */
+};
+
+enum api_method { API_GET, API_POST, API_OTHER };
+
+struct api_request {
+    enum api_method method;
+    const char *target; /* path and query as sent */
+    const uint8_t *body;
+    size_t body_len;
+};
+
+struct api_reply {
+    int status;
+    const char *type; /* media type, static */
+    uint8_t *body;    /* malloc'd */
+    size_t body_len;
+    const char *route;   /* for the log: the pattern of the path, static */
+    const char *problem; /* for the log: NAME of the problem, NULL when there is none */
+};
+
+struct api {
+    struct bank *bank;
+    struct keycache keys;
+};
+
+void api_init(struct api *api, struct bank *bank);
+void api_clear(struct api *api);
+
+/* Always makes a reply; a store that fails becomes a problem `store`. CW_ERR_SPACE is the one
+ * failure: out of memory. */
+CW_MUST_USE enum cw_err api_serve(struct api *api, struct api_line *line,
+                                  const struct api_request *request, struct api_reply *reply);
+void api_reply_clear(struct api_reply *reply);
+
+#endif

@@ -1,0 +1,287 @@
+#include "bank/cli.h"
+
+#include <getopt.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define WORDS_MAX 4
+
+enum { OPT_JSON = 1000, OPT_HELP, OPT_VERSION };
+
+/* `value` is the option's bit in enum CLI_...; getopt_long wants it below what chars use. */
+static const struct named {
+    const char *name;
+    int value;
+} option_bits[] = {
+    {"dir", CLI_DIR},
+    {"name", CLI_NAME},
+    {"server-name", CLI_SERVER},
+    {"profiles", CLI_PROFILES},
+    {"valid-days", CLI_VALID},
+    {"customer", CLI_CUSTOMER},
+    {"currency", CLI_CURRENCY},
+    {"deposit", CLI_DEPOSIT},
+    {"reader", CLI_READER},
+    {"key", CLI_KEY},
+    {"pin-file", CLI_PIN},
+    {"root", CLI_ROOT},
+    {"days", CLI_DAYS},
+    {"time", CLI_TIME},
+    {"listen", CLI_LISTEN},
+    {"port-file", CLI_PORT_FILE},
+    {"insecure-keylog", CLI_KEYLOG},
+};
+#define OPTIONS  (sizeof option_bits / sizeof option_bits[0])
+#define OPT_BASE 2000 /* OPT_BASE + index into option_bits */
+
+static enum cw_err parse_number(const char *name, const char *text, int64_t max, int64_t *out,
+                                struct say *why)
+{
+    int64_t n = 0;
+    const char *p = text;
+    for (; *p >= '0' && *p <= '9' && n <= max; p++)
+        n = n * 10 + (*p - '0');
+    if (p == text || *p != '\0' || n < 1 || n > max)
+        return say_fail(why, CW_ERR_ARG, "--%s %.40s: wants a whole number from 1 to %lld", name,
+                        text, (long long)max);
+    *out = n;
+    return CW_OK;
+}
+
+/* "tls13,ecdhe" for the server name before it. */
+static enum cw_err parse_profiles(struct cli_args *a, const char *text, struct say *why)
+{
+    unsigned mask = 0;
+    if (a->host_count == 0 || a->profiles[a->host_count - 1] != 0)
+        return say_fail(why, CW_ERR_ARG, "--profiles belongs after the --server-name it is for");
+    for (const char *p = text;;) {
+        char one[16];
+        size_t len = strcspn(p, ",");
+        snprintf(one, sizeof one, "%.*s", (int)(len < sizeof one ? len : sizeof one - 1), p);
+        int profile = link_profile_find(one);
+        if (profile <= LINK_PROFILE_DEFAULT)
+            return say_fail(why, CW_ERR_ARG,
+                            "--profiles %.40s: wants one or more of tls13,ecdhe,rsa", text);
+        mask |= LINK_PROFILE_BIT(profile);
+        if (p[len] == '\0')
+            break;
+        p += len + 1;
+    }
+    a->profiles[a->host_count - 1] = (uint8_t)mask;
+    return CW_OK;
+}
+
+static enum cw_err take_option(struct cli_args *a, size_t index, const char *value, struct say *why)
+{
+    enum cw_err err = CW_OK;
+    int64_t n = 0;
+    const struct named *o = &option_bits[index];
+    const struct {
+        int bit;
+        const char **to;
+    } texts[] = {
+        {CLI_DIR, &a->dir},         {CLI_NAME, &a->name},           {CLI_CURRENCY, &a->currency},
+        {CLI_DEPOSIT, &a->deposit}, {CLI_READER, &a->reader},       {CLI_KEY, &a->key},
+        {CLI_PIN, &a->pin_file},    {CLI_ROOT, &a->root},           {CLI_LISTEN, &a->listen},
+        {CLI_KEYLOG, &a->keylog},   {CLI_PORT_FILE, &a->port_file},
+    };
+    for (size_t i = 0; i < sizeof texts / sizeof texts[0]; i++)
+        if (texts[i].bit == o->value)
+            *texts[i].to = value;
+    switch (o->value) {
+    case CLI_SERVER:
+        if (a->host_count == BANK_HOSTS_MAX)
+            return say_fail(why, CW_ERR_ARG, "--server-name is given more than %u times",
+                            BANK_HOSTS_MAX);
+        a->hosts[a->host_count++] = value;
+        break;
+    case CLI_PROFILES:
+        err = parse_profiles(a, value, why);
+        break;
+    case CLI_CUSTOMER:
+        err = parse_number(o->name, value, INT64_C(999999999999), &a->customer, why);
+        break;
+    case CLI_VALID:
+    case CLI_DAYS:
+        err = parse_number(o->name, value, 36500, &n, why);
+        a->days = (int)n;
+        break;
+    case CLI_TIME:
+        if (cal_parse(value, strlen(value), &a->time) != CW_OK)
+            err = say_fail(why, CW_ERR_ARG, "--time %.40s: wants the form 2026-11-24T10:00:00Z",
+                           value);
+        break;
+    }
+    a->given |= (unsigned)o->value;
+    return err;
+}
+
+/* ---- help ---- */
+
+static const char exit_help[] =
+    "\nExit codes: 0 done, 1 failed, 2 the command line is wrong, 3 there is no such thing,\n"
+    "4 it is there already or not in a state for it, 5 locked or taken by another program.\n";
+
+static void print_help(const struct cli_command *c)
+{
+    if (c != NULL) {
+        printf("usage: cardwired %s%s\n\n%s%s", strcmp(c->words, "init") == 0 ? "" : "[--dir DIR] ",
+               c->usage, c->help, exit_help);
+        return;
+    }
+    printf("usage: cardwired [--dir DIR] COMMAND ...\n\n"
+           "The bank: its books, its certificates, and the server that cards speak with.\n\n");
+    for (c = cli_commands; c->words != NULL; c++)
+        printf("  %s\n", c->usage);
+    printf("\nDIR is the bank's folder; the environment variable CARDWIRED_DIR serves as well.\n"
+           "--json prints the answer as JSON; COMMAND --help says more; --version.\n%s",
+           exit_help);
+}
+
+/* ---- parsing ---- */
+
+struct parsed {
+    struct cli_args args;
+    bool help, version;
+    const char *words[WORDS_MAX];
+    size_t word_count;
+};
+
+static enum cw_err parse(int argc, char **argv, struct parsed *p, struct say *why)
+{
+    struct option options[OPTIONS + 4] = {{0}};
+    for (size_t i = 0; i < OPTIONS; i++)
+        options[i] =
+            (struct option){option_bits[i].name, required_argument, NULL, OPT_BASE + (int)i};
+    options[OPTIONS] = (struct option){"json", no_argument, NULL, OPT_JSON};
+    options[OPTIONS + 1] = (struct option){"help", no_argument, NULL, OPT_HELP};
+    options[OPTIONS + 2] = (struct option){"version", no_argument, NULL, OPT_VERSION};
+    opterr = 0;
+    optind = 1;
+    for (;;) {
+        int at = optind;
+        /* '-': words come in their places, whatever POSIXLY_CORRECT says. */
+        int c = getopt_long(argc, argv, "-:d:h", options, NULL);
+        enum cw_err err = CW_OK;
+        if (c == -1)
+            break;
+        if (c == 1 && p->word_count == WORDS_MAX)
+            return say_fail(why, CW_ERR_ARG, "'%.60s' is one word too many", optarg);
+        if (c == 1)
+            p->words[p->word_count++] = optarg;
+        else if (c == OPT_JSON)
+            p->args.json = true;
+        else if (c == OPT_HELP || c == 'h')
+            p->help = true;
+        else if (c == OPT_VERSION)
+            p->version = true;
+        else if (c == 'd')
+            err = take_option(&p->args, 0, optarg, why);
+        else if (c >= OPT_BASE)
+            err = take_option(&p->args, (size_t)(c - OPT_BASE), optarg, why);
+        else if (c == ':')
+            err = say_fail(why, CW_ERR_ARG, "%.60s wants a value", argv[at]);
+        else
+            err = say_fail(why, CW_ERR_ARG, "there is no option %.60s", argv[at]);
+        if (err != CW_OK)
+            return err;
+    }
+    for (; optind < argc; optind++) { /* after "--" */
+        if (p->word_count == WORDS_MAX)
+            return say_fail(why, CW_ERR_ARG, "'%.60s' is one word too many", argv[optind]);
+        p->words[p->word_count++] = argv[optind];
+    }
+    return CW_OK;
+}
+
+/* The command whose words come first; *used is how many they are. */
+static const struct cli_command *find_command(const struct parsed *p, size_t *used)
+{
+    for (const struct cli_command *c = cli_commands; c->words != NULL; c++) {
+        char words[64] = "";
+        size_t n = strchr(c->words, ' ') != NULL ? 2 : 1;
+        if (p->word_count < n)
+            continue;
+        snprintf(words, sizeof words, n == 2 ? "%.30s %.30s" : "%.30s", p->words[0], p->words[1]);
+        if (strcmp(words, c->words) == 0) {
+            *used = n;
+            return c;
+        }
+    }
+    return NULL;
+}
+
+static enum cw_err check_args(const struct cli_command *c, struct parsed *p, size_t used,
+                              struct say *why)
+{
+    unsigned takes = c->takes | c->wants;
+    for (size_t i = 0; i < OPTIONS; i++) {
+        unsigned bit = (unsigned)option_bits[i].value;
+        if ((p->args.given & bit) != 0 && (takes & bit) == 0)
+            return say_fail(why, CW_ERR_ARG, "%s takes no --%s", c->words, option_bits[i].name);
+        if ((p->args.given & bit) == 0 && (c->wants & bit) != 0 && bit != CLI_DIR)
+            return say_fail(why, CW_ERR_ARG, "%s wants --%s; usage: cardwired %s", c->words,
+                            option_bits[i].name, c->usage);
+    }
+    size_t extra = c->word != NULL ? 1 : 0;
+    if (p->word_count < used + extra)
+        return say_fail(why, CW_ERR_ARG, "%s wants %s; usage: cardwired %s", c->words, c->word,
+                        c->usage);
+    if (p->word_count > used + extra)
+        return say_fail(why, CW_ERR_ARG, "'%.60s' is one word too many; usage: cardwired %s",
+                        p->words[used + extra], c->usage);
+    p->args.word = extra != 0 ? p->words[used] : NULL;
+    if ((c->wants & CLI_DIR) != 0 && p->args.dir == NULL)
+        p->args.dir = getenv("CARDWIRED_DIR");
+    if ((c->wants & CLI_DIR) != 0 && (p->args.dir == NULL || p->args.dir[0] == '\0'))
+        return say_fail(why, CW_ERR_ARG, "%s wants the bank's folder: --dir DIR, or CARDWIRED_DIR",
+                        c->words);
+    return CW_OK;
+}
+
+static int exit_code(enum cw_err err)
+{
+    switch (err) {
+    case CW_OK:
+        return CLI_OK;
+    case CW_ERR_ARG:
+        return CLI_USAGE;
+    case CW_ERR_NOT_FOUND:
+        return CLI_NOT_FOUND;
+    case CW_ERR_EXISTS:
+    case CW_ERR_STATE:
+        return CLI_STATE;
+    case CW_ERR_BUSY:
+        return CLI_BUSY;
+    default:
+        return CLI_FAILED;
+    }
+}
+
+int cli_run(int argc, char **argv)
+{
+    struct say why = {""};
+    size_t used = 0;
+    struct parsed p = {.args = {.time = -1}};
+    enum cw_err err = parse(argc, argv, &p, &why);
+    const struct cli_command *c = err == CW_OK ? find_command(&p, &used) : NULL;
+    if (err == CW_OK && p.version) {
+        printf("cardwired %s\n", CARDWIRE_VERSION);
+    } else if (err == CW_OK && p.help) {
+        print_help(c);
+    } else if (err == CW_OK && c == NULL) {
+        err = say_fail(&why, CW_ERR_ARG, "%s%.30s%s; 'cardwired --help' lists the commands",
+                       p.word_count > 0 ? "there is no command '" : "a command is missing",
+                       p.word_count > 0 ? p.words[0] : "", p.word_count > 0 ? "'" : "");
+    } else if (err == CW_OK) {
+        err = check_args(c, &p, used, &why);
+        if (err == CW_OK)
+            err = c->run(&p.args, &why);
+    }
+    if (fflush(stdout) != 0 && err == CW_OK)
+        err = say_fail(&why, CW_ERR_IO, "the answer could not be written");
+    if (err != CW_OK)
+        fprintf(stderr, "cardwired: %s\n", why.text);
+    return exit_code(err);
+}

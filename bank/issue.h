@@ -1,0 +1,36 @@
+/* issue.h - personalises a blank card for a customer: keys made in the card, certificates, roots,
+ * permitted servers, time and PIN. docs/bank.md has the order of the steps, and why. */
+#ifndef CARDWIRE_BANK_ISSUE_H
+#define CARDWIRE_BANK_ISSUE_H
+
+#include "bank/bank.h"
+#include "terminal/applet.h"
+
+struct issue_options {
+    int64_t customer;
+    const char *reader;                            /* URI, reader/reader.h */
+    bool p256, rsa;                                /* which kinds of keys; at least one */
+    const char *pin_file;                          /* NULL: a random PIN goes into a mailer file */
+    struct applet_name names[LINK_NAME_MAX];       /* servers that the card may talk to */
+    size_t name_count;                             /* 0: the bank's own, all profiles */
+    const char *root_file;                         /* NULL, or PEM of a second root for servers */
+    int days;                                      /* validity of the card's certificates */
+    int64_t time;                                  /* the card's floor of time; -1: now */
+    void (*progress)(void *ctx, const char *step); /* NULL, or called before each step */
+    void *progress_ctx;
+};
+
+struct issue_result {
+    uint8_t serial[ORDER_SERIAL_LEN];
+    uint8_t keys; /* mask, bit slot-1 */
+    bool resumed; /* the card was active already; an issuance cut short was completed */
+    char mailer[BANK_PATH_MAX]; /* file with the PIN, "" when it came from pin_file */
+};
+
+/* CW_ERR_STATE when the card is not blank; otherwise the errors of ca.h, ledger.h, applet.h. After
+ * a failure the card is either blank, and may be issued again, or active and `issuing` in the
+ * ledger: then the same call completes it. */
+CW_MUST_USE enum cw_err issue_card(struct bank *bank, const struct issue_options *options,
+                                   struct issue_result *out, struct say *why);
+
+#endif

@@ -1,0 +1,243 @@
+#include "bank/pay.h"
+
+#include "bank/api_json.h"
+#include "base/ct.h"
+#include "host/base64.h"
+
+#include <openssl/err.h>
+#include <openssl/evp.h>
+#include <openssl/sha.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* What came in, decoded. */
+struct signed_order {
+    uint8_t text[ORDER_TEXT_MAX];
+    size_t text_len;
+    uint8_t signature[LEDGER_SIGNATURE_MAX];
+    size_t signature_len;
+};
+
+static enum cw_err decode(const struct api_request *request, struct signed_order *out)
+{
+    const char *order, *signature;
+    size_t order_len, signature_len;
+    enum cw_err err = CW_ERR_FORMAT;
+    json_t *body = api_body_parse(request);
+    /* "!": a name that we do not know might say something that we would ignore. */
+    if (body != NULL && json_unpack_ex(body, NULL, 0, "{s:s%, s:s%!}", "order", &order, &order_len,
+                                       "signature", &signature, &signature_len) == 0)
+        err = base64_decode(order, order_len, out->text, sizeof out->text, &out->text_len);
+    if (err == CW_OK)
+        err = base64_decode(signature, signature_len, out->signature, sizeof out->signature,
+                            &out->signature_len);
+    json_decref(body);
+    return err;
+}
+
+/* One hash over both, unambiguous about where the text ends. */
+static void hash_request(const struct signed_order *s, uint8_t out[32])
+{
+    uint8_t bytes[4 + ORDER_TEXT_MAX + LEDGER_SIGNATURE_MAX];
+    struct buf_writer w;
+    buf_writer_init(&w, bytes, sizeof bytes);
+    buf_put_u32(&w, (uint32_t)s->text_len);
+    buf_put_bytes(&w, s->text, s->text_len);
+    buf_put_bytes(&w, s->signature, s->signature_len);
+    SHA256(bytes, w.len, out);
+}
+
+static bool verify(EVP_PKEY *key, const struct signed_order *s)
+{
+    EVP_MD_CTX *ctx = EVP_MD_CTX_new();
+    bool good = ctx != NULL && EVP_DigestVerifyInit(ctx, NULL, EVP_sha256(), NULL, key) == 1 &&
+                EVP_DigestVerify(ctx, s->signature, s->signature_len, s->text, s->text_len) == 1;
+    EVP_MD_CTX_free(ctx);
+    ERR_clear_error();
+    return good;
+}
+
+static bool in_date(X509 *cert, int64_t now)
+{
+    time_t t = (time_t)now;
+    return X509_cmp_time(X509_get0_notBefore(cert), &t) < 0 &&
+           X509_cmp_time(X509_get0_notAfter(cert), &t) > 0;
+}
+
+/* Finds the order certificate of the card that verifies the signature. A card may have one of each
+ * kind of key, and the order does not say which signed it. */
+static enum cw_err find_signer(struct api *api, const uint8_t card[ORDER_SERIAL_LEN],
+                               const struct signed_order *s, uint8_t sha256[32], bool *good,
+                               struct say *why)
+{
+    size_t count = 0;
+    struct ledger_certificate *certs = calloc(LEDGER_CERTS_PER_CARD, sizeof *certs);
+    if (certs == NULL)
+        return say_fail(why, CW_ERR_SPACE, "out of memory");
+    enum cw_err err =
+        ledger_certificates_get(api->bank->ledger, card, LEDGER_CERT_ORDER, certs, &count, why);
+    *good = false;
+    for (size_t i = 0; i < count && err == CW_OK && !*good; i++) {
+        X509 *cert;
+        if ((err = keycache_get(&api->keys, &certs[i], &cert)) != CW_OK) {
+            say_fail(why, err, "an order certificate in the ledger is damaged");
+            break;
+        }
+        if (!in_date(cert, ledger_now(api->bank->ledger)) || !verify(X509_get0_pubkey(cert), s))
+            continue;
+        memcpy(sha256, certs[i].sha256, 32);
+        *good = true;
+    }
+    free(certs);
+    return err;
+}
+
+static json_t *payment_json(const struct ledger_order *o, const struct ledger_booking *b)
+{
+    const struct order_fields *f = &o->fields;
+    return json_pack("{s:I, s:o, s:s, s:o, s:s, s:s, s:s, s:o, s:s, s:s}", "id", (json_int_t)b->id,
+                     "order", api_hex(f->id, sizeof f->id), "status", "booked", "time",
+                     api_time(b->time), "payer", f->payer, "payee", f->payee, "payee_name",
+                     f->payee_name, "amount", api_money(f->amount, f->currency), "currency",
+                     f->currency, "reference", f->reference);
+}
+
+/* For ledger_payment_book: the reply is stored with the booking. */
+static char *make_reply(void *ctx, const struct ledger_order *o, const struct ledger_booking *b)
+{
+    (void)ctx;
+    json_t *reply = json_pack("{s:o, s:o, s:b}", "payment", payment_json(o, b), "balance",
+                              api_money(b->balance, o->fields.currency), "replayed", 0);
+    char *text = reply != NULL ? json_dumps(reply, JSON_COMPACT) : NULL;
+    json_decref(reply);
+    return text;
+}
+
+static enum cw_err reply_stored(struct api_reply *reply, const struct ledger_payment *p,
+                                bool replayed)
+{
+    json_t *body = json_loads(p->reply, 0, NULL);
+    if (replayed && body != NULL && json_object_set_new(body, "replayed", json_true()) != 0) {
+        json_decref(body);
+        body = NULL;
+    }
+    return api_reply_json(reply, replayed ? 200 : 201, body);
+}
+
+/* The order id is looked up first of all, before the binding to the line: an order whose answer was
+ * lost comes in again over a new line. But only to the card that signed it. CW_ERR_NOT_FOUND: new.
+ */
+static enum cw_err serve_repeat(struct api *api, const struct api_line *line,
+                                const struct ledger_order *o, struct api_reply *reply)
+{
+    struct say why;
+    struct ledger_payment *p = NULL;
+    enum cw_err err = ledger_payment_find(api->bank->ledger, o->fields.id, &p, &why);
+    if (err == CW_ERR_NOT_FOUND)
+        return err;
+    if (err != CW_OK)
+        return api_reply_store(reply, &why);
+    if (!ct_equal(p->request, o->request, sizeof p->request))
+        err = api_reply_problem(reply, "order-conflict",
+                                "Another order was booked under this order's number; this one was "
+                                "not.");
+    else if (memcmp(p->card, line->card, sizeof p->card) != 0)
+        err = api_reply_problem(reply, "order-other-card",
+                                "This order was signed by another card than the one of this line.");
+    else
+        err = reply_stored(reply, p, true);
+    ledger_payment_free(&p);
+    return err;
+}
+
+/* What the order says against the line it came in by. *name is the problem, NULL when none. */
+static void check_line(const struct api_line *line, const struct ledger_order *o, int64_t now,
+                       const char **name, const char **detail)
+{
+    *name = NULL;
+    if (memcmp(o->seal.serial, line->card, sizeof line->card) != 0) {
+        *name = "order-other-card";
+        *detail = "This order was signed by another card than the one of this line.";
+    } else if (!line->bound || !ct_equal(o->seal.binding, line->binding, sizeof line->binding)) {
+        *name = "order-other-line";
+        *detail = "This order was signed for another line; sign it again in this one.";
+    } else if (o->fields.expiry <= now) {
+        *name = "order-expired";
+        *detail = "This order has expired and was not booked.";
+    }
+}
+
+static enum cw_err reply_verdict(struct api *api, enum ledger_verdict verdict,
+                                 const struct ledger_order *o, struct api_reply *reply)
+{
+    static const struct {
+        const char *name, *detail;
+    } refusals[] = {
+        [LEDGER_CONFLICT] = {"order-conflict",
+                             "Another order was booked under this order's number; "
+                             "this one was not."},
+        [LEDGER_COUNTER_USED] = {"order-counter",
+                                 "The card used this order's counter for another order."},
+        [LEDGER_CARD_NOT_ACTIVE] = {"card-blocked", "This card is blocked; ask your bank."},
+        [LEDGER_ACCOUNT_UNKNOWN] = {"account-unknown", "The account to pay from is not one of "
+                                                       "yours."},
+        [LEDGER_PAYEE_UNKNOWN] = {"payee-unknown", "The payee's account is not one of this bank."},
+        [LEDGER_PAYEE_NAME] = {"payee-name", "The payee's account belongs to somebody of another "
+                                             "name than the order says."},
+        [LEDGER_CURRENCY] = {"currency", "Both accounts must be in the currency of the order."},
+        [LEDGER_SAME_ACCOUNT] = {"same-account", "The order pays from an account to itself."},
+        [LEDGER_FUNDS] = {"funds", "The account does not hold that much."},
+    };
+    struct say why;
+    struct ledger_payment *p = NULL;
+    if (verdict != LEDGER_BOOKED && verdict != LEDGER_REPEATED)
+        return api_reply_problem(reply, refusals[verdict].name, "%s", refusals[verdict].detail);
+    enum cw_err err = ledger_payment_find(api->bank->ledger, o->fields.id, &p, &why);
+    if (err != CW_OK)
+        return api_reply_store(reply, &why);
+    err = reply_stored(reply, p, verdict == LEDGER_REPEATED);
+    ledger_payment_free(&p);
+    return err;
+}
+
+/* A new order: nothing about it has been believed yet. */
+static enum cw_err serve_new(struct api *api, const struct api_line *line,
+                             const struct signed_order *s, struct ledger_order *o,
+                             struct api_reply *reply)
+{
+    struct say why;
+    bool good = false;
+    const char *name, *detail;
+    enum ledger_verdict verdict = LEDGER_CONFLICT;
+    check_line(line, o, ledger_now(api->bank->ledger), &name, &detail);
+    if (name != NULL)
+        return api_reply_problem(reply, name, "%s", detail);
+    enum cw_err err = find_signer(api, line->card, s, o->certificate, &good, &why);
+    if (err != CW_OK)
+        return api_reply_store(reply, &why);
+    if (!good)
+        return api_reply_problem(reply, "order-signature",
+                                 "The card's signature does not fit this order.");
+    err = ledger_payment_book(api->bank->ledger, o, make_reply, NULL, &verdict, &why);
+    if (err != CW_OK)
+        return api_reply_store(reply, &why);
+    return reply_verdict(api, verdict, o, reply);
+}
+
+enum cw_err pay_serve(struct api *api, const struct api_line *line,
+                      const struct api_request *request, struct api_reply *reply)
+{
+    struct signed_order s;
+    struct ledger_order o = {.text = s.text, .signature = s.signature};
+    if (decode(request, &s) != CW_OK)
+        return api_reply_problem(reply, "malformed",
+                                 "A payment is {\"order\":BASE64,\"signature\":BASE64}.");
+    if (order_text_parse(s.text, s.text_len, &o.fields, &o.seal) != CW_OK)
+        return api_reply_problem(reply, "order-malformed",
+                                 "That is no order in the form that cards sign.");
+    o.text_len = s.text_len;
+    o.signature_len = s.signature_len;
+    hash_request(&s, o.request);
+    enum cw_err err = serve_repeat(api, line, &o, reply);
+    return err == CW_ERR_NOT_FOUND ? serve_new(api, line, &s, &o, reply) : err;
+}

@@ -1,0 +1,18 @@
+/* tlsd.h - the bank's server: connections, TLS and HTTP around api.h, in one event loop. */
+#ifndef CARDWIRE_BANK_TLSD_H
+#define CARDWIRE_BANK_TLSD_H
+
+#include "bank/bank.h"
+
+struct tlsd_options {
+    const char *listen;          /* "127.0.0.1:8443", "[::1]:0"; port 0: one that is free */
+    const char *port_file;       /* NULL, or where to write the port once it listens */
+    const char *insecure_keylog; /* NULL, or where to write the secrets of all lines */
+};
+
+/* Serves until SIGTERM or SIGINT; then ends the lines in good order. One log line on stderr for
+ * each handshake and request, without secrets. CW_ERR_BUSY when the port is taken. */
+CW_MUST_USE enum cw_err tlsd_run(struct bank *bank, const struct tlsd_options *options,
+                                 struct say *why);
+
+#endif
