@@ -339,6 +339,10 @@ static bool record_step(struct line *line)
     int ret = mbedtls_ssl_read(&line->ssl, NULL, 0);
     if (ret == MBEDTLS_ERR_SSL_RECEIVED_NEW_SESSION_TICKET)
         return true;
+    /* A ticket has been read but not yet handled: the engine says WANT_READ and needs no input. */
+    if (ret == MBEDTLS_ERR_SSL_WANT_READ &&
+        line->ssl.state == MBEDTLS_SSL_TLS1_3_NEW_SESSION_TICKET)
+        return true;
     if (ret == MBEDTLS_ERR_SSL_PEER_CLOSE_NOTIFY) {
         line->alert_in = MBEDTLS_SSL_ALERT_MSG_CLOSE_NOTIFY;
         (void)mbedtls_ssl_close_notify(&line->ssl);

@@ -1,0 +1,105 @@
+/* card_lab.h - a card on a table, for unit tests: flash in memory whose power can be cut at any
+ * byte, an issuer and TLS servers made with OpenSSL. Every failure ends the test. */
+#ifndef CARDWIRE_TESTS_UNIT_CARD_LAB_H
+#define CARDWIRE_TESTS_UNIT_CARD_LAB_H
+
+#include "card/card.h"
+#include "proto/apdu.h"
+#include "proto/link.h"
+
+#include <openssl/ssl.h>
+
+#define LAB_PAGE  2048u
+#define LAB_PAGES 16u
+#define LAB_HOST  "bank.test"
+#define LAB_PIN   "271828"
+#define LAB_TIME  INT64_C(1790000000) /* 2026-09-21: the card's floor */
+
+struct lab_flash {
+    uint8_t bytes[LAB_PAGE * LAB_PAGES];
+    long budget; /* bytes that may still be programmed or erased; -1: no limit */
+    bool dead;   /* power was cut: every further operation fails */
+    unsigned operations;
+    uint64_t programmed;
+};
+
+struct lab {
+    struct lab_flash flash;
+    struct card_port port;
+    struct card *card;
+    bool random_fails;
+};
+
+/* A certificate authority or a server's key and certificate. */
+struct lab_identity {
+    EVP_PKEY *key;
+    X509 *certificate;
+};
+
+/* What a server's certificate shall be; zero gives the good one. */
+struct lab_server_spec {
+    bool rsa;            /* RSA-2048 key, keyEncipherment; else P-256, digitalSignature */
+    const char *host;    /* NULL: LAB_HOST */
+    bool no_server_auth; /* no extended key usage at all */
+    bool client_auth;    /* extended key usage clientAuth instead of serverAuth */
+    bool ca;             /* a CA certificate */
+    bool expired;        /* ended before LAB_TIME */
+    bool wrong_usage;    /* key usage that does not fit */
+};
+
+/* Flash operations on `flash`; erased at first by lab_flash_init. */
+void lab_flash_init(struct lab_flash *flash);
+struct card_flash lab_flash_ops(struct lab_flash *flash);
+
+/* A blank card with power. */
+void lab_init(struct lab *lab);
+void lab_free(struct lab *lab);
+/* Power off and on again; false when the card does not start. */
+bool lab_power_cycle(struct lab *lab);
+
+/* One command; the answer's data in out (CARD_RESPONSE_MAX bytes), its length in *len, both may be
+ * NULL. Returns the status word. */
+uint16_t lab_apdu(struct lab *lab, uint8_t cla, uint8_t ins, uint8_t p1, uint8_t p2,
+                  const void *data, size_t nc, size_t ne, uint8_t *out, size_t *len);
+uint16_t lab_select(struct lab *lab);
+uint16_t lab_verify(struct lab *lab, uint8_t use, const char *pin);
+
+struct lab_identity lab_ca_new(const char *name);
+struct lab_identity lab_server_new(const struct lab_identity *ca,
+                                   const struct lab_server_spec *spec);
+void lab_identity_free(struct lab_identity *id);
+
+/* Blank to active: the slots in `slots` (mask of 1 << (slot-1)) get keys and certificates by
+ * `card_ca`, the root is `root`'s, the server LAB_HOST with `profiles`. */
+void lab_personalise(struct lab *lab, uint8_t slots, const struct lab_identity *card_ca,
+                     const struct lab_identity *root, uint8_t profiles);
+
+/* A server that asks for a certificate under `card_ca`; NULL: does not ask. */
+SSL_CTX *lab_server_context(const struct lab_identity *server, const struct lab_identity *card_ca);
+
+/* A handshake between the card (selected, PIN given) and a server in this process. */
+struct lab_line {
+    SSL *ssl;      /* the server's side; freed by lab_line_free */
+    uint8_t state; /* last state byte of the card */
+    uint16_t sw;   /* last status word that was not 9000, or 9000 */
+    unsigned apdus;
+    size_t to_card, from_card; /* bytes of APDUs */
+    size_t tls;                /* bytes of TLS, both ways */
+    size_t chunk;              /* most TLS bytes in one STEP; 255 */
+    size_t flip;               /* offset in the server's stream of a bit to flip; SIZE_MAX: none */
+    size_t sent;               /* bytes of the server's stream so far */
+    size_t record_at, record_left; /* where in a record of that stream the next byte is */
+    /* The flip hit the version bytes of a record header, which TLS neither checks nor protects. */
+    bool flip_harmless;
+    bool open_at_flip; /* the card's line was open before the flipped byte came */
+};
+/* Selects, gives the PIN and runs OPEN and STEPs until nothing moves any more. */
+void lab_line_open(struct lab *lab, SSL_CTX *ctx, enum link_profile profile, enum link_key key,
+                   struct lab_line *line);
+/* Goes on moving bytes until nothing moves. */
+void lab_line_pump(struct lab *lab, struct lab_line *line);
+void lab_line_free(struct lab_line *line);
+/* Reason in INFO session. */
+enum link_reason lab_reason(struct lab *lab);
+
+#endif
