@@ -221,16 +221,16 @@ static enum cw_err check_args(const struct cli_command *c, struct parsed *p, siz
         if ((p->args.given & bit) != 0 && (takes & bit) == 0)
             return say_fail(why, CW_ERR_ARG, "%s takes no --%s", c->words, option_bits[i].name);
         if ((p->args.given & bit) == 0 && (c->wants & bit) != 0 && bit != CLI_DIR)
-            return say_fail(why, CW_ERR_ARG, "%s wants --%s; usage: cardwired %s", c->words,
-                            option_bits[i].name, c->usage);
+            return say_fail(why, CW_ERR_ARG, "%s wants --%s; see 'cardwired %s --help'", c->words,
+                            option_bits[i].name, c->words);
     }
     size_t extra = c->word != NULL ? 1 : 0;
     if (p->word_count < used + extra)
-        return say_fail(why, CW_ERR_ARG, "%s wants %s; usage: cardwired %s", c->words, c->word,
-                        c->usage);
+        return say_fail(why, CW_ERR_ARG, "%s wants %s; see 'cardwired %s --help'", c->words,
+                        c->word, c->words);
     if (p->word_count > used + extra)
-        return say_fail(why, CW_ERR_ARG, "'%.60s' is one word too many; usage: cardwired %s",
-                        p->words[used + extra], c->usage);
+        return say_fail(why, CW_ERR_ARG, "'%.60s' is one word too many; see 'cardwired %s --help'",
+                        p->words[used + extra], c->words);
     p->args.word = extra != 0 ? p->words[used] : NULL;
     if ((c->wants & CLI_DIR) != 0 && p->args.dir == NULL)
         p->args.dir = getenv("CARDWIRED_DIR");
