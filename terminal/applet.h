@@ -1,5 +1,5 @@
 /* applet.h - the commands of the card's `link` application, one function each (docs/card.md). Turns
- * status words into errors and sentences. Not the pump: terminal/line.h moves a TLS line with
+ * status words into errors and sentences. Not the pump: terminal/pump.h moves a TLS line with
  * these.
  *
  * All functions: `why` gets a sentence on failure (may be NULL). CW_ERR_GONE when the card is torn

@@ -4,13 +4,13 @@
 #define CARDWIRE_TERMINAL_BANK_H
 
 #include "proto/order.h"
-#include "terminal/line.h"
+#include "terminal/pump.h"
 
 #include <jansson.h>
 
 /* One conversation. Zero-initialise, then set line and host. */
 struct bank {
-    struct line *line;
+    struct pump *line;
     const char *host;   /* for the Host field */
     char problem[48];   /* NAME of the last refusal (docs/api.md), "" if none */
     int problem_status; /* HTTP status of it */

@@ -145,7 +145,7 @@ enum http_progress http_reply_parse(const uint8_t *data, size_t len, struct http
     return HTTP_DONE;
 }
 
-static enum cw_err send_request(struct line *line, const struct http_request *q, struct say *why)
+static enum cw_err send_request(struct pump *line, const struct http_request *q, struct say *why)
 {
     size_t cap = 512 + strlen(q->path) + q->body_len;
     uint8_t *memory = malloc(cap);
@@ -168,12 +168,12 @@ static enum cw_err send_request(struct line *line, const struct http_request *q,
     if (q->body != NULL)
         buf_put_bytes(&w, q->body, q->body_len);
     enum cw_err err = w.bad ? say_fail(why, CW_ERR_INTERNAL, "the HTTP request is too long")
-                            : line_write(line, memory, w.len, why);
+                            : pump_write(line, memory, w.len, why);
     free(memory);
     return err;
 }
 
-enum cw_err http_exchange(struct line *line, const struct http_request *request,
+enum cw_err http_exchange(struct pump *line, const struct http_request *request,
                           struct http_reply *reply, uint8_t **memory, struct say *why)
 {
     const size_t cap = HTTP_HEAD_MAX + HTTP_BODY_MAX;
@@ -186,7 +186,7 @@ enum cw_err http_exchange(struct line *line, const struct http_request *request,
     if (data == NULL)
         return say_fail(why, CW_ERR_SPACE, "out of memory");
     while (progress == HTTP_MORE) {
-        err = line_read(line, data + have, cap - have, &n, why);
+        err = pump_read(line, data + have, cap - have, &n, why);
         if (err == CW_OK && n == 0)
             err = say_fail(why, CW_ERR_GONE, "the server closed the line before it had answered");
         if (err != CW_OK)

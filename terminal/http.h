@@ -3,7 +3,7 @@
 #ifndef CARDWIRE_TERMINAL_HTTP_H
 #define CARDWIRE_TERMINAL_HTTP_H
 
-#include "terminal/line.h"
+#include "terminal/pump.h"
 
 #define HTTP_HEAD_MAX 8192u   /* status line and header fields, bytes */
 #define HTTP_BODY_MAX 262144u /* body of a reply, bytes */
@@ -33,7 +33,7 @@ struct http_request {
 /* Sends the request and waits for the reply, which lies in *memory (freed by the caller with
  * free(3)). What the line fails with; CW_ERR_FORMAT for a malformed reply; CW_ERR_GONE when the
  * line was closed before the reply was complete. */
-CW_MUST_USE enum cw_err http_exchange(struct line *line, const struct http_request *request,
+CW_MUST_USE enum cw_err http_exchange(struct pump *line, const struct http_request *request,
                                       struct http_reply *reply, uint8_t **memory, struct say *why);
 
 #endif

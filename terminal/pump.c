@@ -1,7 +1,7 @@
-/* line.c - the engine of the pump: decides which command the card gets next, by the state byte of
+/* pump.c - the engine of the pump: decides which command the card gets next, by the state byte of
  * its last answer (docs/card.md) and by what lies in the buffers. Every exchange costs a round trip
  * of the reader, so none is spent on a fragment of a record when the rest is on its way. */
-#include "terminal/line.h"
+#include "terminal/pump.h"
 
 #include "base/buf.h"
 #include "host/clock.h"
@@ -28,8 +28,8 @@ struct records {
     bool foreign; /* this is not TLS; the card will say so */
 };
 
-struct line {
-    struct line_config config;
+struct pump {
+    struct pump_config config;
     struct reader_stats before; /* the reader's, when the line began */
     uint8_t state;
     bool net_ended, end_told;
@@ -38,12 +38,12 @@ struct line {
     uint8_t in[NET_MAX], out[NET_MAX], plain[PLAIN_MAX];
     size_t in_len, out_len, plain_len;
     uint64_t tls_sent, tls_received;
-    struct line_failure failure;
+    struct pump_failure failure;
 };
 
-static void record_done(struct line *l, const struct records *r, bool from_server)
+static void record_done(struct pump *l, const struct records *r, bool from_server)
 {
-    struct line_record record = {
+    struct pump_record record = {
         .from_server = from_server,
         .type = r->header[0],
         .length = (uint16_t)(r->header[3] << 8 | r->header[4]),
@@ -53,7 +53,7 @@ static void record_done(struct line *l, const struct records *r, bool from_serve
         l->config.hooks.record(l->config.hooks.ctx, &record);
 }
 
-static void follow(struct line *l, struct records *r, const uint8_t *data, size_t len,
+static void follow(struct pump *l, struct records *r, const uint8_t *data, size_t len,
                    bool from_server)
 {
     while (len > 0 && !r->foreign) {
@@ -88,9 +88,9 @@ static void drop(uint8_t *buffer, size_t *len, size_t n)
     *len -= n;
 }
 
-enum cw_err line_new(const struct line_config *config, struct line **out, struct say *why)
+enum cw_err pump_new(const struct pump_config *config, struct pump **out, struct say *why)
 {
-    struct line *l = calloc(1, sizeof *l);
+    struct pump *l = calloc(1, sizeof *l);
     if (l == NULL)
         return say_fail(why, CW_ERR_SPACE, "out of memory");
     l->config = *config;
@@ -100,7 +100,7 @@ enum cw_err line_new(const struct line_config *config, struct line **out, struct
     return CW_OK;
 }
 
-void line_free(struct line **line)
+void pump_free(struct pump **line)
 {
     free(*line);
     *line = NULL;
@@ -112,7 +112,7 @@ static enum cw_err nonsense(struct say *why, const char *what)
 }
 
 /* Takes an answer apart: state byte, count of bytes taken, bytes for the net or plaintext. */
-static enum cw_err absorb(struct line *l, const uint8_t *answer, size_t len, size_t sent,
+static enum cw_err absorb(struct pump *l, const uint8_t *answer, size_t len, size_t sent,
                           bool plaintext, size_t *taken, struct say *why)
 {
     struct buf_reader r;
@@ -142,7 +142,7 @@ static enum cw_err absorb(struct line *l, const uint8_t *answer, size_t len, siz
     return CW_OK;
 }
 
-static enum cw_err command(struct line *l, uint8_t ins, uint8_t p1, uint8_t p2, const uint8_t *data,
+static enum cw_err command(struct pump *l, uint8_t ins, uint8_t p1, uint8_t p2, const uint8_t *data,
                            size_t len, size_t *taken, const char *what, struct say *why)
 {
     uint8_t answer[ANSWER_MAX];
@@ -157,36 +157,41 @@ static enum cw_err command(struct line *l, uint8_t ins, uint8_t p1, uint8_t p2, 
         err = applet_status(sw, what, why);
     if (err == CW_OK)
         err = absorb(l, answer, n, len, ins == INS_READ, taken, why);
+    if (err != CW_OK)
+        l->failure.card = true;
     if (err == CW_OK && l->config.hooks.turned != NULL)
         l->config.hooks.turned(l->config.hooks.ctx, l);
     return err;
 }
 
-enum cw_err line_start(struct line *l, struct say *why)
+enum cw_err pump_start(struct pump *l, struct say *why)
 {
     size_t taken;
     size_t len = l->config.name != NULL ? strlen(l->config.name) : 0;
     if (len > LINK_HOST_MAX)
         return say_fail(why, CW_ERR_LENGTH, "the server name %s is too long for the card",
                         l->config.name);
-    return command(l, INS_OPEN, (uint8_t)l->config.profile, (uint8_t)l->config.key,
-                   (const uint8_t *)l->config.name, len, &taken, "open a line to this server", why);
+    enum cw_err err =
+        command(l, INS_OPEN, (uint8_t)l->config.profile, (uint8_t)l->config.key,
+                (const uint8_t *)l->config.name, len, &taken, "open a line to this server", why);
+    l->failure.open = err != CW_OK;
+    return err;
 }
 
-static size_t chunk_max(const struct line *l)
+static size_t chunk_max(const struct pump *l)
 {
     return l->config.extended ? APPLET_COMMAND_MAX : APDU_SHORT_NC_MAX;
 }
 
 /* How many bytes from the net the card should get now: a full command, or whole records. */
-static size_t ready(const struct line *l)
+static size_t ready(const struct pump *l)
 {
     if (l->in_len >= chunk_max(l))
         return chunk_max(l);
     return at_boundary(&l->in_records) || l->net_ended ? l->in_len : 0;
 }
 
-enum cw_err line_turn(struct line *l, bool *did, struct say *why)
+enum cw_err pump_turn(struct pump *l, bool *did, struct say *why)
 {
     size_t taken = 0;
     size_t bytes = ready(l);
@@ -201,7 +206,7 @@ enum cw_err line_turn(struct line *l, bool *did, struct say *why)
         *did = true;
         return command(l, INS_READ, 0, 0, NULL, 0, &taken, "give out what the server sent", why);
     }
-    if (line_is_over(l) && (l->state & LINK_STATE_OUT) == 0)
+    if (pump_is_over(l) && (l->state & LINK_STATE_OUT) == 0)
         return CW_OK;
     if (bytes > 0 || busy) {
         *did = true;
@@ -218,41 +223,41 @@ enum cw_err line_turn(struct line *l, bool *did, struct say *why)
     return err;
 }
 
-uint8_t *line_net_space(struct line *l, size_t *room)
+uint8_t *pump_net_space(struct pump *l, size_t *room)
 {
     *room = NET_MAX - l->in_len;
     return l->in + l->in_len;
 }
 
-void line_net_received(struct line *l, size_t len)
+void pump_net_received(struct pump *l, size_t len)
 {
     l->tls_received += len;
     l->in_len += len;
     follow(l, &l->in_records, l->in + l->in_len - len, len, true);
 }
 
-void line_net_ended(struct line *l)
+void pump_net_ended(struct pump *l)
 {
     l->net_ended = true;
 }
 
-const uint8_t *line_net_output(const struct line *l, size_t *len)
+const uint8_t *pump_net_output(const struct pump *l, size_t *len)
 {
     *len = l->out_len;
     return l->out;
 }
 
-void line_net_sent(struct line *l, size_t len)
+void pump_net_sent(struct pump *l, size_t len)
 {
     l->tls_sent += len;
     drop(l->out, &l->out_len, len);
 }
 
-enum cw_err line_put(struct line *l, const uint8_t *data, size_t len, size_t *taken,
+enum cw_err pump_put(struct pump *l, const uint8_t *data, size_t len, size_t *taken,
                      struct say *why)
 {
     size_t most = l->config.extended ? WRITE_EXTENDED : WRITE_SHORT;
-    if (!line_is_open(l))
+    if (!pump_is_open(l))
         return say_fail(why, CW_ERR_STATE, "the line is not open");
     if (NET_MAX - l->out_len < ANSWER_MAX) {
         *taken = 0;
@@ -262,7 +267,7 @@ enum cw_err line_put(struct line *l, const uint8_t *data, size_t len, size_t *ta
                    why);
 }
 
-size_t line_take(struct line *l, uint8_t *out, size_t cap)
+size_t pump_take(struct pump *l, uint8_t *out, size_t cap)
 {
     size_t n = l->plain_len < cap ? l->plain_len : cap;
     if (n > 0)
@@ -271,48 +276,48 @@ size_t line_take(struct line *l, uint8_t *out, size_t cap)
     return n;
 }
 
-enum cw_err line_shut(struct line *l, struct say *why)
+enum cw_err pump_shut(struct pump *l, struct say *why)
 {
     size_t taken;
-    if (line_is_over(l) || NET_MAX - l->out_len < ANSWER_MAX)
+    if (pump_is_over(l) || NET_MAX - l->out_len < ANSWER_MAX)
         return CW_OK;
     return command(l, INS_CLOSE, 0, 0, NULL, 0, &taken, "close the line", why);
 }
 
-bool line_is_open(const struct line *l)
+bool pump_is_open(const struct pump *l)
 {
-    return (l->state & LINK_STATE_OPEN) != 0 && !line_is_over(l);
+    return (l->state & LINK_STATE_OPEN) != 0 && !pump_is_over(l);
 }
 
-bool line_is_over(const struct line *l)
+bool pump_is_over(const struct pump *l)
 {
     return (l->state & (LINK_STATE_CLOSED | LINK_STATE_ERROR)) != 0;
 }
 
-bool line_is_dead(const struct line *l)
+bool pump_is_dead(const struct pump *l)
 {
     return (l->state & LINK_STATE_ERROR) != 0;
 }
 
-uint8_t line_state(const struct line *l)
+uint8_t pump_state(const struct pump *l)
 {
     return l->state;
 }
 
-bool line_has_plaintext(const struct line *l)
+bool pump_has_plaintext(const struct pump *l)
 {
     return l->plain_len > 0;
 }
 
-const struct line_config *line_config(const struct line *l)
+const struct pump_config *pump_config(const struct pump *l)
 {
     return &l->config;
 }
 
-struct line_stats line_stats(const struct line *l)
+struct pump_stats pump_stats(const struct pump *l)
 {
     struct reader_stats now = reader_stats(l->config.reader);
-    return (struct line_stats){
+    return (struct pump_stats){
         .apdus = now.apdus - l->before.apdus,
         .bytes_to_card = now.bytes_to_card - l->before.bytes_to_card,
         .bytes_from_card = now.bytes_from_card - l->before.bytes_from_card,
@@ -321,7 +326,7 @@ struct line_stats line_stats(const struct line *l)
     };
 }
 
-enum cw_err line_fail(struct line *l, struct say *why)
+enum cw_err pump_fail(struct pump *l, struct say *why)
 {
     struct applet_session s;
     enum cw_err err = applet_session_get(l->config.reader, &s, why);
@@ -340,7 +345,7 @@ enum cw_err line_fail(struct line *l, struct say *why)
     return say_fail(why, CW_ERR_REFUSED, "%s", link_reason_sentence(s.reason));
 }
 
-struct line_failure line_failure(const struct line *l)
+struct pump_failure pump_failure(const struct pump *l)
 {
     return l->failure;
 }

@@ -1,0 +1,113 @@
+/* cli.h - inside the program `cardwire` only: options, how it speaks to people and to programs, and
+ * the steps that its commands share. docs/terminal.md is the guide to it. */
+#ifndef CARDWIRE_TERMINAL_CLI_H
+#define CARDWIRE_TERMINAL_CLI_H
+
+#include "host/net.h"
+#include "terminal/bank.h"
+#include "terminal/pump.h"
+
+#include <stdbool.h>
+
+enum cli_exit {
+    CLI_OK = 0,
+    CLI_FAILED = 1,
+    CLI_USAGE = 2,
+    CLI_CARD_REFUSED = 3,   /* the card refused the server */
+    CLI_SERVER_REFUSED = 4, /* the server or the bank refused, or answered nonsense */
+    CLI_PIN = 5,            /* wrong, blocked, or not given */
+    CLI_CARD = 6,           /* reader or card trouble */
+    CLI_NET = 7,            /* connection trouble */
+};
+
+struct cli_options {
+    const char *reader, *server, *name, *pin_file;
+    const char *account, *from, *to, *amount, *currency, *reference, *order_id, *receipt;
+    const char *order, *out, *save, *resend, *cert;
+    enum link_profile profile;
+    enum link_key key;
+    unsigned limit;
+    bool json, yes, extended, handshake_only, progress;
+};
+
+struct cli {
+    struct cli_options opt;
+    const char *command;
+    /* What went wrong, for the last line that the program writes. */
+    struct say why;
+    enum cli_exit code;
+    const char *error;  /* stable name */
+    const char *reason; /* the card's, or the bank's problem; NULL if none */
+    struct pump_failure failure;
+    char reason_text[64];
+    bool tty; /* stderr is a terminal */
+};
+
+/* A card in a reader and a line through it to the server. Zero-initialise. */
+struct cli_session {
+    struct reader *reader;
+    struct applet_info card;
+    struct net_address address;
+    char name[LINK_HOST_MAX + 1]; /* opened for */
+    int fd;                       /* valid when connected */
+    bool connected;
+    struct pump *line;
+    struct applet_session tls; /* after cli_session_open */
+    struct bank bank;
+    json_t *login; /* after cli_session_login */
+    uint64_t began_ns, opened_ns;
+};
+
+/* Records a failure; returns `code`. `c->why` holds the sentence already. */
+enum cli_exit cli_fail(struct cli *c, enum cli_exit code, enum cw_err err);
+/* Records a failure whose sentence is made here. */
+enum cli_exit cli_fail_say(struct cli *c, enum cli_exit code, enum cw_err err, const char *format,
+                           ...) __attribute__((format(printf, 4, 5)));
+/* Failures of the reader and the card's commands: CLI_CARD, or CLI_PIN when it is about the PIN. */
+enum cli_exit cli_fail_card(struct cli *c, enum cw_err err);
+/* Failures of a line or of the bank over it: chooses by who refused. */
+enum cli_exit cli_fail_line(struct cli *c, const struct cli_session *s, enum cw_err err);
+
+/* One JSON object on one line of stdout; takes the reference. "ok": true is put in first. */
+enum cli_exit cli_emit(struct cli *c, json_t *object);
+/* The last words after a failure: a sentence on stderr, or an object on stdout with --json. */
+void cli_report(const struct cli *c);
+
+enum cli_exit cli_card_open(struct cli *c, struct cli_session *s);
+/* The card's application is selected, the PIN given, the server reached and the handshake done. */
+enum cli_exit cli_session_open(struct cli *c, struct cli_session *s);
+/* The same up to the PIN and the connection, so that the caller runs the handshake itself. */
+enum cli_exit cli_session_prepare(struct cli *c, struct cli_session *s, struct pump_config *config);
+/* cli_session_open, and the report to the bank. */
+enum cli_exit cli_session_login(struct cli *c, struct cli_session *s);
+/* Asks for the PIN, or reads it, gives it to the card for `use` and wipes it. */
+enum cli_exit cli_pin_verify(struct cli *c, struct cli_session *s, uint8_t use,
+                             const char *purpose);
+/* Ends the line in good order if it is open, and lets go of everything but the reader. */
+void cli_session_hang_up(struct cli_session *s);
+void cli_session_close(struct cli_session *s);
+/* What the line is, and what it took, for JSON. */
+json_t *cli_session_json(const struct cli_session *s);
+json_t *cli_stats_json(const struct pump_stats *stats);
+void cli_session_print(const struct cli_session *s);
+const char *cli_suite_name(uint16_t suite);
+const char *cli_tls_name(uint16_t version);
+/* --account or --from, else the customer's only account. CW_OK, or the failure recorded. */
+enum cli_exit cli_account_choose(struct cli *c, struct cli_session *s, const char *wanted,
+                                 char out[ORDER_ACCOUNT_MAX + 1], char currency[4]);
+/* For text from elsewhere on a person's terminal: control characters become '?'. */
+void cli_print_safe(const char *text);
+bool cli_hex_parse(const char *text, uint8_t *out, size_t len);
+void cli_hex_write(const uint8_t *data, size_t len, char *out); /* 2*len+1 characters */
+
+enum cli_exit cli_readers(struct cli *c);
+enum cli_exit cli_card(struct cli *c, int argc, char **argv);
+enum cli_exit cli_login(struct cli *c);
+enum cli_exit cli_balance(struct cli *c);
+enum cli_exit cli_statement(struct cli *c);
+enum cli_exit cli_receipt(struct cli *c);
+enum cli_exit cli_pay(struct cli *c);
+enum cli_exit cli_connect(struct cli *c);
+enum cli_exit cli_trace(struct cli *c);
+
+#endif

@@ -1,0 +1,157 @@
+/* cli_bank.c - cardwire login, balance, statement, receipt: questions to the bank. */
+#include "terminal/cli.h"
+
+#include "host/file.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* A member as text; "" if it is absent or no string. */
+static const char *text(const json_t *o, const char *key)
+{
+    const char *t = json_string_value(json_object_get(o, key));
+    return t != NULL ? t : "";
+}
+
+enum cli_exit cli_login(struct cli *c)
+{
+    struct cli_session s = {0};
+    enum cli_exit code = cli_session_login(c, &s);
+    if (code != CLI_OK)
+        goto out;
+    if (c->opt.json) {
+        code =
+            cli_emit(c, json_pack("{s:O, s:o}", "session", s.login, "line", cli_session_json(&s)));
+        goto out;
+    }
+    cli_session_print(&s);
+    const json_t *who = json_object_get(s.login, "customer");
+    const json_t *card = json_object_get(s.login, "card");
+    printf("Logged in: ");
+    cli_print_safe(text(who, "name"));
+    printf(", customer ");
+    cli_print_safe(text(who, "id"));
+    printf(", card ");
+    cli_print_safe(text(card, "serial"));
+    putchar('\n');
+out:
+    cli_session_close(&s);
+    return code;
+}
+
+static void print_balance(const json_t *a)
+{
+    cli_print_safe(text(a, "id")[0] != '\0' ? text(a, "id") : text(a, "account"));
+    printf("  %s %s", text(a, "balance"), text(a, "currency"));
+    if (strcmp(text(a, "balance"), text(a, "available")) != 0)
+        printf("  (available %s)", text(a, "available"));
+    putchar('\n');
+}
+
+enum cli_exit cli_balance(struct cli *c)
+{
+    struct cli_session s = {0};
+    json_t *reply = NULL;
+    enum cw_err err;
+    enum cli_exit code = cli_session_login(c, &s);
+    if (code != CLI_OK)
+        goto out;
+    if (c->opt.account != NULL)
+        err = bank_balance(&s.bank, c->opt.account, &reply, &c->why);
+    else
+        err = bank_accounts(&s.bank, &reply, &c->why);
+    if (err != CW_OK) {
+        code = cli_fail_line(c, &s, err);
+        goto out;
+    }
+    if (c->opt.json) {
+        code = cli_emit(c, json_incref(reply));
+    } else if (c->opt.account != NULL) {
+        print_balance(reply);
+    } else {
+        size_t i;
+        json_t *a;
+        json_array_foreach(json_object_get(reply, "accounts"), i, a) print_balance(a);
+    }
+out:
+    json_decref(reply);
+    cli_session_close(&s);
+    return code;
+}
+
+static void print_statement(const json_t *reply)
+{
+    size_t i;
+    json_t *t;
+    printf("%s  %s %s\n", text(reply, "account"), text(reply, "balance"), text(reply, "currency"));
+    json_array_foreach(json_object_get(reply, "transactions"), i, t)
+    {
+        const json_t *other = json_object_get(t, "counterparty");
+        printf("%-20s %14s %14s  ", text(t, "time"), text(t, "amount"), text(t, "balance"));
+        cli_print_safe(text(other, "name"));
+        printf("  ");
+        cli_print_safe(text(t, "reference"));
+        putchar('\n');
+    }
+}
+
+enum cli_exit cli_statement(struct cli *c)
+{
+    struct cli_session s = {0};
+    json_t *reply = NULL;
+    char account[ORDER_ACCOUNT_MAX + 1], currency[4];
+    enum cli_exit code = cli_session_login(c, &s);
+    if (code == CLI_OK)
+        code = cli_account_choose(c, &s, c->opt.account, account, currency);
+    if (code != CLI_OK)
+        goto out;
+    enum cw_err err = bank_statement(&s.bank, account, c->opt.limit, &reply, &c->why);
+    if (err != CW_OK)
+        code = cli_fail_line(c, &s, err);
+    else if (c->opt.json)
+        code = cli_emit(c, json_incref(reply));
+    else
+        print_statement(reply);
+out:
+    json_decref(reply);
+    cli_session_close(&s);
+    return code;
+}
+
+enum cli_exit cli_receipt(struct cli *c)
+{
+    struct cli_session s = {0};
+    uint8_t order[ORDER_ID_LEN];
+    uint8_t *memory = NULL;
+    const uint8_t *der;
+    size_t len;
+    if (c->opt.order == NULL || c->opt.out == NULL ||
+        !cli_hex_parse(c->opt.order, order, sizeof order))
+        return cli_fail_say(
+            c, CLI_USAGE, CW_ERR_ARG,
+            "receipt wants --order with the 32 hexadecimal digits of the order, and "
+            "--out FILE");
+    enum cli_exit code = cli_session_login(c, &s);
+    if (code != CLI_OK)
+        goto out;
+    enum cw_err err = bank_receipt(&s.bank, order, &memory, &der, &len, &c->why);
+    if (err != CW_OK) {
+        code = cli_fail_line(c, &s, err);
+        goto out;
+    }
+    err = file_write(c->opt.out, der, len, 0644, &c->why);
+    if (err != CW_OK)
+        code = cli_fail(c, CLI_FAILED, err);
+    else if (c->opt.json)
+        code = cli_emit(c, json_pack("{s:s, s:s, s:I}", "order", c->opt.order, "receipt",
+                                     c->opt.out, "bytes", (json_int_t)len));
+    else
+        printf("Receipt in %s (%zu bytes); check it with: openssl cms -verify -inform DER -in %s "
+               "-CAfile BANK-ROOT.pem\n",
+               c->opt.out, len, c->opt.out);
+out:
+    free(memory);
+    cli_session_close(&s);
+    return code;
+}

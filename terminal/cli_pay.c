@@ -1,0 +1,325 @@
+/* cli_pay.c - cardwire pay: shows the order, has the card sign it, sends it. A signed order whose
+ * answer was lost is sent again as it is: the bank books it once (docs/api.md). */
+#include "terminal/cli.h"
+
+#include "base/ct.h"
+#include "host/base64.h"
+#include "host/file.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/random.h>
+#include <time.h>
+#include <unistd.h>
+
+#define EXPIRY_S      600 /* an order is good for ten minutes */
+#define SIGNATURE_MAX 512u
+#define SAVED_MAX     4096u
+
+struct signed_order {
+    uint8_t text[ORDER_TEXT_MAX];
+    size_t text_len;
+    uint8_t signature[SIGNATURE_MAX];
+    size_t signature_len;
+};
+
+/* Copies an option into a field of the order. */
+static enum cli_exit take(struct cli *c, const char *option, const char *value, char *out,
+                          size_t size)
+{
+    if (value == NULL)
+        return cli_fail_say(c, CLI_USAGE, CW_ERR_ARG, "pay wants %s; see cardwire --help", option);
+    if (strlen(value) >= size)
+        return cli_fail_say(c, CLI_USAGE, CW_ERR_LENGTH,
+                            "the value of %s is too long (at most %zu "
+                            "bytes)",
+                            option, size - 1);
+    strcpy(out, value);
+    return CLI_OK;
+}
+
+/* What can be known of the order before there is a line. */
+static enum cli_exit read_fields(struct cli *c, struct order_fields *f)
+{
+    enum cli_exit code = take(c, "--to", c->opt.to, f->payee, sizeof f->payee);
+    if (code == CLI_OK)
+        code = take(c, "--currency", c->opt.currency, f->currency, sizeof f->currency);
+    if (code == CLI_OK)
+        code = take(c, "--reference", c->opt.reference != NULL ? c->opt.reference : "",
+                    f->reference, sizeof f->reference);
+    if (code == CLI_OK && c->opt.amount == NULL)
+        code = take(c, "--amount", NULL, NULL, 0);
+    if (code != CLI_OK)
+        return code;
+    enum cw_err err = strlen(f->currency) == 3
+                          ? order_amount_parse(c->opt.amount, f->currency, &f->amount)
+                          : CW_ERR_UNSUPPORTED;
+    if (err == CW_ERR_UNSUPPORTED)
+        return cli_fail_say(c, CLI_USAGE, err,
+                            "'%s' is no currency that this program knows; write "
+                            "three letters, such as EUR",
+                            f->currency);
+    if (err != CW_OK || f->amount == 0)
+        return cli_fail_say(c, CLI_USAGE, CW_ERR_FORMAT,
+                            "'%s' is no amount in %s; write for example 12.34, with a point and "
+                            "without signs or separators",
+                            c->opt.amount, f->currency);
+    if (c->opt.order_id != NULL) {
+        if (!cli_hex_parse(c->opt.order_id, f->id, sizeof f->id))
+            return cli_fail_say(c, CLI_USAGE, CW_ERR_FORMAT, "--order-id is 32 hexadecimal digits");
+    } else if (getrandom(f->id, sizeof f->id, 0) != (ssize_t)sizeof f->id) {
+        return cli_fail_say(c, CLI_FAILED, CW_ERR_IO, "the system gives no randomness");
+    }
+    return CLI_OK;
+}
+
+/* What the bank knows: the payer's account, the payee's name. */
+static enum cli_exit complete_fields(struct cli *c, struct cli_session *s, struct order_fields *f)
+{
+    char currency[4];
+    json_t *payee = NULL;
+    enum cli_exit code = cli_account_choose(c, s, c->opt.from, f->payer, currency);
+    if (code != CLI_OK)
+        return code;
+    enum cw_err err = bank_payee(&s->bank, f->payee, &payee, &c->why);
+    if (err == CW_ERR_FORMAT && s->bank.problem[0] == '\0' && !pump_failure(s->line).card)
+        return cli_fail(c, CLI_USAGE, err);
+    if (err != CW_OK)
+        return cli_fail_line(c, s, err);
+    const char *name = json_string_value(json_object_get(payee, "name"));
+    if (name == NULL || strlen(name) > ORDER_NAME_MAX)
+        code = cli_fail_say(c, CLI_SERVER_REFUSED, CW_ERR_FORMAT,
+                            "the bank gives no usable name for %s", f->payee);
+    else
+        strcpy(f->payee_name, name);
+    json_decref(payee);
+    if (code != CLI_OK)
+        return code;
+    f->expiry = (int64_t)time(NULL) + EXPIRY_S;
+    err = order_check(f);
+    if (err != CW_OK)
+        return cli_fail_say(
+            c, CLI_USAGE, err,
+            "the order cannot be signed: a text has control characters or spaces at "
+            "its ends, or an account number is malformed");
+    return CLI_OK;
+}
+
+/* y or yes, on the terminal. */
+static bool confirmed(void)
+{
+    char answer[8];
+    FILE *tty = fopen("/dev/tty", "r+");
+    if (tty == NULL)
+        return false;
+    fputs("Sign and pay this order? (y/N) ", tty);
+    fflush(tty);
+    bool yes = fgets(answer, sizeof answer, tty) != NULL && (answer[0] == 'y' || answer[0] == 'Y');
+    fclose(tty);
+    return yes;
+}
+
+static enum cli_exit show_and_ask(struct cli *c, const struct order_fields *f)
+{
+    uint8_t text[ORDER_TEXT_MAX];
+    struct buf_writer w;
+    buf_writer_init(&w, text, sizeof text);
+    enum cw_err err = order_text_write(f, NULL, &w);
+    if (err != CW_OK)
+        return cli_fail_say(c, CLI_FAILED, err, "the order cannot be written");
+    if (!c->opt.json)
+        fprintf(stderr, "%.*s", (int)w.len, (const char *)text);
+    if (c->opt.yes)
+        return CLI_OK;
+    if (c->opt.json)
+        fprintf(stderr, "%.*s", (int)w.len, (const char *)text);
+    if (!confirmed())
+        return cli_fail_say(c, CLI_FAILED, CW_ERR_REFUSED,
+                            "the order was not confirmed (answer y, or give --yes); nothing was "
+                            "signed or paid");
+    return CLI_OK;
+}
+
+static enum cli_exit sign(struct cli *c, struct cli_session *s, const struct order_fields *f,
+                          struct signed_order *out)
+{
+    enum cli_exit code = cli_pin_verify(c, s, LINK_PIN_ORDER, "to sign this order");
+    if (code != CLI_OK)
+        return code;
+    enum link_key key = c->opt.key == LINK_KEY_TLS_RSA    ? LINK_KEY_ORDER_RSA
+                        : c->opt.key == LINK_KEY_TLS_P256 ? LINK_KEY_ORDER_P256
+                                                          : LINK_KEY_AUTO;
+    enum cw_err err =
+        applet_sign_order(s->reader, key, f, out->text, sizeof out->text, &out->text_len,
+                          out->signature, sizeof out->signature, &out->signature_len, &c->why);
+    if (err != CW_OK)
+        return cli_fail_card(c, err);
+    struct order_fields seen;
+    struct order_seal seal;
+    /* What is sent must be what was shown: the card adds three lines and changes nothing. */
+    uint8_t again[ORDER_TEXT_MAX];
+    struct buf_writer w;
+    buf_writer_init(&w, again, sizeof again);
+    if (order_text_parse(out->text, out->text_len, &seen, &seal) != CW_OK ||
+        order_text_write(f, &seal, &w) != CW_OK || w.len != out->text_len ||
+        memcmp(again, out->text, w.len) != 0)
+        return cli_fail_say(c, CLI_CARD, CW_ERR_FORMAT,
+                            "the card signed another order than the one shown; it was not sent");
+    return CLI_OK;
+}
+
+static enum cli_exit save(struct cli *c, const struct signed_order *o)
+{
+    char order[BASE64_LEN(ORDER_TEXT_MAX) + 1], sig[BASE64_LEN(SIGNATURE_MAX) + 1];
+    if (base64_encode(o->text, o->text_len, order, sizeof order) != CW_OK ||
+        base64_encode(o->signature, o->signature_len, sig, sizeof sig) != CW_OK)
+        return cli_fail_say(c, CLI_FAILED, CW_ERR_LENGTH, "the signed order is too long");
+    json_t *doc = json_pack("{s:s, s:s}", "order", order, "signature", sig);
+    char *text = json_dumps(doc, JSON_COMPACT);
+    json_decref(doc);
+    if (text == NULL)
+        return cli_fail_say(c, CLI_FAILED, CW_ERR_SPACE, "out of memory");
+    enum cw_err err = file_write(c->opt.save, text, strlen(text), 0600, &c->why);
+    free(text);
+    return err == CW_OK ? CLI_OK : cli_fail(c, CLI_FAILED, err);
+}
+
+static bool decode(const json_t *doc, const char *key, uint8_t *out, size_t cap, size_t *len)
+{
+    const char *t = json_string_value(json_object_get(doc, key));
+    return t != NULL && base64_decode(t, strlen(t), out, cap, len) == CW_OK;
+}
+
+static enum cli_exit load(struct cli *c, struct signed_order *o)
+{
+    uint8_t *data = NULL;
+    size_t len = 0;
+    enum cw_err err = file_read(c->opt.resend, SAVED_MAX, &data, &len, &c->why);
+    if (err != CW_OK)
+        return cli_fail(c, CLI_FAILED, err);
+    json_t *doc = json_loadb((const char *)data, len, 0, NULL);
+    bool good = decode(doc, "order", o->text, sizeof o->text, &o->text_len) &&
+                decode(doc, "signature", o->signature, sizeof o->signature, &o->signature_len);
+    json_decref(doc);
+    free(data);
+    if (!good)
+        return cli_fail_say(c, CLI_FAILED, CW_ERR_FORMAT,
+                            "%s holds no signed order; it must come from pay --save",
+                            c->opt.resend);
+    return CLI_OK;
+}
+
+static bool is_net_failure(const struct cli_session *s, enum cw_err err)
+{
+    struct pump_failure f = pump_failure(s->line);
+    if (f.card)
+        return false;
+    return f.reason == LINK_REASON_EOF ||
+           (f.reason == LINK_REASON_NONE &&
+            (err == CW_ERR_IO || err == CW_ERR_GONE || err == CW_ERR_TIMEOUT));
+}
+
+/* Sends the order; once more over a new line when the answer is lost. */
+static enum cli_exit post(struct cli *c, struct cli_session *s, const struct signed_order *o,
+                          json_t **reply)
+{
+    enum cw_err err =
+        bank_pay(&s->bank, o->text, o->text_len, o->signature, o->signature_len, reply, &c->why);
+    if (err == CW_OK)
+        return CLI_OK;
+    if (!is_net_failure(s, err))
+        return cli_fail_line(c, s, err);
+    fprintf(stderr,
+            "The answer was lost (%s). Asking for it over a new line, with the same signed order: "
+            "it is never booked twice.\n",
+            c->why.text);
+    cli_session_hang_up(s);
+    enum cw_err selected = applet_select(s->reader, &c->why);
+    if (selected != CW_OK)
+        return cli_fail_card(c, selected);
+    enum cli_exit code = cli_session_login(c, s);
+    if (code != CLI_OK)
+        return code;
+    err = bank_pay(&s->bank, o->text, o->text_len, o->signature, o->signature_len, reply, &c->why);
+    return err == CW_OK ? CLI_OK : cli_fail_line(c, s, err);
+}
+
+static enum cli_exit fetch_receipt(struct cli *c, struct cli_session *s, const json_t *payment)
+{
+    const char *id = json_string_value(json_object_get(payment, "order"));
+    uint8_t order[ORDER_ID_LEN];
+    uint8_t *memory = NULL;
+    const uint8_t *der;
+    size_t len;
+    if (id == NULL || !cli_hex_parse(id, order, sizeof order))
+        return cli_fail_say(c, CLI_SERVER_REFUSED, CW_ERR_FORMAT,
+                            "the bank's answer does not name the order");
+    enum cw_err err = bank_receipt(&s->bank, order, &memory, &der, &len, &c->why);
+    if (err != CW_OK)
+        return cli_fail_line(c, s, err);
+    err = file_write(c->opt.receipt, der, len, 0644, &c->why);
+    free(memory);
+    return err == CW_OK ? CLI_OK : cli_fail(c, CLI_FAILED, err);
+}
+
+static enum cli_exit show_result(struct cli *c, const struct cli_session *s,
+                                 const struct signed_order *o, json_t *reply)
+{
+    if (c->opt.json) {
+        json_t *all = json_copy(reply);
+        json_object_set_new(all, "signed", json_stringn((const char *)o->text, o->text_len));
+        json_object_set_new(all, "line", cli_session_json(s));
+        if (c->opt.receipt != NULL)
+            json_object_set_new(all, "receipt", json_string(c->opt.receipt));
+        return cli_emit(c, all);
+    }
+    const char *id = NULL, *balance = NULL, *order = NULL;
+    int replayed = 0;
+    if (json_unpack(reply, "{s:{s:s, s:s}, s?s, s?b}", "payment", "id", &id, "order", &order,
+                    "balance", &balance, "replayed", &replayed) != 0)
+        return cli_fail_say(c, CLI_SERVER_REFUSED, CW_ERR_FORMAT,
+                            "the bank's answer to the payment is not in order");
+    printf("The card signed:\n%.*s", (int)o->text_len, (const char *)o->text);
+    printf("%s: payment %s, order %s", replayed ? "Was booked before, not again" : "Booked", id,
+           order);
+    if (balance != NULL)
+        printf(", balance %s", balance);
+    putchar('\n');
+    if (c->opt.receipt != NULL)
+        printf("Receipt in %s\n", c->opt.receipt);
+    return CLI_OK;
+}
+
+enum cli_exit cli_pay(struct cli *c)
+{
+    struct cli_session s = {0};
+    static struct signed_order o;
+    struct order_fields f;
+    json_t *reply = NULL;
+    memset(&f, 0, sizeof f);
+    enum cli_exit code = c->opt.resend != NULL ? load(c, &o) : read_fields(c, &f);
+    if (code == CLI_OK)
+        code = cli_session_login(c, &s);
+    if (code != CLI_OK)
+        goto out;
+    if (c->opt.resend == NULL) {
+        code = complete_fields(c, &s, &f);
+        if (code == CLI_OK)
+            code = show_and_ask(c, &f);
+        if (code == CLI_OK)
+            code = sign(c, &s, &f, &o);
+        if (code == CLI_OK && c->opt.save != NULL)
+            code = save(c, &o);
+    }
+    if (code == CLI_OK)
+        code = post(c, &s, &o, &reply);
+    if (code == CLI_OK && c->opt.receipt != NULL)
+        code = fetch_receipt(c, &s, json_object_get(reply, "payment"));
+    if (code == CLI_OK)
+        code = show_result(c, &s, &o, reply);
+out:
+    json_decref(reply);
+    cli_session_close(&s);
+    return code;
+}
