@@ -361,12 +361,36 @@ distinguished_name = none
                      "-extfile", f"{base}.ext", "-startdate", stamp[0], "-enddate", stamp[1])
         return path, pathlib.Path(key)
 
+    def sign(self, request, order=False):
+        """A card's certificate for its PKCS#10 request (DER to DER)."""
+        self.count += 1
+        base = f"{self.count}"
+        (self.folder / f"{base}.der").write_bytes(request)
+        self.openssl("req", "-config", "ca.cnf", "-inform", "DER", "-in", f"{base}.der", "-verify",
+                     "-out", f"{base}.csr")
+        use = "nonRepudiation" if order else "digitalSignature"
+        extended = "1.3.6.1.4.1.55555.1" if order else "clientAuth"
+        (self.folder / f"{base}.ext").write_text(
+            f"basicConstraints = critical,CA:FALSE\nkeyUsage = critical,{use}\n"
+            f"extendedKeyUsage = {extended}\n")
+        self.openssl("x509", "-req", "-in", f"{base}.csr", "-CA", self.cert, "-CAkey", self.key,
+                     "-days", "365", "-set_serial", self.count, "-extfile", f"{base}.ext",
+                     "-out", f"{base}.pem")
+        return self.der(self.folder / f"{base}.pem")
+
+    def der(self, pem):
+        path = self.folder / "out.der"
+        self.openssl("x509", "-in", pem, "-outform", "DER", "-out", path)
+        return path.read_bytes()
+
 
 class Lab:
     """Owns a folder and the processes in it. Use as a context manager."""
 
     def __init__(self, programs=None, keep=False, env=None):
-        self.programs = pathlib.Path(programs or ROOT / "build" / "bin")
+        # CARDWIRE_PROGRAMS: programs from another build folder, to try them under the same tests.
+        self.programs = pathlib.Path(programs or os.environ.get("CARDWIRE_PROGRAMS")
+                                     or ROOT / "build" / "bin")
         self.keep = keep
         # Short: the path of a Unix socket has room for 107 bytes.
         self.folder = pathlib.Path(tempfile.mkdtemp(prefix="cardwire-"))

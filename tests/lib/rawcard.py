@@ -5,6 +5,7 @@ terminal would."""
 import contextlib
 import socket
 import struct
+import time
 
 from cardwire_lab import wait_for
 
@@ -65,6 +66,13 @@ class RawCard:
 
     def __exit__(self, *_):
         self.close()
+
+    def hang_up(self):
+        """Lets go of the server and resets the card: ready for the next line."""
+        if self.net:
+            self.net.close()
+            self.net = None
+        self.reset()
 
     def close(self):
         if self.net:
@@ -130,12 +138,15 @@ class RawCard:
     def reason(self):
         return REASONS[self.session()[0x96][0]]
 
-    def open(self, pin, port, name=b"", profile="default", key="auto"):
-        """SELECT, VERIFY, OPEN and the handshake; returns the state byte that it ended with."""
+    def open(self, pin, port, name=b"", profile="default", key="auto", patience=60):
+        """SELECT, VERIFY, OPEN and the handshake; returns the state byte that it ended with.
+        patience: seconds of silence after which the net has ended."""
         self.select()
         assert self.verify(pin) == 0x9000
+        self.pending = b""
         self.net = socket.create_connection(("127.0.0.1", port))
-        self.net.settimeout(60)
+        self.net.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self.net.settimeout(patience)
         answer, sw = self.command(0x80, 0x10, PROFILE[profile], KEY[key],
                                   name.encode() if isinstance(name, str) else name, le=256)
         assert sw == 0x9000, f"OPEN: {sw:04X}"
@@ -187,3 +198,32 @@ class RawCard:
         answer, sw = self.command(0x80, 0x12, 0, 0, le=256)
         assert sw == 0x9000, f"STEP: {sw:04X}"
         return (answer,)
+
+
+PIN = "83159270461"  # long and odd, so that finding it anywhere means something
+SLOTS = {"p256": (1, 3), "rsa": (2, 4)}
+
+
+def personalise(card, card_ca, roots, names, kinds=("p256",), floor=None, pin=PIN):
+    """Issues the blank card in `card` by hand: keys made on the card, certificates from card_ca (a Ca),
+    roots (PEM files) and names ({name: profile mask}). Returns the serial, in hex."""
+    def must(answer):
+        assert answer[1] == 0x9000, f"{answer[1]:04X}"
+        return answer[0]
+
+    card.select()
+    serial = tlv(card.info(0))[0x81].hex()
+    for kind in kinds:
+        for slot in SLOTS[kind]:
+            must(card.command(0, 0x47, 0, slot))
+            request = must(card.command(0x80, 0x1E, 0, slot, le=256))
+            certificate = card_ca.sign(request, order=slot > 2)
+            must(card.command(0, 0xDA, 0x01, slot, certificate))
+    for i, root in enumerate(roots):
+        must(card.command(0, 0xDA, 0x02, i, card_ca.der(root)))
+    for i, (name, mask) in enumerate(names.items()):
+        must(card.command(0, 0xDA, 0x03, i, put(0x80, name.encode()) + put(0x81, bytes([mask]))))
+    must(card.command(0, 0xDA, 0x04, 0, pin.encode()))
+    must(card.command(0, 0xDA, 0x05, 0, struct.pack(">Q", int(floor or time.time()))))
+    must(card.command(0, 0x44))
+    return serial

@@ -1,0 +1,304 @@
+"""The card refuses every server that is not what it should be, with its own reason, and no session exists
+afterwards. The terminal here is tests/lib/rawcard.py: it carries bytes and checks nothing, so that every
+refusal is the card's own."""
+
+import base64
+
+import pytest
+from cryptography.hazmat.primitives import serialization
+
+from cardwire_lab import Tap
+from foreign import PROFILES, SERVERS, s_server
+from rawcard import ERROR, OPEN, PIN, REASONS
+from tls12 import records
+
+YEAR = 365 * 86400
+
+# fault -> (the card's reason, how the certificate is made; a dict of Ca.issue's options)
+FAULTS = {
+    "wrong root": ("untrusted", {}),
+    "wrong name": ("wrong-name", {}),
+    "expired": ("expired", {"start": -YEAR, "end": -3600}),
+    "ca as leaf": ("ca-as-leaf", {"authority": True, "usage": "{},keyCertSign"}),
+    "no usages": ("no-server-auth", {"extended": None}),
+    "client usage": ("no-server-auth", {"extended": "clientAuth"}),
+    "key usage": ("key-usage", {"usage": "dataEncipherment"}),
+}
+
+
+def assert_no_session(card):
+    """The line is dead: INFO says so, and the card takes and gives no data."""
+    session = card.session()
+    assert session[0x90][0] & ERROR
+    assert not session[0x90][0] & OPEN
+    assert card.command(0x80, 0x14, 0, 0, b"data", le=256)[1] == 0x6985
+    answer, sw = card.command(0x80, 0x16, 0, 0, le=256)
+    assert sw == 0x6985 or answer[1:] == b""
+    # The certificate was good but for the handshake: nothing can be signed either.
+    assert card.command(0x80, 0x18, 0, 0, b"\x80\x01A", le=256)[1] != 0x9000
+
+
+@pytest.fixture
+def faulty(world):
+    """Certificates with one fault each, made once."""
+    made = {}
+
+    def make(fault, profile):
+        if (fault, profile.kind) not in made:
+            options = dict(FAULTS[fault][1])
+            options["usage"] = options.get("usage", "{}").format(profile.usage)
+            authority = world.strangers if fault == "wrong root" else world.servers
+            name = "other.cardwire.test" if fault == "wrong name" else world.name
+            made[fault, profile.kind] = authority.issue(name, profile.kind, **options)
+        return made[fault, profile.kind]
+    return make
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+@pytest.mark.parametrize("profile", PROFILES)
+@pytest.mark.parametrize("kind", [
+    "openssl", *(pytest.param(k, marks=pytest.mark.slow) for k in SERVERS if k != "openssl")])
+def test_card_refuses_the_servers_certificate(world, faulty, kind, profile, fault):
+    profile = PROFILES[profile]
+    cert, key = faulty(fault, profile)
+    server = SERVERS[kind](world.lab, profile, cert, key, world.cards.cert)
+    try:
+        state = world.card.open(PIN, server.port, world.name, profile.name)
+        assert state & ERROR and not state & OPEN
+        reason = world.card.reason()
+        # Most stock servers do not even offer a certificate with the wrong key usage.
+        if fault != "key usage" or (kind, profile.name) == ("openssl", "tls13") or reason != "alert":
+            assert reason == FAULTS[fault][0]
+        assert_no_session(world.card)
+    finally:
+        world.card.hang_up()
+        server.stop()
+
+
+def der(tag, body):
+    length = (bytes([len(body)]) if len(body) < 128 else
+              bytes([0x80 + (len(body).bit_length() + 7) // 8])
+              + len(body).to_bytes((len(body).bit_length() + 7) // 8, "big"))
+    return bytes([tag]) + length + body
+
+
+def integer(value):
+    return der(2, value.to_bytes(value.bit_length() // 8 + 1, "big"))
+
+
+def lying_key(path, cert_key, other_key):
+    """A private key file whose public half is the certificate's and whose private half is not: a server
+    that has stolen the certificate but not the key. Stock OpenSSL serves with it."""
+    mine, other = (serialization.load_pem_private_key(k.read_bytes(), None).private_numbers()
+                   for k in (cert_key, other_key))
+    if hasattr(mine, "d"):  # RFC 8017 §A.1.2
+        body = der(0x30, b"".join(map(integer, (
+            0, mine.public_numbers.n, mine.public_numbers.e, other.d, other.p, other.q, other.dmp1,
+            other.dmq1, other.iqmp))))
+        label = "RSA"
+    else:  # RFC 5915 §3
+        point = (b"\x04" + mine.public_numbers.x.to_bytes(32, "big")
+                 + mine.public_numbers.y.to_bytes(32, "big"))
+        body = der(0x30, integer(1) + der(4, other.private_value.to_bytes(32, "big"))
+                   + der(0xA0, bytes.fromhex("06082A8648CE3D030107"))
+                   + der(0xA1, der(3, b"\0" + point)))
+        label = "EC"
+    text = base64.encodebytes(body).decode()
+    path.write_text(f"-----BEGIN {label} PRIVATE KEY-----\n{text}-----END {label} PRIVATE KEY-----\n")
+    return path
+
+
+@pytest.mark.parametrize("key", ["p256", "rsa"])
+@pytest.mark.parametrize("profile, reasons", [
+    ("tls13", {"bad-signature"}), ("ecdhe", {"bad-signature"}),
+    # No signature of the server here: it proves its key by opening the secret, cannot, and gives up.
+    ("rsa", {"alert", "bad-record", "bad-finished", "eof"})])
+def test_card_refuses_a_server_without_its_key(world, tmp_path, profile, reasons, key):
+    cert, honest = world.honest[profile]
+    _, other = world.servers.issue("unused.test", PROFILES[profile].kind)
+    liar = lying_key(tmp_path / "liar.pem", honest, other)
+    server = s_server(world.lab, PROFILES[profile], cert, liar, world.cards.cert)
+    try:
+        state = world.card.open(PIN, server.port, world.name, profile, key)
+        assert state & ERROR and not state & OPEN
+        assert world.card.reason() in reasons
+        assert_no_session(world.card)
+    finally:
+        world.card.hang_up()
+        server.stop()
+
+
+class Flip:
+    """Changes one byte of one record on its way. offset counts from the record's header; negative from its
+    end."""
+
+    def __init__(self, to_server, record, offset):
+        self.to_server, self.record, self.offset, self.done = to_server, record, offset, False
+
+    def __call__(self, to_server, data, state):
+        if to_server != self.to_server:
+            return data
+        state["rest"] = state.get("rest", b"") + data
+        out = b""
+        while len(state["rest"]) >= 5:
+            size = 5 + int.from_bytes(state["rest"][3:5], "big")
+            if len(state["rest"]) < size:
+                break
+            record = bytearray(state["rest"][:size])
+            state["rest"] = state["rest"][size:]
+            if state.setdefault("count", 0) == self.record:
+                # Signatures with ECDSA differ in length by a byte or two from line to line.
+                record[min(self.offset, len(record) - 1)] ^= 0x01
+                self.done = True
+            state["count"] += 1
+            out += record
+        return out
+
+
+def run_flipped(world, profile, change, patience=60):
+    """One line through a tap; what the card made of it: (the answer that came through, reason, the
+    records seen from card and server until then)."""
+    card, (cert, key) = world.card, world.honest[profile]
+    server = s_server(world.lab, PROFILES[profile], cert, key, world.cards.cert,
+                      extra=["-num_tickets", "1"])
+    tap = Tap(server.port, change)
+    try:
+        state = card.open(PIN, tap.port, world.name, profile, patience=patience)
+        answer = b""
+        if state & OPEN and card.write(b"hello\n") == 0x9000:
+            answer = card.read()
+        reason = card.reason()
+        if reason != "none":
+            assert_no_session(card)
+        return answer, reason, [list(records(tap.to_server)), list(records(tap.to_client))]
+    finally:
+        card.hang_up()
+        tap.close()
+        server.stop()
+
+
+@pytest.mark.parametrize("profile", PROFILES)
+@pytest.mark.parametrize("from_server", [True, False], ids=["from-server", "from-card"])
+def test_card_refuses_flipped_bytes(world, profile, from_server):
+    """Every record of a whole line, in both directions, each changed at its type, at the first byte of
+    its content, in its middle and at its end. Not in lengths: both ends would wait for ever."""
+    answer, reason, seen = run_flipped(world, profile, None)
+    assert (answer, reason) == (b"olleh\n", "none")
+    seen = seen[from_server]
+    assert len(seen) >= 4
+    accepted, tried = [], 0
+    for number, (kind, _, fragment) in enumerate(seen):
+        offsets = {0, 5, 5 + len(fragment) // 2, 4 + len(fragment)}
+        if kind == 22:
+            offsets -= {6, 7, 8}  # length of a handshake message in clear
+        for offset in sorted(offsets):
+            flip = Flip(not from_server, number, offset)
+            # A server may wait where the card's bytes were changed; hanging up then is as good.
+            answer, reason, _ = run_flipped(world, profile, flip, 60 if from_server else 2)
+            if not flip.done:  # the line ended in good order before that record was due
+                continue
+            tried += 1
+            # `eof`: what the card sent was changed, and the server hung up without a word.
+            good = reason != "none" and not (from_server and reason == "eof")
+            if answer or not good:
+                accepted.append((number, kind, offset, reason))
+    assert tried >= len(seen) * 2
+    assert not accepted
+
+
+def test_reason_of_a_signature_changed_on_the_way(world):
+    """The last byte of ServerKeyExchange is the end of the server's signature (RFC 8422 §5.4)."""
+    class Change:
+        def __call__(self, to_server, data, state):
+            at = -1
+            if not to_server and not state.get("done"):
+                data = bytearray(data)
+                at = find_message(data, 12)
+                if at >= 0:
+                    length = int.from_bytes(data[at + 1:at + 4], "big")
+                    data[at + 3 + length] ^= 1
+                    state["done"] = True
+            return bytes(data)
+
+    def find_message(data, wanted):
+        """Offset of a handshake message in whole records, -1 if it is not there."""
+        at = 0
+        while at + 5 <= len(data):
+            end = at + 5 + int.from_bytes(data[at + 3:at + 5], "big")
+            inner = at + 5
+            while data[at] == 22 and inner + 4 <= end:
+                if data[inner] == wanted:
+                    return inner
+                inner += 4 + int.from_bytes(data[inner + 1:inner + 4], "big")
+            at = end
+        return -1
+
+    _, reason, _ = run_flipped(world, "ecdhe", Change())
+    assert reason == "bad-signature"
+
+
+def test_server_that_asks_for_no_certificate_is_refused(world):
+    """Without a CertificateRequest the bank would not know who speaks."""
+    profile = PROFILES["tls13"]
+    for name in PROFILES:
+        profile = PROFILES[name]
+        cert, key = world.honest[name]
+        command = ["openssl", "s_server", "-rev", "-cert", cert, "-key", key, "-accept", "127.0.0.1:0",
+                   "-tls1_3" if profile.version == "1.3" else "-tls1_2"]
+        if profile.cipher:
+            command += ["-cipher", profile.cipher]
+        server = world.lab.start("s_server", command)
+        try:
+            from cardwire_lab import wait_for
+            line = wait_for("s_server naming its port",
+                            lambda: [x for x in server.said().splitlines() if x.startswith("ACCEPT")],
+                            server)[0]
+            world.card.open(PIN, int(line.rsplit(":", 1)[1]), world.name, name)
+            assert world.card.reason() == "no-client-auth"
+            assert_no_session(world.card)
+        finally:
+            world.card.hang_up()
+            server.stop()
+
+
+@pytest.mark.parametrize("wanted, offered", [("tls13", "ecdhe"), ("ecdhe", "tls13"), ("rsa", "ecdhe"),
+                                             ("ecdhe", "rsa")])
+def test_no_other_profile_than_the_one_opened(world, wanted, offered):
+    cert, key = world.honest[offered]
+    server = s_server(world.lab, PROFILES[offered], cert, key, world.cards.cert)
+    try:
+        world.card.open(PIN, server.port, world.name, wanted)
+        assert world.card.reason() in {"alert", "profile", "protocol"}
+        assert_no_session(world.card)
+    finally:
+        world.card.hang_up()
+        server.stop()
+
+
+def test_name_that_was_not_written_at_issuance(world):
+    card = world.card
+    card.select()
+    assert card.verify(PIN) == 0x9000
+    assert card.command(0x80, 0x10, 1, 0, b"other.cardwire.test", le=256)[1] == 0x6A88
+    card.reset()
+
+
+def test_dead_line_stays_dead_and_the_next_one_is_new(world):
+    cert, key = world.strangers.issue(world.name)
+    server = s_server(world.lab, PROFILES["tls13"], cert, key, world.cards.cert)
+    good = s_server(world.lab, PROFILES["tls13"], *world.honest["tls13"], world.cards.cert)
+    card = world.card
+    try:
+        card.open(PIN, server.port, world.name)
+        assert card.reason() == "untrusted"
+        for data in (b"", b"\x16\x03\x03\x00\x01\x00"):
+            answer, sw = card.command(0x80, 0x12, 0, 0, data, le=256)
+            assert sw == 0x6985 or answer[0] & ERROR
+        assert card.verify(PIN) == 0x9000
+        card.hang_up()
+        assert card.open(PIN, good.port, world.name) & OPEN
+        assert REASONS[card.session()[0x96][0]] == "none"
+    finally:
+        card.hang_up()
+        server.stop()
+        good.stop()
