@@ -8,7 +8,7 @@
 #include "proto/link.h"
 #include "proto/order.h"
 
-#include <stdlib.h>
+#include <stdio.h>
 #include <string.h>
 
 static struct order_fields sample(void)
@@ -331,6 +331,29 @@ static void test_order_fields_refused(void **state)
     assert_int_not_equal(order_check(&f), CW_OK);
 }
 
+/* docs/order.md promises a format byte for byte: its examples are orders. */
+static void test_documented_orders_parse(void **state)
+{
+    static char page[20000];
+    struct order_fields f;
+    struct order_seal s;
+    unsigned examples = 0;
+    (void)state;
+    FILE *file = fopen(CARDWIRE_SOURCE_ROOT "/docs/order.md", "r");
+    assert_non_null(file);
+    size_t n = fread(page, 1, sizeof page - 1, file);
+    fclose(file);
+    page[n] = '\0';
+    for (char *at = page; (at = strstr(at, "```\nCARDWIRE ORDER 1\n")) != NULL; at++) {
+        const char *end = strstr(at + 4, "```");
+        assert_non_null(end);
+        assert_int_equal(order_text_parse((uint8_t *)at + 4, (size_t)(end - at - 4), &f, &s),
+                         CW_OK);
+        examples++;
+    }
+    assert_int_equal(examples, 3);
+}
+
 static void test_order_tlv(void **state)
 {
     struct order_fields f = sample();
@@ -400,6 +423,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(test_longest_order_fits),
         cmocka_unit_test(test_altered_order_text),
         cmocka_unit_test(test_order_fields_refused),
+        cmocka_unit_test(test_documented_orders_parse),
         cmocka_unit_test(test_order_tlv),
         cmocka_unit_test(test_words_for_every_number),
         cmocka_unit_test(test_constant_time_helpers),
