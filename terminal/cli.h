@@ -55,7 +55,8 @@ struct cli_session {
     struct applet_session tls; /* after cli_session_open */
     struct bank bank;
     json_t *login; /* after cli_session_login */
-    uint64_t began_ns, opened_ns;
+    uint64_t began_ns, opened_ns; /* the handshake, by CLOCK_MONOTONIC */
+    struct pump_stats handshake;
 };
 
 /* Records a failure; returns `code`. `c->why` holds the sentence already. */

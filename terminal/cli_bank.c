@@ -30,9 +30,7 @@ enum cli_exit cli_login(struct cli *c)
     const json_t *card = json_object_get(s.login, "card");
     printf("Logged in: ");
     cli_print_safe(text(who, "name"));
-    printf(", customer ");
-    cli_print_safe(text(who, "id"));
-    printf(", card ");
+    printf(", customer %lld, card ", (long long)json_integer_value(json_object_get(who, "id")));
     cli_print_safe(text(card, "serial"));
     putchar('\n');
 out:

@@ -274,15 +274,16 @@ static enum cli_exit show_result(struct cli *c, const struct cli_session *s,
             json_object_set_new(all, "receipt", json_string(c->opt.receipt));
         return cli_emit(c, all);
     }
-    const char *id = NULL, *balance = NULL, *order = NULL;
+    const char *balance = NULL, *order = NULL;
+    json_int_t id = 0;
     int replayed = 0;
-    if (json_unpack(reply, "{s:{s:s, s:s}, s?s, s?b}", "payment", "id", &id, "order", &order,
+    if (json_unpack(reply, "{s:{s:I, s:s}, s?s, s?b}", "payment", "id", &id, "order", &order,
                     "balance", &balance, "replayed", &replayed) != 0)
         return cli_fail_say(c, CLI_SERVER_REFUSED, CW_ERR_FORMAT,
                             "the bank's answer to the payment is not in order");
     printf("The card signed:\n%.*s", (int)o->text_len, (const char *)o->text);
-    printf("%s: payment %s, order %s", replayed ? "Was booked before, not again" : "Booked", id,
-           order);
+    printf("%s: payment %lld, order %s", replayed ? "Was booked before, not again" : "Booked",
+           (long long)id, order);
     if (balance != NULL)
         printf(", balance %s", balance);
     putchar('\n');

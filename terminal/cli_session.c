@@ -161,6 +161,8 @@ enum cli_exit cli_session_open(struct cli *c, struct cli_session *s)
     s->began_ns = clock_ns();
     enum cw_err err = pump_open(&config, &s->line, &c->why);
     s->opened_ns = clock_ns();
+    if (s->line != NULL)
+        s->handshake = pump_stats(s->line);
     end_progress(c);
     if (err == CW_OK)
         err = applet_session_get(s->reader, &s->tls, &c->why);
@@ -212,26 +214,27 @@ json_t *cli_stats_json(const struct pump_stats *st)
 json_t *cli_session_json(const struct cli_session *s)
 {
     char hash[2 * sizeof s->tls.peer_sha256 + 1];
-    struct pump_stats st = pump_stats(s->line);
+    struct pump_stats now = pump_stats(s->line);
     cli_hex_write(s->tls.peer_sha256, sizeof s->tls.peer_sha256, hash);
-    return json_pack("{s:s, s:s, s:s, s:s, s:s, s:s, s:b, s:f, s:o}", "profile",
+    return json_pack("{s:s, s:s, s:s, s:s, s:s, s:s, s:b, s:f, s:o, s:o}", "profile",
                      link_profile_name(s->tls.profile), "tls", cli_tls_name(s->tls.tls), "suite",
                      cli_suite_name(s->tls.suite), "peer", s->tls.peer, "peer_sha256", hash, "key",
                      link_key_name(s->tls.key), "bound", (int)s->tls.binding, "handshake_ms",
-                     (double)(s->opened_ns - s->began_ns) / 1e6, "stats", cli_stats_json(&st));
+                     (double)(s->opened_ns - s->began_ns) / 1e6, "handshake",
+                     cli_stats_json(&s->handshake), "stats", cli_stats_json(&now));
 }
 
 void cli_session_print(const struct cli_session *s)
 {
-    struct pump_stats st = pump_stats(s->line);
+    const struct pump_stats *st = &s->handshake;
     fprintf(stderr, "Line: card <-> %s, TLS %s, %s, profile %s, card key %s\n", s->tls.peer,
             cli_tls_name(s->tls.tls), cli_suite_name(s->tls.suite),
             link_profile_name(s->tls.profile), link_key_name(s->tls.key));
     fprintf(stderr,
             "      handshake %.0f ms, %llu exchanges with the card, %llu bytes through the "
             "reader\n",
-            (double)(s->opened_ns - s->began_ns) / 1e6, (unsigned long long)st.apdus,
-            (unsigned long long)(st.bytes_to_card + st.bytes_from_card));
+            (double)(s->opened_ns - s->began_ns) / 1e6, (unsigned long long)st->apdus,
+            (unsigned long long)(st->bytes_to_card + st->bytes_from_card));
 }
 
 /* The one account of the customer, or the one wanted, with its currency. */
