@@ -103,10 +103,15 @@ enum cw_err tls_line_get(SSL *ssl, struct ledger *ledger, struct api_line *out, 
 static int session_new(SSL *ssl, SSL_SESSION *session)
 {
     struct tls *t = tls_of(SSL_get_SSL_CTX(ssl));
-    SSL_SESSION_free(t->sessions[t->next]);
-    t->sessions[t->next] = session; /* returning 1 says that we keep the reference */
-    t->next = (t->next + 1) % TLS_SESSIONS;
-    return 1;
+    /* A copy, here and in session_get: OpenSSL marks a connection's own session as spent when the
+     * connection ends badly. */
+    SSL_SESSION *copy = SSL_SESSION_dup(session);
+    if (copy != NULL) {
+        SSL_SESSION_free(t->sessions[t->next]);
+        t->sessions[t->next] = copy;
+        t->next = (t->next + 1) % TLS_SESSIONS;
+    }
+    return 0; /* the reference was not kept */
 }
 
 /* A session stands for a handshake that was once good; the card may have been blocked since, and no
@@ -125,8 +130,8 @@ static SSL_SESSION *session_get(SSL *ssl, const unsigned char *id, int len, int 
         X509 *leaf = SSL_SESSION_get0_peer(t->sessions[i]);
         if (leaf == NULL || judge_leaf(t->bank->ledger, leaf) != X509_V_OK)
             return NULL;
-        *copy = 1;
-        return t->sessions[i];
+        *copy = 0; /* it is a new one, and becomes OpenSSL's */
+        return SSL_SESSION_dup(t->sessions[i]);
     }
     return NULL;
 }
@@ -213,7 +218,10 @@ static void set_sessions(struct tls *t)
     /* NO_TICKET: stateful in TLS 1.3 as well. A stateless ticket would carry the card's whole
      * certificate back and forth, and cost more than a full handshake. */
     SSL_CTX_set_options(t->ctx, SSL_OP_NO_TICKET | SSL_OP_NO_RENEGOTIATION | SSL_OP_NO_COMPRESSION |
-                                    SSL_OP_CIPHER_SERVER_PREFERENCE);
+                                    SSL_OP_CIPHER_SERVER_PREFERENCE |
+                                    /* a card torn out is no attack: HTTP's lengths tell a cut
+                                     * message, and the session stays good */
+                                    SSL_OP_IGNORE_UNEXPECTED_EOF);
     SSL_CTX_set_num_tickets(t->ctx, 1);
     SSL_CTX_set_session_id_context(t->ctx, id, sizeof id - 1);
     SSL_CTX_set_session_cache_mode(t->ctx, SSL_SESS_CACHE_SERVER | SSL_SESS_CACHE_NO_INTERNAL);

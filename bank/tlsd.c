@@ -39,9 +39,9 @@ struct server {
 struct connection {
     struct server *server;
     SSL *ssl;
-    struct event *deadline; /* of the handshake */
-    bool ready;             /* line is filled in */
-    bool reported;          /* the handshake's log line was written */
+    struct event *timer; /* while shaking hands: its deadline; then: time to look at the result */
+    bool done;           /* handshake finished */
+    bool ready;          /* line is filled in */
     struct api_line line;
 };
 
@@ -74,26 +74,17 @@ static void connection_free(void *parent, void *ptr, CRYPTO_EX_DATA *ad, int idx
     if (c == NULL)
         return;
     c->server->connections--;
-    event_free(c->deadline);
+    event_free(c->timer);
     free(c);
 }
 
-static void handshake_late(evutil_socket_t fd, short what, void *arg)
-{
-    struct connection *c = arg;
-    (void)fd, (void)what;
-    log_line("handshake failed: not finished in %d s", HANDSHAKE_SECONDS);
-    /* The event loop then sees the end of the stream and frees the connection. */
-    shutdown(SSL_get_fd(c->ssl), SHUT_RDWR);
-}
-
-static void handshake_done(struct connection *c)
+/* Fills in the line. Not from inside OpenSSL's callback: while that runs, it counts itself as still
+ * shaking hands, and tells neither the exporter nor the extended master secret. */
+static void look_at_line(struct connection *c)
 {
     struct say why;
     char serial[2 * ORDER_SERIAL_LEN + 1];
     int on = 1;
-    event_del(c->deadline);
-    c->reported = true;
     if (tls_line_get(c->ssl, c->server->api.bank->ledger, &c->line, &why) != CW_OK) {
         log_line("handshake refused: %s", why.text);
         shutdown(SSL_get_fd(c->ssl), SHUT_RDWR);
@@ -108,8 +99,23 @@ static void handshake_done(struct connection *c)
              c->line.bound);
 }
 
+static void on_timer(evutil_socket_t fd, short what, void *arg)
+{
+    struct connection *c = arg;
+    (void)fd, (void)what;
+    if (c->done) {
+        if (!c->ready)
+            look_at_line(c);
+        return;
+    }
+    log_line("handshake failed: not finished in %d s", HANDSHAKE_SECONDS);
+    /* The event loop then sees the end of the stream and frees the connection. */
+    shutdown(SSL_get_fd(c->ssl), SHUT_RDWR);
+}
+
 static void on_tls_info(const SSL *ssl, int where, int value)
 {
+    const struct timeval now = {0, 0};
     struct connection *c = SSL_get_ex_data(ssl, connection_index);
     if (c == NULL)
         return;
@@ -118,8 +124,9 @@ static void on_tls_info(const SSL *ssl, int where, int value)
         log_line("alert %s: %s%s%s", (where & SSL_CB_READ) != 0 ? "received" : "sent",
                  SSL_alert_desc_string_long(value), verify != X509_V_OK ? ": " : "",
                  verify != X509_V_OK ? X509_verify_cert_error_string(verify) : "");
-    } else if ((where & SSL_CB_HANDSHAKE_DONE) != 0 && !c->reported) {
-        handshake_done(c);
+    } else if ((where & SSL_CB_HANDSHAKE_DONE) != 0 && !c->done) {
+        c->done = true;
+        event_add(c->timer, &now);
     }
 }
 
@@ -140,11 +147,11 @@ static struct bufferevent *on_accept(struct event_base *base, void *arg)
     }
     c->server = s;
     c->ssl = ssl;
-    c->deadline = evtimer_new(base, handshake_late, c);
-    if (c->deadline == NULL || event_add(c->deadline, &limit) != 0 ||
+    c->timer = evtimer_new(base, on_timer, c);
+    if (c->timer == NULL || event_add(c->timer, &limit) != 0 ||
         SSL_set_ex_data(ssl, connection_index, c) != 1) {
-        if (c->deadline != NULL)
-            event_free(c->deadline);
+        if (c->timer != NULL)
+            event_free(c->timer);
         free(c);
         SSL_free(ssl);
         return NULL;
@@ -215,6 +222,8 @@ static void on_request(struct evhttp_request *req, void *arg)
     struct api_reply reply;
     char serial[2 * ORDER_SERIAL_LEN + 1];
     struct connection *c = connection_of(req);
+    if (c != NULL && c->done && !c->ready)
+        look_at_line(c);
     if (c == NULL || !c->ready) {
         evhttp_send_error(req, HTTP_SERVUNAVAIL, NULL);
         return;

@@ -1,0 +1,641 @@
+/* test_bank_server.c - the bank's server as stock OpenSSL meets it over TCP: who gets in by which
+ * profile, and the API from login to receipt. The card here is software (bank_lab.h). */
+#include "bank_lab.h"
+
+#include "bank/tlsd.h"
+#include "host/base64.h"
+
+#include <arpa/inet.h>
+#include <errno.h>
+#include <jansson.h>
+#include <openssl/cms.h>
+#include <openssl/err.h>
+#include <openssl/pem.h>
+#include <openssl/ssl.h>
+#include <signal.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
+
+struct server {
+    struct bank_lab *lab;
+    struct lab_card *card;
+    pid_t pid;
+    uint16_t port;
+};
+
+static void start(struct server *s)
+{
+    char path[600];
+    snprintf(path, sizeof path, "%s/port", s->lab->dir);
+    fflush(NULL);
+    s->pid = fork();
+    assert_true(s->pid >= 0);
+    if (s->pid == 0) {
+        struct say why = {""};
+        struct bank *bank = NULL;
+        const struct tlsd_options o = {.listen = "127.0.0.1:0", .port_file = path};
+        if (bank_open(s->lab->dir, &ledger_clock_system, &bank, &why) != CW_OK ||
+            tlsd_run(bank, &o, &why) != CW_OK) {
+            fprintf(stderr, "server: %s\n", why.text);
+            _exit(1);
+        }
+        bank_free(&bank);
+        _exit(0);
+    }
+    for (int i = 0; s->port == 0; i++) {
+        unsigned port = 0;
+        assert_true(i < 1000);
+        usleep(10000);
+        FILE *f = fopen(path, "r");
+        if (f != NULL && fscanf(f, "%u", &port) == 1)
+            s->port = (uint16_t)port;
+        if (f != NULL)
+            fclose(f);
+    }
+}
+
+static int setup(void **state)
+{
+    struct server *s = calloc(1, sizeof *s);
+    assert_non_null(s);
+    s->lab = lab_new();
+    s->card = lab_card_new(s->lab, s->lab->ada, 1, false);
+    start(s);
+    *state = s;
+    return 0;
+}
+
+static int teardown(void **state)
+{
+    struct server *s = *state;
+    int status = 0;
+    assert_int_equal(kill(s->pid, SIGTERM), 0);
+    assert_int_equal(waitpid(s->pid, &status, 0), s->pid);
+    assert_true(WIFEXITED(status) && WEXITSTATUS(status) == 0);
+    lab_card_free(&s->card);
+    lab_free(&s->lab);
+    free(s);
+    return 0;
+}
+
+/* ---- a stock client ---- */
+
+struct client {
+    SSL_CTX *ctx;
+    SSL *ssl;
+    int fd;
+};
+
+struct want {
+    int version;         /* TLS1_2_VERSION, TLS1_3_VERSION */
+    const char *ciphers; /* TLS 1.2, NULL: any */
+    bool no_ems;         /* leave extended master secret out */
+    bool welcome;        /* expected to succeed: do not wait for an alert */
+    X509 *cert;          /* NULL: none */
+    EVP_PKEY *key;
+};
+
+/* Returns the alert that the server sent (SSL_AD_...), 0 when the line is up. */
+static int dial(struct server *s, const struct want *w, struct client *c)
+{
+    struct say why = {""};
+    X509 *root = NULL;
+    struct sockaddr_in to = {.sin_family = AF_INET, .sin_port = htons(s->port)};
+    struct timeval limit = {10, 0};
+    uint8_t byte;
+    to.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    c->ctx = SSL_CTX_new(TLS_client_method());
+    lab_ok(bank_certificate_load(s->lab->bank, BANK_FILE_SERVER_ROOT, &root, &why), &why);
+    X509_STORE_add_cert(SSL_CTX_get_cert_store(c->ctx), root);
+    X509_free(root);
+    SSL_CTX_set_min_proto_version(c->ctx, w->version);
+    SSL_CTX_set_max_proto_version(c->ctx, w->version);
+    SSL_CTX_set_verify(c->ctx, SSL_VERIFY_PEER, NULL);
+    if (w->ciphers != NULL)
+        assert_int_equal(SSL_CTX_set_cipher_list(c->ctx, w->ciphers), 1);
+    if (w->no_ems)
+        SSL_CTX_set_options(c->ctx, SSL_OP_NO_EXTENDED_MASTER_SECRET);
+    if (w->cert != NULL) {
+        assert_int_equal(SSL_CTX_use_certificate(c->ctx, w->cert), 1);
+        assert_int_equal(SSL_CTX_use_PrivateKey(c->ctx, w->key), 1);
+    }
+    c->fd = socket(AF_INET, SOCK_STREAM, 0);
+    setsockopt(c->fd, SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof limit);
+    assert_int_equal(connect(c->fd, (struct sockaddr *)&to, sizeof to), 0);
+    c->ssl = SSL_new(c->ctx);
+    SSL_set_fd(c->ssl, c->fd);
+    assert_int_equal(SSL_set1_host(c->ssl, "bank.cardwire.test"), 1);
+    SSL_set_tlsext_host_name(c->ssl, "bank.cardwire.test");
+    ERR_clear_error();
+    int rc = SSL_connect(c->ssl);
+    /* In TLS 1.3 the client is done before the server has looked at its certificate: an alert comes
+     * after. */
+    if (rc == 1 && w->version == TLS1_3_VERSION && !w->welcome)
+        rc = SSL_peek(c->ssl, &byte, 1);
+    if (rc == 1)
+        return 0;
+    unsigned long code = ERR_peek_error();
+    return ERR_GET_REASON(code) > SSL_AD_REASON_OFFSET ? ERR_GET_REASON(code) - SSL_AD_REASON_OFFSET
+                                                       : -1;
+}
+
+static void hang_up(struct client *c)
+{
+    SSL_free(c->ssl);
+    SSL_CTX_free(c->ctx);
+    close(c->fd);
+}
+
+static const struct want tls13 = {.version = TLS1_3_VERSION};
+static const struct want ecdhe = {.version = TLS1_2_VERSION,
+                                  .ciphers = "ECDHE-ECDSA-AES128-GCM-SHA256"};
+static const struct want rsa = {.version = TLS1_2_VERSION, .ciphers = "AES128-GCM-SHA256"};
+
+static struct want as(struct want w, X509 *cert, EVP_PKEY *key)
+{
+    w.cert = cert;
+    w.key = key;
+    return w;
+}
+
+static struct want as_card(struct server *s, struct want w)
+{
+    w.welcome = true;
+    return as(w, s->card->tls_cert, s->card->tls_key);
+}
+
+/* One request; the status, and the body in out (NUL-terminated). */
+static int ask(struct client *c, const char *method, const char *path, const char *body, char *out,
+               size_t cap, size_t *out_len)
+{
+    char text[4096], *end, *length;
+    size_t have = 0, body_len = 0;
+    int status = 0;
+    int n =
+        snprintf(text, sizeof text, "%s %s HTTP/1.1\r\nHost: bank\r\nContent-Length: %zu\r\n\r\n%s",
+                 method, path, strlen(body), body);
+    assert_true(n > 0 && (size_t)n < sizeof text);
+    assert_int_equal(SSL_write(c->ssl, text, n), n);
+    for (;;) {
+        assert_true(have + 1 < cap);
+        int got = SSL_read(c->ssl, out + have, (int)(cap - have - 1));
+        assert_true(got > 0);
+        have += (size_t)got;
+        out[have] = '\0';
+        if ((end = strstr(out, "\r\n\r\n")) == NULL)
+            continue;
+        assert_non_null(length = strstr(out, "Content-Length: "));
+        body_len = strtoul(length + 16, NULL, 10);
+        if (have == (size_t)(end + 4 - out) + body_len)
+            break;
+    }
+    assert_int_equal(sscanf(out, "HTTP/1.1 %d", &status), 1);
+    memmove(out, end + 4, body_len);
+    out[body_len] = '\0';
+    if (out_len != NULL)
+        *out_len = body_len;
+    return status;
+}
+
+static char answer[16384];
+
+static int get(struct client *c, const char *path)
+{
+    return ask(c, "GET", path, "", answer, sizeof answer, NULL);
+}
+
+static int post(struct client *c, const char *path, const char *body)
+{
+    return ask(c, "POST", path, body, answer, sizeof answer, NULL);
+}
+
+static void assert_problem(const char *name)
+{
+    char type[64];
+    snprintf(type, sizeof type, "\"urn:cardwire:problem:%s\"", name);
+    if (strstr(answer, type) == NULL)
+        fail_msg("wanted the problem %s, got %s", name, answer);
+}
+
+static void log_in(struct client *c)
+{
+    assert_int_equal(post(c, "/v1/session", "{\"key_agreement\":\"succeeded\"}"), 200);
+}
+
+/* ---- who gets in ---- */
+
+static void test_profiles(void **state)
+{
+    struct server *s = *state;
+    static const struct {
+        const struct want *want;
+        const char *says;
+    } lines[] = {{&tls13, "\"profile\":\"tls13\",\"tls\":\"1.3\""},
+                 {&ecdhe, "\"profile\":\"ecdhe\",\"tls\":\"1.2\""},
+                 {&rsa, "\"profile\":\"rsa\",\"tls\":\"1.2\""}};
+    struct lab_card *other = lab_card_new(s->lab, s->lab->bob, 2, true);
+    for (size_t i = 0; i < 6; i++) { /* with a P-256 card, then with an RSA card */
+        struct client c;
+        struct lab_card *card = i < 3 ? s->card : other;
+        struct want w = as(*lines[i % 3].want, card->tls_cert, card->tls_key);
+        w.welcome = true;
+        assert_int_equal(dial(s, &w, &c), 0);
+        log_in(&c);
+        if (strstr(answer, lines[i % 3].says) == NULL)
+            fail_msg("%s", answer);
+        /* the leaf alone, and keys kept apart */
+        assert_int_equal(sk_X509_num(SSL_get_peer_cert_chain(c.ssl)), 1);
+        assert_int_equal(EVP_PKEY_is_a(X509_get0_pubkey(SSL_get0_peer_certificate(c.ssl)), "RSA"),
+                         i % 3 == 2);
+        assert_true(sk_X509_NAME_num(SSL_get0_peer_CA_list(c.ssl)) <= 0);
+        hang_up(&c);
+    }
+    lab_card_free(&other);
+}
+
+static void test_rsa_key_never_signs(void **state)
+{
+    struct server *s = *state;
+    struct client c;
+    struct want w = as_card(
+        s, (struct want){.version = TLS1_2_VERSION, .ciphers = "ECDHE-RSA-AES128-GCM-SHA256"});
+    assert_int_equal(dial(s, &w, &c), SSL_AD_HANDSHAKE_FAILURE);
+    hang_up(&c);
+}
+
+static void test_strangers_stay_out(void **state)
+{
+    struct server *s = *state;
+    struct say why = {""};
+    struct client c;
+    struct lab_card *issuing = lab_card_new(s->lab, s->lab->ada, 3, false);
+    X509 *forged = lab_certify(s->lab, CA_CARD_TLS, "0000000000000000", issuing->tls_key);
+    const struct want *lines[] = {&tls13, &ecdhe, &rsa};
+    for (size_t i = 0; i < 3; i++) {
+        struct want w = *lines[i];
+        int none = dial(s, &w, &c);
+        assert_true(none == SSL_AD_CERTIFICATE_REQUIRED || none == SSL_AD_HANDSHAKE_FAILURE);
+        hang_up(&c);
+        /* an order key is not a key for lines, whoever holds it */
+        w = as(*lines[i], s->card->order_cert, s->card->order_key);
+        assert_int_equal(dial(s, &w, &c), SSL_AD_UNSUPPORTED_CERTIFICATE);
+        hang_up(&c);
+        /* under the cards' root, but never issued to a card */
+        w = as(*lines[i], forged, issuing->tls_key);
+        assert_int_equal(dial(s, &w, &c), SSL_AD_UNKNOWN_CA);
+        hang_up(&c);
+    }
+    X509_free(forged);
+    lab_ok(ledger_card_block(s->lab->bank->ledger, issuing->serial, true, &why), &why);
+    struct want w = as(tls13, issuing->tls_cert, issuing->tls_key);
+    assert_int_equal(dial(s, &w, &c), SSL_AD_CERTIFICATE_REVOKED);
+    hang_up(&c);
+    lab_card_free(&issuing);
+}
+
+static void test_block_in_open_line(void **state)
+{
+    struct server *s = *state;
+    struct say why = {""};
+    struct client c;
+    struct want w = as_card(s, tls13);
+    assert_int_equal(dial(s, &w, &c), 0);
+    log_in(&c);
+    lab_ok(ledger_card_block(s->lab->bank->ledger, s->card->serial, true, &why), &why);
+    assert_int_equal(get(&c, "/v1/accounts"), 403);
+    assert_problem("card-blocked");
+    lab_ok(ledger_card_block(s->lab->bank->ledger, s->card->serial, false, &why), &why);
+    assert_int_equal(get(&c, "/v1/accounts"), 200);
+    hang_up(&c);
+}
+
+/* A session may be resumed, but not by a card that was blocked in between. */
+static void test_resumption(void **state)
+{
+    struct server *s = *state;
+    struct say why = {""};
+    struct client first, again;
+    struct want w = as_card(s, ecdhe);
+    assert_int_equal(dial(s, &w, &first), 0);
+    SSL_SESSION *session = SSL_get1_session(first.ssl);
+    close(first.fd); /* torn out: no close_notify */
+    for (int blocked = 0; blocked < 2; blocked++) {
+        lab_ok(ledger_card_block(s->lab->bank->ledger, s->card->serial, blocked == 1, &why), &why);
+        struct sockaddr_in to = {.sin_family = AF_INET, .sin_port = htons(s->port)};
+        to.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+        again.fd = socket(AF_INET, SOCK_STREAM, 0);
+        assert_int_equal(connect(again.fd, (struct sockaddr *)&to, sizeof to), 0);
+        again.ssl = SSL_new(first.ctx);
+        SSL_set_fd(again.ssl, again.fd);
+        SSL_set_session(again.ssl, session);
+        assert_int_equal(SSL_connect(again.ssl), blocked ? -1 : 1);
+        assert_int_equal(SSL_session_reused(again.ssl), !blocked);
+        SSL_free(again.ssl);
+        close(again.fd);
+    }
+    ERR_clear_error();
+    SSL_SESSION_free(session);
+    SSL_free(first.ssl);
+    SSL_CTX_free(first.ctx);
+}
+
+/* ---- the API ---- */
+
+static void test_login_comes_first(void **state)
+{
+    struct server *s = *state;
+    struct client c;
+    struct want w = as_card(s, tls13);
+    assert_int_equal(dial(s, &w, &c), 0);
+    assert_int_equal(get(&c, "/v1/session"), 403);
+    assert_problem("not-logged-in");
+    assert_int_equal(get(&c, "/v1/accounts"), 403);
+    assert_int_equal(post(&c, "/v1/session", "{\"key_agreement\":\"failed\"}"), 400);
+    assert_problem("malformed");
+    assert_int_equal(get(&c, "/v1/accounts"), 403);
+    log_in(&c);
+    assert_non_null(strstr(answer, "Ada Lovelace"));
+    assert_int_equal(get(&c, "/v1/session"), 200);
+    hang_up(&c);
+}
+
+static void test_queries(void **state)
+{
+    struct server *s = *state;
+    struct client c;
+    char path[128];
+    struct want w = as_card(s, tls13);
+    assert_int_equal(dial(s, &w, &c), 0);
+    log_in(&c);
+    assert_int_equal(get(&c, "/v1/accounts"), 200);
+    assert_non_null(strstr(answer, "\"100.00\""));
+    snprintf(path, sizeof path, "/v1/accounts/%s/balance", s->lab->payer.number);
+    assert_int_equal(get(&c, path), 200);
+    snprintf(path, sizeof path, "/v1/accounts/%s/balance", s->lab->payee.number);
+    assert_int_equal(get(&c, path), 404); /* Bob's is none of Ada's business */
+    assert_problem("account-unknown");
+    snprintf(path, sizeof path, "/v1/accounts/%s/transactions?limit=1", s->lab->payer.number);
+    assert_int_equal(get(&c, path), 200);
+    static const char *const bad[] = {"0", "101", "-1", "", "1x", "99999999999999999999"};
+    for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
+        snprintf(path, sizeof path, "/v1/accounts/%s/transactions?limit=%s", s->lab->payer.number,
+                 bad[i]);
+        assert_int_equal(get(&c, path), 400);
+    }
+    snprintf(path, sizeof path, "/v1/payees/%s", s->lab->payee.number);
+    assert_int_equal(get(&c, path), 200);
+    assert_non_null(strstr(answer, "Bob B\xc3\xa4"
+                                   "cker"));
+    assert_int_equal(get(&c, "/v1/payees/ZZ00000000000000"), 404);
+    assert_int_equal(get(&c, "/v1/nothing"), 404);
+    assert_problem("not-found");
+    assert_int_equal(post(&c, "/v1/accounts", "{}"), 405);
+    assert_problem("method");
+    hang_up(&c);
+}
+
+static void put_payment(const struct lab_signed *p, char *out, size_t cap)
+{
+    char text[BASE64_LEN(ORDER_TEXT_MAX) + 1], signature[BASE64_LEN(LEDGER_SIGNATURE_MAX) + 1];
+    assert_int_equal(base64_encode(p->text, p->text_len, text, sizeof text), CW_OK);
+    assert_int_equal(base64_encode(p->signature, p->signature_len, signature, sizeof signature),
+                     CW_OK);
+    assert_true(snprintf(out, cap, "{\"order\":\"%s\",\"signature\":\"%s\"}", text, signature) <
+                (int)cap);
+}
+
+static void export_binding(struct client *c, uint8_t binding[ORDER_BINDING_LEN])
+{
+    assert_int_equal(SSL_export_keying_material(c->ssl, binding, ORDER_BINDING_LEN,
+                                                LINK_EXPORTER_LABEL, strlen(LINK_EXPORTER_LABEL),
+                                                NULL, 0, 0),
+                     1);
+}
+
+static int64_t paid(struct server *s)
+{
+    struct say why = {""};
+    struct ledger_account a;
+    lab_ok(ledger_account_get(s->lab->bank->ledger, s->lab->payee.number, &a, &why), &why);
+    return a.balance;
+}
+
+static void check_receipt(struct server *s, const uint8_t *der, size_t len, const uint8_t *text,
+                          size_t text_len, bool genuine)
+{
+    struct say why = {""};
+    X509 *root = NULL;
+    char *content;
+    X509_STORE *store = X509_STORE_new();
+    BIO *out = BIO_new(BIO_s_mem());
+    lab_ok(bank_certificate_load(s->lab->bank, BANK_FILE_CARD_ROOT, &root, &why), &why);
+    X509_STORE_add_cert(store, root);
+    CMS_ContentInfo *cms = d2i_CMS_ContentInfo(NULL, &der, (long)len);
+    assert_non_null(cms);
+    assert_int_equal(CMS_verify(cms, NULL, store, NULL, out, 0), genuine);
+    if (genuine) {
+        assert_int_equal(BIO_get_mem_data(out, &content), text_len);
+        assert_memory_equal(content, text, text_len);
+    }
+    CMS_ContentInfo_free(cms);
+    BIO_free(out);
+    X509_free(root);
+    X509_STORE_free(store);
+    ERR_clear_error();
+}
+
+static void pay_by(struct server *s, struct lab_card *card, struct want w, uint8_t id)
+{
+    struct client c;
+    char body[2048], path[128];
+    uint8_t binding[ORDER_BINDING_LEN];
+    size_t len = 0;
+    const int64_t before = paid(s);
+    const struct order_fields f = lab_order(s->lab, id, 1234);
+    w = as(w, card->tls_cert, card->tls_key);
+    w.welcome = true;
+    assert_int_equal(dial(s, &w, &c), 0);
+    log_in(&c);
+    export_binding(&c, binding);
+    const struct lab_signed p = lab_sign(card, &f, binding);
+    put_payment(&p, body, sizeof body);
+    assert_int_equal(post(&c, "/v1/payments", body), 201);
+    assert_non_null(strstr(answer, "\"amount\":\"12.34\""));
+    assert_non_null(strstr(answer, "\"replayed\":false"));
+    assert_int_equal(post(&c, "/v1/payments", body), 200);
+    assert_non_null(strstr(answer, "\"replayed\":true"));
+    assert_int_equal(paid(s), before + 1234);
+    snprintf(path, sizeof path, "/v1/payments/%02x111111111111111111111111111111", id);
+    assert_int_equal(get(&c, path), 200);
+    assert_non_null(strstr(answer, "\"payee_name\":\"Bob"));
+    strcat(path, "/receipt");
+    assert_int_equal(ask(&c, "GET", path, "", answer, sizeof answer, &len), 200);
+    check_receipt(s, (const uint8_t *)answer, len, p.text, p.text_len, true);
+    /* One digit of the amount in the receipt changed: it must fall. */
+    char *amount = memmem(answer, len, "12.34", 5);
+    assert_non_null(amount);
+    amount[0] = '9';
+    check_receipt(s, (const uint8_t *)answer, len, NULL, 0, false);
+    hang_up(&c);
+    /* A new line, the answer to which got lost: not paid twice. */
+    assert_int_equal(dial(s, &w, &c), 0);
+    log_in(&c);
+    assert_int_equal(post(&c, "/v1/payments", body), 200);
+    assert_non_null(strstr(answer, "\"replayed\":true"));
+    assert_int_equal(paid(s), before + 1234);
+    hang_up(&c);
+}
+
+static void test_payment_tls13(void **state)
+{
+    struct server *s = *state;
+    pay_by(s, s->card, tls13, 0x20);
+}
+
+static void test_payment_ecdhe(void **state)
+{
+    struct server *s = *state;
+    pay_by(s, s->card, ecdhe, 0x21);
+}
+
+static void test_payment_rsa(void **state)
+{
+    struct server *s = *state;
+    struct lab_card *card = lab_card_new(s->lab, s->lab->ada, 7, true);
+    pay_by(s, card, rsa, 0x22);
+    lab_card_free(&card);
+}
+
+/* Each is one thing wrong with an order that is otherwise good. Nothing of it may be booked. */
+static void test_bad_orders(void **state)
+{
+    struct server *s = *state;
+    struct client c;
+    char body[2048];
+    uint8_t binding[ORDER_BINDING_LEN], other[ORDER_BINDING_LEN] = {0};
+    struct lab_card *thief = lab_card_new(s->lab, s->lab->bob, 4, false);
+    struct want w = as_card(s, tls13);
+    assert_int_equal(dial(s, &w, &c), 0);
+    log_in(&c);
+    export_binding(&c, binding);
+    struct order_fields f = lab_order(s->lab, 0x40, 100);
+
+    struct lab_signed p = lab_sign(s->card, &f, other);
+    put_payment(&p, body, sizeof body);
+    assert_int_equal(post(&c, "/v1/payments", body), 422);
+    assert_problem("order-other-line");
+
+    p = lab_sign(thief, &f, binding);
+    put_payment(&p, body, sizeof body);
+    assert_int_equal(post(&c, "/v1/payments", body), 422);
+    assert_problem("order-other-card");
+
+    p = lab_sign(s->card, &f, binding);
+    p.signature[p.signature_len - 1] ^= 1;
+    put_payment(&p, body, sizeof body);
+    assert_int_equal(post(&c, "/v1/payments", body), 422);
+    assert_problem("order-signature");
+
+    EVP_PKEY *order_key = s->card->order_key;
+    s->card->order_key = s->card->tls_key; /* one key, one use */
+    p = lab_sign(s->card, &f, binding);
+    s->card->order_key = order_key;
+    put_payment(&p, body, sizeof body);
+    assert_int_equal(post(&c, "/v1/payments", body), 422);
+    assert_problem("order-signature");
+
+    f.expiry = s->lab->now - 1;
+    p = lab_sign(s->card, &f, binding);
+    put_payment(&p, body, sizeof body);
+    assert_int_equal(post(&c, "/v1/payments", body), 422);
+    assert_problem("order-expired");
+    f.expiry = s->lab->now + 600;
+
+    f.amount = 10001;
+    p = lab_sign(s->card, &f, binding);
+    put_payment(&p, body, sizeof body);
+    assert_int_equal(post(&c, "/v1/payments", body), 422);
+    assert_problem("funds");
+    assert_int_equal(paid(s), 0);
+    hang_up(&c);
+    lab_card_free(&thief);
+}
+
+/* Without extended master secret nothing binds an order to its line. */
+static void test_no_ems_no_orders(void **state)
+{
+    struct server *s = *state;
+    struct client c;
+    char body[2048];
+    uint8_t binding[ORDER_BINDING_LEN];
+    struct want w = as_card(s, ecdhe);
+    w.no_ems = true;
+    const struct order_fields f = lab_order(s->lab, 0x50, 100);
+    assert_int_equal(dial(s, &w, &c), 0);
+    log_in(&c);
+    export_binding(&c, binding);
+    const struct lab_signed p = lab_sign(s->card, &f, binding);
+    put_payment(&p, body, sizeof body);
+    assert_int_equal(post(&c, "/v1/payments", body), 422);
+    assert_problem("order-other-line");
+    assert_int_equal(paid(s), 0);
+    hang_up(&c);
+}
+
+static void test_malformed_bodies(void **state)
+{
+    struct server *s = *state;
+    struct client c;
+    static char deep[3000], huge[3900];
+    memset(deep, '[', sizeof deep - 1);
+    memset(huge, 'A', sizeof huge - 1);
+    const char *const bodies[] = {
+        "",
+        "{",
+        "[]",
+        "null",
+        "{\"order\":1,\"signature\":2}",
+        "{\"order\":\"\"}",
+        "{\"order\":\"QQ==\",\"signature\":\"QQ==\",\"more\":1}",
+        "{\"order\":\"QQ==\",\"order\":\"QQ==\",\"signature\":\"QQ==\"}",
+        "{\"order\":\"Q Q=\",\"signature\":\"QQ==\"}",
+        "{\"order\":\"\xff\xfe\",\"signature\":\"QQ==\"}",
+        "{\"order\":\"QQ==\",\"signature\":\"QQ==\"} x",
+        deep,
+        huge,
+    };
+    struct want w = as_card(s, tls13);
+    assert_int_equal(dial(s, &w, &c), 0);
+    log_in(&c);
+    for (size_t i = 0; i < sizeof bodies / sizeof bodies[0]; i++) {
+        assert_int_equal(post(&c, "/v1/payments", bodies[i]), 400);
+        assert_problem("malformed");
+        assert_int_equal(post(&c, "/v1/session", bodies[i]), 400);
+    }
+    assert_int_equal(post(&c, "/v1/payments", "{\"order\":\"QQ==\",\"signature\":\"QQ==\"}"), 400);
+    assert_problem("order-malformed");
+    assert_int_equal(paid(s), 0);
+    hang_up(&c);
+}
+
+int main(int argc, char **argv)
+{
+#define TEST(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
+    const struct CMUnitTest tests[] = {
+        TEST(test_profiles),
+        TEST(test_rsa_key_never_signs),
+        TEST(test_strangers_stay_out),
+        TEST(test_block_in_open_line),
+        TEST(test_resumption),
+        TEST(test_login_comes_first),
+        TEST(test_queries),
+        TEST(test_payment_tls13),
+        TEST(test_payment_ecdhe),
+        TEST(test_payment_rsa),
+        TEST(test_bad_orders),
+        TEST(test_no_ems_no_orders),
+        TEST(test_malformed_bodies),
+    };
+    signal(SIGPIPE, SIG_IGN);
+    return unit_main(argc, argv, tests, sizeof tests / sizeof *tests);
+}
