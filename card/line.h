@@ -11,7 +11,7 @@
 #include <mbedtls/x509_crt.h>
 
 #ifndef CARD_POOL_SIZE
-#define CARD_POOL_SIZE (40u * 1024u) /* bytes of heap for the TLS library */
+#define CARD_POOL_SIZE (32u * 1024u) /* bytes of heap for the TLS library */
 #endif
 #define LINE_EVENTS_MAX 32u
 #define LINE_ALPN_MAX   16u

@@ -40,6 +40,21 @@ static const struct lab_identity *server_for(enum link_profile profile)
     return profile == LINK_PROFILE_RSA ? &rsa_server : &ec_server;
 }
 
+static void print_heap(struct lab *lab, const char *what)
+{
+    uint8_t out[CARD_RESPONSE_MAX];
+    size_t n = 0;
+    struct ber_object o;
+    struct buf_reader r;
+    assert_int_equal(lab_apdu(lab, 0x80, INS_INFO, 0, 0, NULL, 0, 256, out, &n), SW_OK);
+    assert_int_equal(ber_find(out, n, LINK_TAG_HEAP, &o), CW_OK);
+    buf_reader_init(&r, o.value, o.len);
+    uint32_t peak = buf_get_u32(&r);
+    uint32_t size = buf_get_u32(&r);
+    print_message("TLS pool after %s: peak %u of %u bytes\n", what, peak, size);
+    assert_true(peak < size);
+}
+
 /* Handshake, a request and an answer, close: once. */
 static void whole_line(struct lab *lab, enum link_profile profile, enum link_key key)
 {
@@ -99,9 +114,13 @@ static void test_all_profiles_rsa(void **state)
     (void)state;
     lab_init(&lab);
     lab_personalise(&lab, RSA_SLOTS, &card_ca, &root, ALL_PROFILES);
+    print_heap(&lab, "RSA key generation");
+    assert_true(lab_power_cycle(&lab));
     whole_line(&lab, LINK_PROFILE_TLS13, LINK_KEY_AUTO);
+    print_heap(&lab, "tls13 with an RSA key");
     whole_line(&lab, LINK_PROFILE_ECDHE, LINK_KEY_AUTO);
     whole_line(&lab, LINK_PROFILE_RSA, LINK_KEY_AUTO);
+    print_heap(&lab, "rsa with an RSA key");
     lab_free(&lab);
 }
 
@@ -318,6 +337,7 @@ static void test_wire_cost(void **state)
             assert_true(line.apdus <= 14);
             assert_true(whole <= 2400);
         }
+        print_heap(&lab, link_profile_name(p));
         lab_line_free(&line);
         SSL_CTX_free(ctx);
     }
