@@ -40,7 +40,11 @@ enum cli_exit cli_fail_line(struct cli *c, const struct cli_session *s, enum cw_
     c->reason = c->reason_text[0] != '\0' ? c->reason_text : NULL;
     if (f.open && err == CW_ERR_NOT_FOUND) {
         c->reason = "not-permitted";
-        return cli_fail(c, CLI_CARD_REFUSED, CW_ERR_REFUSED);
+        return cli_fail_say(c, CLI_CARD_REFUSED, CW_ERR_REFUSED,
+                            "the card does not permit a line to %s with profile %s and key %s; "
+                            "cardwire card shows what it permits",
+                            s->name[0] != '\0' ? s->name : "any server",
+                            link_profile_name(c->opt.profile), link_key_name(c->opt.key));
     }
     if (f.card)
         return cli_fail_card(c, err);
