@@ -111,7 +111,8 @@ void line_watch_sent(struct line *line, const uint8_t *data, size_t len)
 
 static void received(struct line *line, uint8_t type)
 {
-    bool hidden = line->ssl.transform_in != NULL;
+    /* The keys are there as soon as ServerHello is parsed, but it came in clear. */
+    bool hidden = line->ssl.transform_in != NULL && type != MBEDTLS_SSL_HS_SERVER_HELLO;
     line_event(line, LINK_EVENT_RECEIVED, type, line->ssl.in_hslen, 0,
                hidden ? LINK_EVENT_FLAG_ENCRYPTED : 0);
 }
@@ -138,12 +139,10 @@ void line_watch_step(struct line *line, int before, int after)
         break;
     case MBEDTLS_SSL_SERVER_CERTIFICATE:
         received(line, MBEDTLS_SSL_HS_CERTIFICATE);
-        if (tls13) {
-            checked(line, LINK_CHECK_CHAIN);
-            checked(line, LINK_CHECK_NAME);
-            checked(line, LINK_CHECK_DATES);
-            checked(line, LINK_CHECK_USAGE);
-        }
+        checked(line, LINK_CHECK_CHAIN);
+        checked(line, LINK_CHECK_NAME);
+        checked(line, LINK_CHECK_DATES);
+        checked(line, LINK_CHECK_USAGE);
         break;
     case MBEDTLS_SSL_SERVER_KEY_EXCHANGE:
         if (line->profile == LINK_PROFILE_ECDHE) {
