@@ -259,6 +259,17 @@ static int exit_code(enum cw_err err)
     }
 }
 
+/* A failure in the same place as the answer would be: a sentence, or an object as cardwire's. */
+static void report(enum cw_err err, bool json, const struct say *why)
+{
+    json_t *o = NULL;
+    if (json)
+        o = json_pack("{s:b, s:s, s:s}", "ok", 0, "error", cw_err_name(err), "detail", why->text);
+    if (o == NULL || json_dumpf(o, stdout, JSON_COMPACT) != 0 || putchar('\n') == EOF)
+        fprintf(stderr, "cardwired: %s\n", why->text);
+    json_decref(o);
+}
+
 int cli_run(int argc, char **argv)
 {
     struct say why = {""};
@@ -282,6 +293,6 @@ int cli_run(int argc, char **argv)
     if (fflush(stdout) != 0 && err == CW_OK)
         err = say_fail(&why, CW_ERR_IO, "the answer could not be written");
     if (err != CW_OK)
-        fprintf(stderr, "cardwired: %s\n", why.text);
+        report(err, p.args.json, &why);
     return exit_code(err);
 }

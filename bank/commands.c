@@ -11,12 +11,12 @@
 
 static enum cw_err print_json(json_t *value, struct say *why)
 {
-    if (value == NULL)
-        return say_fail(why, CW_ERR_SPACE, "out of memory");
-    json_dumpf(value, stdout, JSON_COMPACT);
-    putchar('\n');
+    json_t *all = json_pack("{s:b}", "ok", 1);
+    bool good = all != NULL && value != NULL && json_object_update(all, value) == 0 &&
+                json_dumpf(all, stdout, JSON_COMPACT) == 0 && putchar('\n') != EOF;
+    json_decref(all);
     json_decref(value);
-    return CW_OK;
+    return good ? CW_OK : say_fail(why, CW_ERR_IO, "the answer could not be written");
 }
 
 /* Money and times as text; what does not fit is a defect, and shows as "?". */
@@ -339,26 +339,25 @@ static enum cw_err run_report(const struct cli_args *args, struct say *why)
     if (err != CW_OK)
         return err;
     bool sound = t.unbalanced == 0 && t.wrong_balance == 0 && t.currencies_off == 0;
-    if (args->json)
-        err = print_json(json_pack("{s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:b}", "customers",
-                                   (json_int_t)t.customers, "accounts", (json_int_t)t.accounts,
-                                   "cards", (json_int_t)t.cards, "entries", (json_int_t)t.entries,
-                                   "payments", (json_int_t)t.payments, "unbalanced_entries",
-                                   (json_int_t)t.unbalanced, "wrong_balances",
-                                   (json_int_t)t.wrong_balance, "currencies_off",
-                                   (json_int_t)t.currencies_off, "sound", sound),
-                         why);
-    else
-        printf("customers %lld\naccounts %lld\ncards %lld\nentries %lld\npayments %lld\n"
-               "unbalanced entries %lld\nwrong balances %lld\ncurrencies that do not sum to zero "
-               "%lld\n",
+    if (sound && args->json)
+        return print_json(json_pack("{s:I, s:I, s:I, s:I, s:I, s:b}", "customers",
+                                    (json_int_t)t.customers, "accounts", (json_int_t)t.accounts,
+                                    "cards", (json_int_t)t.cards, "entries", (json_int_t)t.entries,
+                                    "payments", (json_int_t)t.payments, "sound", sound),
+                          why);
+    if (!args->json)
+        printf("customers %lld\naccounts %lld\ncards %lld\nentries %lld\npayments %lld\n",
                (long long)t.customers, (long long)t.accounts, (long long)t.cards,
-               (long long)t.entries, (long long)t.payments, (long long)t.unbalanced,
-               (long long)t.wrong_balance, (long long)t.currencies_off);
-    if (err == CW_OK && !sound)
-        err = say_fail(why, CW_ERR_FORMAT,
-                       "the books do not add up: stop the server and restore them from a copy");
-    return err;
+               (long long)t.entries, (long long)t.payments);
+    if (!sound)
+        return say_fail(why, CW_ERR_FORMAT,
+                        "the books do not add up (unbalanced entries: %lld, wrong balances: %lld, "
+                        "currencies that do not sum to zero: %lld); stop the server and restore "
+                        "them from a copy",
+                        (long long)t.unbalanced, (long long)t.wrong_balance,
+                        (long long)t.currencies_off);
+    printf("every entry, balance and currency adds up\n");
+    return CW_OK;
 }
 
 const struct cli_command cli_commands[] = {

@@ -1,0 +1,289 @@
+/* test_bank_ca.c - what the bank certifies, and what it refuses to: profiles, requests, receipts.
+ */
+#include "bank_lab.h"
+
+#include "bank/receipt.h"
+
+#include <openssl/cms.h>
+#include <openssl/err.h>
+#include <openssl/x509v3.h>
+
+static int setup(void **state)
+{
+    *state = lab_new();
+    return 0;
+}
+
+static int teardown(void **state)
+{
+    struct bank_lab *lab = *state;
+    lab_free(&lab);
+    return 0;
+}
+
+/* ---- profiles ---- */
+
+static X509 *load(struct bank_lab *lab, const char *stem)
+{
+    struct say why = {""};
+    X509 *cert = NULL;
+    lab_ok(bank_certificate_load(lab->bank, stem, &cert, &why), &why);
+    return cert;
+}
+
+static bool chains(X509 *root, X509 *leaf, int purpose)
+{
+    X509_STORE *store = X509_STORE_new();
+    X509_STORE_CTX *ctx = X509_STORE_CTX_new();
+    X509_STORE_add_cert(store, root);
+    X509_STORE_CTX_init(ctx, store, leaf, NULL);
+    X509_STORE_CTX_set_purpose(ctx, purpose);
+    X509_STORE_set_flags(store, X509_V_FLAG_X509_STRICT);
+    bool good = X509_verify_cert(ctx) == 1;
+    X509_STORE_CTX_free(ctx);
+    X509_STORE_free(store);
+    ERR_clear_error();
+    return good;
+}
+
+static void test_roots(void **state)
+{
+    static const char *const stems[] = {BANK_FILE_SERVER_ROOT, BANK_FILE_CARD_ROOT};
+    for (size_t i = 0; i < 2; i++) {
+        X509 *root = load(*state, stems[i]);
+        assert_true(X509_check_ca(root) == 1);
+        assert_int_equal(X509_get_pathlen(root), 0);
+        assert_int_equal(X509_get_key_usage(root), KU_KEY_CERT_SIGN | KU_CRL_SIGN);
+        assert_true(X509_verify(root, X509_get0_pubkey(root)) == 1);
+        X509_free(root);
+    }
+}
+
+static void test_server_certificates(void **state)
+{
+    struct bank_lab *lab = *state;
+    X509 *root = load(lab, BANK_FILE_SERVER_ROOT), *cards = load(lab, BANK_FILE_CARD_ROOT);
+    X509 *ec = load(lab, BANK_FILE_SERVER_EC), *rsa = load(lab, BANK_FILE_SERVER_RSA);
+    assert_int_equal(X509_get_key_usage(ec), KU_DIGITAL_SIGNATURE);
+    assert_int_equal(X509_get_key_usage(rsa), KU_KEY_ENCIPHERMENT); /* and so never a signature */
+    X509 *const both[] = {ec, rsa};
+    for (size_t i = 0; i < 2; i++) {
+        assert_int_equal(X509_get_extended_key_usage(both[i]), XKU_SSL_SERVER);
+        assert_int_equal(X509_check_host(both[i], "bank.cardwire.test", 0, 0, NULL), 1);
+        assert_int_equal(X509_check_host(both[i], "other.test", 0, 0, NULL), 0);
+        assert_true(chains(root, both[i], X509_PURPOSE_SSL_SERVER));
+        assert_false(chains(root, both[i], X509_PURPOSE_SSL_CLIENT));
+        assert_false(chains(cards, both[i], X509_PURPOSE_SSL_SERVER));
+        assert_int_equal(X509_get_ext_by_NID(both[i], NID_basic_constraints, -1), -1);
+        assert_int_equal(ASN1_STRING_length(X509_get0_serialNumber(both[i])), 9);
+    }
+    /* every byte crosses a slow wire */
+    assert_true(i2d_X509(ec, NULL) < 450);
+    X509_free(root);
+    X509_free(cards);
+    X509_free(ec);
+    X509_free(rsa);
+}
+
+/* The card's two certificates stand for two uses, and neither for the other's. */
+static void test_card_certificates(void **state)
+{
+    struct bank_lab *lab = *state;
+    X509 *root = load(lab, BANK_FILE_CARD_ROOT);
+    struct lab_card *card = lab_card_new(lab, lab->ada, 1, false);
+    assert_true(chains(root, card->tls_cert, X509_PURPOSE_SSL_CLIENT));
+    assert_false(chains(root, card->tls_cert, X509_PURPOSE_SMIME_SIGN));
+    assert_false(chains(root, card->tls_cert, X509_PURPOSE_SSL_SERVER));
+    assert_true(chains(root, card->order_cert, X509_PURPOSE_SMIME_SIGN));
+    assert_false(chains(root, card->order_cert, X509_PURPOSE_SSL_CLIENT));
+    assert_int_equal(X509_get_key_usage(card->order_cert),
+                     KU_DIGITAL_SIGNATURE | KU_NON_REPUDIATION);
+    lab_card_free(&card);
+    X509_free(root);
+}
+
+static void test_key_files_are_private(void **state)
+{
+    struct bank_lab *lab = *state;
+    char command[2000];
+    /* no file of mode other than 0600 that holds a private key, and nobody else in the folder */
+    snprintf(command, sizeof command,
+             "test -z \"$(find '%s' -name '*.key' ! -perm 0600)\" && "
+             "test $(find '%s' -name '*.key' | wc -l) -eq 4 && "
+             "test $(stat -c %%a '%s') = 700",
+             lab->dir, lab->dir, lab->dir);
+    assert_int_equal(system(command), 0);
+}
+
+/* ---- certification requests ---- */
+
+static int make_request(EVP_PKEY *key, EVP_PKEY *signer, const char *cn, uint8_t **out)
+{
+    unsigned char *der = NULL;
+    X509_REQ *request = X509_REQ_new();
+    X509_NAME *name = X509_REQ_get_subject_name(request);
+    X509_NAME_add_entry_by_txt(name, "CN", MBSTRING_UTF8, (const unsigned char *)cn, -1, -1, 0);
+    assert_int_equal(X509_REQ_set_pubkey(request, key), 1);
+    assert_true(X509_REQ_sign(request, signer, EVP_sha256()) > 0);
+    int len = i2d_X509_REQ(request, &der);
+    X509_REQ_free(request);
+    assert_true(len > 0);
+    *out = der;
+    return len;
+}
+
+static enum cw_err try_request(EVP_PKEY *key, EVP_PKEY *signer, const char *cn, bool rsa, int extra)
+{
+    struct say why = {""};
+    uint8_t *der, bytes[2048];
+    EVP_PKEY *found = NULL;
+    int len = make_request(key, signer, cn, &der);
+    memcpy(bytes, der, (size_t)len);
+    memset(bytes + len, 0, 8);
+    OPENSSL_free(der);
+    enum cw_err err =
+        ca_request_verify(bytes, (size_t)(len + extra), "0123456789abcdef", rsa, &found, &why);
+    if (err == CW_OK)
+        assert_int_equal(EVP_PKEY_eq(found, key), 1);
+    else
+        assert_null(found);
+    EVP_PKEY_free(found);
+    return err;
+}
+
+static void test_requests(void **state)
+{
+    struct say why = {""};
+    EVP_PKEY *ec = NULL, *other = NULL, *rsa = NULL, *p384 = EVP_EC_gen("P-384");
+    (void)state;
+    lab_ok(ca_key_make(false, &ec, &why), &why);
+    lab_ok(ca_key_make(false, &other, &why), &why);
+    lab_ok(ca_key_make(true, &rsa, &why), &why);
+    const char *cn = "0123456789abcdef";
+    assert_int_equal(try_request(ec, ec, cn, false, 0), CW_OK);
+    assert_int_equal(try_request(rsa, rsa, cn, true, 0), CW_OK);
+    assert_int_equal(try_request(ec, other, cn, false, 0), CW_ERR_CRYPTO);
+    assert_int_equal(try_request(ec, ec, "0123456789abcdee", false, 0), CW_ERR_FORMAT);
+    assert_int_equal(try_request(ec, ec, cn, true, 0), CW_ERR_FORMAT);
+    assert_int_equal(try_request(rsa, rsa, cn, false, 0), CW_ERR_FORMAT);
+    assert_int_equal(try_request(p384, p384, cn, false, 0), CW_ERR_FORMAT);
+    assert_int_equal(try_request(ec, ec, cn, false, 1), CW_ERR_FORMAT);
+    assert_int_equal(try_request(ec, ec, cn, false, -1), CW_ERR_FORMAT);
+    EVP_PKEY_free(ec);
+    EVP_PKEY_free(other);
+    EVP_PKEY_free(rsa);
+    EVP_PKEY_free(p384);
+}
+
+static void test_host_names(void **state)
+{
+    static const char *const good[] = {"a", "bank.cardwire.test", "x-1.y2", "127.0.0.1"};
+    static const char *const bad[] = {
+        "",
+        ".",
+        "a.",
+        ".a",
+        "a..b",
+        "-a",
+        "a-",
+        "A.b",
+        "a_b",
+        "a b",
+        "*.b",
+        "a,DNS:b",
+        "b\xc3\xa4",
+        "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"
+        ".b"};
+    (void)state;
+    for (size_t i = 0; i < sizeof good / sizeof good[0]; i++)
+        assert_int_equal(ca_host_check(good[i]), CW_OK);
+    for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++)
+        assert_int_equal(ca_host_check(bad[i]), CW_ERR_FORMAT);
+}
+
+/* ---- receipts ---- */
+
+static bool receipt_holds(struct bank_lab *lab, const uint8_t *der, size_t len,
+                          const struct lab_signed *s)
+{
+    X509 *root = load(lab, BANK_FILE_CARD_ROOT);
+    X509_STORE *store = X509_STORE_new();
+    BIO *out = BIO_new(BIO_s_mem());
+    char *content;
+    X509_STORE_add_cert(store, root);
+    CMS_ContentInfo *cms = d2i_CMS_ContentInfo(NULL, &der, (long)len);
+    bool good = cms != NULL && CMS_verify(cms, NULL, store, NULL, out, 0) == 1;
+    if (good) {
+        assert_int_equal(BIO_get_mem_data(out, &content), s->text_len);
+        assert_memory_equal(content, s->text, s->text_len);
+    }
+    CMS_ContentInfo_free(cms);
+    BIO_free(out);
+    X509_STORE_free(store);
+    X509_free(root);
+    ERR_clear_error();
+    return good;
+}
+
+static void receipt_of(struct bank_lab *lab, bool rsa)
+{
+    static const uint8_t binding[ORDER_BINDING_LEN];
+    struct say why = {""};
+    uint8_t *der = NULL;
+    size_t len = 0;
+    struct lab_card *card = lab_card_new(lab, lab->ada, rsa ? 2 : 1, rsa);
+    const struct order_fields f = lab_order(lab, 1, 1);
+    struct lab_signed s = lab_sign(card, &f, binding);
+    lab_ok(receipt_make(s.text, s.text_len, s.signature, s.signature_len, card->order_cert, &der,
+                        &len, &why),
+           &why);
+    assert_true(receipt_holds(lab, der, len, &s));
+    free(der);
+    /* other content, other signature, other signer: none of them verifies */
+    s.text[20] ^= 1;
+    lab_ok(receipt_make(s.text, s.text_len, s.signature, s.signature_len, card->order_cert, &der,
+                        &len, &why),
+           &why);
+    assert_false(receipt_holds(lab, der, len, &s));
+    free(der);
+    s.text[20] ^= 1;
+    s.signature[s.signature_len - 1] ^= 1;
+    lab_ok(receipt_make(s.text, s.text_len, s.signature, s.signature_len, card->order_cert, &der,
+                        &len, &why),
+           &why);
+    assert_false(receipt_holds(lab, der, len, &s));
+    free(der);
+    s.signature[s.signature_len - 1] ^= 1;
+    lab_ok(receipt_make(s.text, s.text_len, s.signature, s.signature_len, card->tls_cert, &der,
+                        &len, &why),
+           &why);
+    assert_false(receipt_holds(lab, der, len, &s));
+    free(der);
+    lab_card_free(&card);
+}
+
+static void test_receipt_p256(void **state)
+{
+    receipt_of(*state, false);
+}
+
+static void test_receipt_rsa(void **state)
+{
+    receipt_of(*state, true);
+}
+
+int main(int argc, char **argv)
+{
+#define TEST(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
+    const struct CMUnitTest tests[] = {
+        TEST(test_roots),
+        TEST(test_server_certificates),
+        TEST(test_card_certificates),
+        TEST(test_key_files_are_private),
+        cmocka_unit_test(test_requests),
+        cmocka_unit_test(test_host_names),
+        TEST(test_receipt_p256),
+        TEST(test_receipt_rsa),
+    };
+    return unit_main(argc, argv, tests, sizeof tests / sizeof *tests);
+}
