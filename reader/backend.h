@@ -1,4 +1,5 @@
-/* backend.h - inside reader/ only: what an implementation hands to reader.c. */
+/* backend.h - what an implementation of a reader hands to reader.c. Inside reader/, and for tests that
+ * play a card. */
 #ifndef CARDWIRE_READER_BACKEND_H
 #define CARDWIRE_READER_BACKEND_H
 
@@ -11,6 +12,9 @@ struct reader_backend {
     uint8_t atr[READER_ATR_MAX];
     size_t atr_len;
 };
+
+/* A reader in front of `backend`, which it owns from then on. CW_ERR_SPACE. */
+CW_MUST_USE enum cw_err reader_new(const struct reader_backend *backend, struct reader **out);
 
 /* `dir`: folder of the card's memory. */
 CW_MUST_USE enum cw_err reader_inproc_open(const char *dir, struct reader_backend *out,

@@ -14,28 +14,38 @@ struct reader {
     void *observer_ctx;
 };
 
-enum cw_err reader_open(const char *uri, struct reader **out, struct say *why)
+enum cw_err reader_new(const struct reader_backend *backend, struct reader **out)
 {
-    enum cw_err err;
     struct reader *r = calloc(1, sizeof *r);
     if (r == NULL)
-        return say_fail(why, CW_ERR_SPACE, "out of memory");
+        return CW_ERR_SPACE;
+    r->backend = *backend;
+    *out = r;
+    return CW_OK;
+}
+
+enum cw_err reader_open(const char *uri, struct reader **out, struct say *why)
+{
+    struct reader_backend backend = {0};
+    enum cw_err err;
     if (strncmp(uri, "inproc:", 7) == 0 && uri[7] != '\0')
-        err = reader_inproc_open(uri + 7, &r->backend, why);
+        err = reader_inproc_open(uri + 7, &backend, why);
     else if (strcmp(uri, "pcsc") == 0)
-        err = reader_pcsc_open(NULL, &r->backend, why);
+        err = reader_pcsc_open(NULL, &backend, why);
     else if (strncmp(uri, "pcsc:", 5) == 0 && uri[5] != '\0')
-        err = reader_pcsc_open(uri + 5, &r->backend, why);
+        err = reader_pcsc_open(uri + 5, &backend, why);
     else
         err = say_fail(why, CW_ERR_ARG,
                        "unknown reader '%s'; write pcsc, pcsc:NAME (see cardwire readers) or "
                        "inproc:DIR",
                        uri);
-    if (err != CW_OK) {
-        free(r);
+    if (err != CW_OK)
         return err;
+    err = reader_new(&backend, out);
+    if (err != CW_OK) {
+        backend.ops->free(backend.self);
+        return say_fail(why, err, "out of memory");
     }
-    *out = r;
     return CW_OK;
 }
 
