@@ -9,7 +9,7 @@
 #include <event2/bufferevent_ssl.h>
 #include <event2/event.h>
 #include <event2/http.h>
-#include <event2/keyvalq_struct.h>
+#include <event2/listener.h>
 #include <netdb.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
@@ -18,6 +18,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -26,13 +27,15 @@
 #define IDLE_SECONDS      300 /* between two bytes of an open line */
 #define HEADERS_MAX       8192
 #define CONNECTIONS_MAX   4096
+#define FILES_RESERVED    64 /* descriptors for everything but connections */
 
 struct server {
     struct api api;
     struct tls *tls;
     struct event_base *base;
     struct evhttp *http;
-    size_t connections;
+    struct evconnlistener *listener;
+    size_t connections, connections_max;
 };
 
 /* One connection; lives with its SSL object (ex_data) and is freed with it. */
@@ -73,7 +76,9 @@ static void connection_free(void *parent, void *ptr, CRYPTO_EX_DATA *ad, int idx
     (void)parent, (void)ad, (void)idx, (void)argl, (void)argp;
     if (c == NULL)
         return;
-    c->server->connections--;
+    struct server *s = c->server;
+    if (s->connections-- == s->connections_max && s->listener != NULL)
+        evconnlistener_enable(s->listener);
     event_free(c->timer);
     free(c);
 }
@@ -136,8 +141,6 @@ static struct bufferevent *on_accept(struct event_base *base, void *arg)
 {
     struct server *s = arg;
     const struct timeval limit = {HANDSHAKE_SECONDS, 0};
-    if (s->connections >= CONNECTIONS_MAX)
-        return NULL;
     struct connection *c = calloc(1, sizeof *c);
     SSL *ssl = SSL_new(s->tls->ctx);
     if (c == NULL || ssl == NULL) {
@@ -156,7 +159,9 @@ static struct bufferevent *on_accept(struct event_base *base, void *arg)
         SSL_free(ssl);
         return NULL;
     }
-    s->connections++;
+    /* Full: who comes next waits in the kernel's queue, instead of taking the last descriptors. */
+    if (++s->connections == s->connections_max)
+        evconnlistener_disable(s->listener);
     struct bufferevent *bev = bufferevent_openssl_socket_new(
         base, -1, ssl, BUFFEREVENT_SSL_ACCEPTING, BEV_OPT_CLOSE_ON_FREE);
     if (bev == NULL) {
@@ -330,19 +335,28 @@ static void on_signal(evutil_socket_t fd, short what, void *arg)
 
 static enum cw_err make_http(struct server *s, int fd, struct say *why)
 {
+    struct rlimit files;
     s->http = evhttp_new(s->base);
-    if (s->http == NULL || evhttp_accept_socket(s->http, fd) != 0) {
+    struct evhttp_bound_socket *bound =
+        s->http != NULL ? evhttp_accept_socket_with_handle(s->http, fd) : NULL;
+    if (bound == NULL) {
         close(fd);
         return say_fail(why, CW_ERR_SPACE, "out of memory");
     }
+    s->listener = evhttp_bound_socket_get_listener(bound);
+    s->connections_max = CONNECTIONS_MAX;
+    if (getrlimit(RLIMIT_NOFILE, &files) == 0 && files.rlim_cur < CONNECTIONS_MAX + FILES_RESERVED)
+        s->connections_max =
+            files.rlim_cur > 2 * FILES_RESERVED ? files.rlim_cur - FILES_RESERVED : FILES_RESERVED;
     evhttp_set_bevcb(s->http, on_accept, s);
     evhttp_set_gencb(s->http, on_request, s);
     evhttp_set_timeout(s->http, IDLE_SECONDS);
     evhttp_set_max_headers_size(s->http, HEADERS_MAX);
     /* Above the API's own limit, so that a body a little too large still gets its problem. */
     evhttp_set_max_body_size(s->http, 8 * API_BODY_MAX);
-    /* All of them, so that the API answers, and not libevent. */
-    evhttp_set_allowed_methods(s->http, 0xFFFF);
+    /* Most of them, so that the API answers, and not libevent; not HEAD and CONNECT, whose answers
+     * have another form. */
+    evhttp_set_allowed_methods(s->http, 0xFFFF & ~(EVHTTP_REQ_HEAD | EVHTTP_REQ_CONNECT));
     return CW_OK;
 }
 
@@ -392,6 +406,7 @@ enum cw_err tlsd_run(struct bank *bank, const struct tlsd_options *options, stru
         SSL_CTX_set_info_callback(s->tls->ctx, on_tls_info);
         err = run(s, options, why);
     }
+    s->listener = NULL; /* evhttp_free takes it away before the connections */
     if (s->http != NULL)
         evhttp_free(s->http); /* closes the lines: on_close says so to each card */
     if (s->base != NULL)
