@@ -35,6 +35,12 @@ static enum cw_err fail(struct say *why, LONG rc, const char *name)
         return say_fail(why, CW_ERR_GONE, "the card was removed from %s", name);
     case SCARD_W_RESET_CARD:
         return say_fail(why, CW_ERR_GONE, "the card in %s was reset by another program", name);
+    case SCARD_E_NOT_TRANSACTED:
+    case SCARD_F_COMM_ERROR:
+        return say_fail(why, CW_ERR_GONE,
+                        "the card in %s stopped answering; was it taken out? Insert it and try "
+                        "again",
+                        name);
     case SCARD_E_SHARING_VIOLATION:
         return say_fail(why, CW_ERR_BUSY,
                         "another program uses the card in %s; close it and try again", name);
