@@ -254,6 +254,8 @@ static void on_request(struct evhttp_request *req, void *arg)
              reply.problem != NULL ? reply.problem : "");
     send_reply(req, &reply);
     api_reply_clear(&reply);
+    ERR_clear_error(); /* what is left in the queue would be taken for an error of the next record
+                        */
 }
 
 /* ---- listening ---- */

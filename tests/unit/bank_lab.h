@@ -3,7 +3,7 @@
 #ifndef CARDWIRE_TESTS_UNIT_BANK_LAB_H
 #define CARDWIRE_TESTS_UNIT_BANK_LAB_H
 
-#include "unit.h"
+#include "tests/unit/unit.h"
 
 #include "bank/bank.h"
 #include "bank/ca.h"

@@ -1,6 +1,6 @@
 /* test_bank_ca.c - what the bank certifies, and what it refuses to: profiles, requests, receipts.
  */
-#include "bank_lab.h"
+#include "tests/unit/bank_lab.h"
 
 #include "bank/receipt.h"
 

@@ -1,6 +1,6 @@
 /* test_bank_issue.c - issuing a card: the real card, in this process, against the bank's books; and
  * what an issuance that is cut short leaves behind. */
-#include "bank_lab.h"
+#include "tests/unit/bank_lab.h"
 
 #include "bank/issue.h"
 

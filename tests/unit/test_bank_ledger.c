@@ -1,6 +1,6 @@
 /* test_bank_ledger.c - the books: what is booked, what is refused, and that a refusal changes
  * nothing. */
-#include "bank_lab.h"
+#include "tests/unit/bank_lab.h"
 
 #include <sqlite3.h>
 
