@@ -9,6 +9,9 @@
 
 #include <stdbool.h>
 
+/* How objects are written; six digits are plenty for milliseconds. */
+#define CLI_JSON (JSON_COMPACT | JSON_REAL_PRECISION(6))
+
 enum cli_exit {
     CLI_OK = 0,
     CLI_FAILED = 1,
@@ -54,7 +57,7 @@ struct cli_session {
     struct pump *line;
     struct applet_session tls; /* after cli_session_open */
     struct bank bank;
-    json_t *login; /* after cli_session_login */
+    json_t *login;                /* after cli_session_login */
     uint64_t began_ns, opened_ns; /* the handshake, by CLOCK_MONOTONIC */
     struct pump_stats handshake;
 };

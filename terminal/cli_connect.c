@@ -83,7 +83,7 @@ enum cli_exit cli_connect(struct cli *c)
         goto out;
     if (c->opt.json) { /* stdout is the server's: the object goes to stderr */
         json_t *o = cli_session_json(&s);
-        json_dumpf(o, stderr, JSON_COMPACT);
+        json_dumpf(o, stderr, CLI_JSON);
         fputc('\n', stderr);
         json_decref(o);
     } else {

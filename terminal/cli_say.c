@@ -73,7 +73,7 @@ enum cli_exit cli_emit(struct cli *c, json_t *object)
     json_t *all = json_pack("{s:b}", "ok", 1);
     int rc = all == NULL || object == NULL ? -1 : json_object_update(all, object);
     if (rc == 0)
-        rc = json_dumpf(all, stdout, JSON_COMPACT);
+        rc = json_dumpf(all, stdout, CLI_JSON);
     if (rc == 0)
         rc = putchar('\n') == EOF || fflush(stdout) != 0 ? -1 : 0;
     json_decref(all);
@@ -99,7 +99,7 @@ void cli_report(const struct cli *c)
     if (o != NULL && c->failure.alert_out >= 0)
         json_object_set_new(o, "alert_sent",
                             json_string(link_alert_name((uint8_t)c->failure.alert_out)));
-    if (o == NULL || json_dumpf(o, stdout, JSON_COMPACT) != 0)
+    if (o == NULL || json_dumpf(o, stdout, CLI_JSON) != 0)
         fprintf(stderr, "cardwire: %s\n", c->why.text);
     else
         putchar('\n');

@@ -23,7 +23,7 @@ struct trace {
     struct cli *cli;
     struct cli_session *session;
     struct seen_event events[EVENTS_MAX];
-    size_t event_count;
+    size_t event_count, shown;
     struct pump_record records[RECORDS_MAX];
     size_t record_count;
     struct reader_stats polls; /* what our own questions to the card cost */
@@ -210,7 +210,7 @@ static void print_row(const struct row *r)
 
 static int dump(json_t *o)
 {
-    int rc = o == NULL || json_dumpf(o, stdout, JSON_COMPACT) != 0 || putchar('\n') == EOF;
+    int rc = o == NULL || json_dumpf(o, stdout, CLI_JSON) != 0 || putchar('\n') == EOF;
     json_decref(o);
     return rc;
 }
@@ -224,18 +224,24 @@ static void emit_row(const struct row *r, size_t number)
         fprintf(stderr, "cardwire: cannot write to stdout\n");
 }
 
-static void show(const struct trace *t, enum link_profile profile)
+/* The rows that were not shown yet. */
+static void show_events(struct trace *t, enum link_profile profile)
+{
+    for (; t->shown < t->event_count; t->shown++) {
+        struct row r = row_of(t, &t->events[t->shown], profile);
+        if (t->cli->opt.json)
+            emit_row(&r, t->shown + 1);
+        else
+            print_row(&r);
+    }
+}
+
+static void show(struct trace *t, enum link_profile profile)
 {
     if (!t->cli->opt.json)
         printf("%-9s %8s  %-14s    %-20s %6s     %-6s\n", "Step", "ms", "Who", "What", "Bytes",
                "Claims");
-    for (size_t i = 0; i < t->event_count; i++) {
-        struct row r = row_of(t, &t->events[i], profile);
-        if (t->cli->opt.json)
-            emit_row(&r, i + 1);
-        else
-            print_row(&r);
-    }
+    show_events(t, profile);
     for (size_t i = 0; i < t->record_count && t->cli->opt.json; i++) {
         const struct pump_record *r = &t->records[i];
         if (dump(json_pack("{s:s, s:s, s:s, s:i, s:f}", "type", "record", "from",
@@ -334,6 +340,7 @@ enum cli_exit cli_trace(struct cli *c)
         s.card.contactless = false;
     show(t, s.tls.profile);
     code = refused != CLI_OK ? refused : report(c, &s);
+    show_events(t, s.tls.profile); /* a server that refuses the card in TLS 1.3 does so only now */
     if (code == CLI_OK)
         code = finish(c, t, &s, &st);
 out:
