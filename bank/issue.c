@@ -195,14 +195,20 @@ static enum cw_err make_pin(struct pin *pin, struct say *why)
     return CW_OK;
 }
 
+static enum cw_err name_mailer(struct issue *s, struct say *why)
+{
+    char stem[64];
+    snprintf(stem, sizeof stem, "%s/%s", BANK_DIR_MAILERS, s->serial);
+    return bank_path(s->bank->dir, stem, ".txt", s->mailer, why);
+}
+
 /* Writes the file that is printed and mailed. Only here, and only the owner may read it. */
 static enum cw_err write_mailer(struct issue *s, struct say *why)
 {
-    char stem[64], text[96];
+    char text[96];
     if (s->o->pin_file != NULL)
         return CW_OK;
-    snprintf(stem, sizeof stem, "%s/%s", BANK_DIR_MAILERS, s->serial);
-    enum cw_err err = bank_path(s->bank->dir, stem, ".txt", s->mailer, why);
+    enum cw_err err = name_mailer(s, why);
     if (err == CW_OK)
         err = make_pin(&s->pin, why);
     if (err != CW_OK)
@@ -308,7 +314,10 @@ static enum cw_err resume(struct issue *s, struct say *why)
         if (err != CW_OK)
             return err;
     }
-    return ledger_card_activate(s->bank->ledger, s->info.serial, why);
+    err = name_mailer(s, why);
+    if (err == CW_OK && access(s->mailer, F_OK) != 0)
+        s->mailer[0] = '\0'; /* its PIN came from a file */
+    return err != CW_OK ? err : ledger_card_activate(s->bank->ledger, s->info.serial, why);
 }
 
 /* The ledger knows the card and its certificates, as `issuing`, before the card can be active; it

@@ -190,6 +190,10 @@ static enum cw_err reply_verdict(struct api *api, enum ledger_verdict verdict,
     };
     struct say why;
     struct ledger_payment *p = NULL;
+    if (verdict == LEDGER_PAYEE_UNKNOWN && account_number_check(o->fields.payee) != CW_OK)
+        return api_reply_problem(reply, "payee-unknown",
+                                 "The payee's account number is mistyped: its check digits do not "
+                                 "fit.");
     if (verdict != LEDGER_BOOKED && verdict != LEDGER_REPEATED)
         return api_reply_problem(reply, refusals[verdict].name, "%s", refusals[verdict].detail);
     enum cw_err err = ledger_payment_find(api->bank->ledger, o->fields.id, &p, &why);

@@ -152,6 +152,7 @@ static void test_cut_after_activation(void **state)
     o.customer = f->lab->ada;
     lab_ok(issue_card(f->lab->bank, &o, &result, &why), &why);
     assert_true(result.resumed);
+    assert_true(result.mailer[0] != '\0'); /* and the PIN is where it was */
     assert_int_equal(status(f, result.serial), LEDGER_CARD_ACTIVE);
 }
 
