@@ -152,14 +152,20 @@ class RawCard:
         assert sw == 0x9000, f"OPEN: {sw:04X}"
         return self.pump(answer, lambda state: state & OPEN)
 
+    def step(self, data=b"", ended=False):
+        """STEP; what the card did not take of the net's bytes stays in self.pending."""
+        answer, sw = self.command(0x80, 0x12, int(ended), 0, data, le=256)
+        assert sw == 0x9000, f"STEP: {sw:04X}"
+        self.pending = b""
+        if answer[0] & PARTIAL:
+            self.pending = data[struct.unpack(">H", answer[1:3])[0]:]
+            answer = answer[:1] + answer[3:]
+        return answer
+
     def pump(self, answer, done):
         """Carries bytes until done(state), or the line is over."""
         while True:
             state, out = answer[0], answer[1:]
-            rest = b""
-            if state & PARTIAL:
-                taken = struct.unpack(">H", out[:2])[0]
-                rest, out = self.pending[taken:], out[2:]
             if out:
                 with contextlib.suppress(OSError):
                     self.net.sendall(out)
@@ -167,37 +173,30 @@ class RawCard:
                 return state
             if done(state) and not state & (OUT | AGAIN):
                 return state
-            self.pending, p1 = rest, 0
-            if not rest and not state & (OUT | AGAIN) and state & WANT_IN:
+            ended = False
+            if not self.pending and not state & (OUT | AGAIN) and state & WANT_IN:
                 try:
                     self.pending = self.net.recv(1024)
                 except OSError:
                     self.pending = b""
-                p1 = 0 if self.pending else 1
-            answer, sw = self.command(0x80, 0x12, p1, 0, self.pending, le=256)
-            assert sw == 0x9000, f"STEP: {sw:04X}"
+                ended = not self.pending
+            answer = self.step(self.pending, ended)
 
     def write(self, plain):
+        """At most what the card takes at once; the status word."""
         answer, sw = self.command(0x80, 0x14, 0, 0, plain, le=256)
         if sw == 0x9000:
-            self.pending = b""
+            assert not answer[0] & PARTIAL, "too much for one WRITE"
             self.pump(answer, lambda state: True)
         return sw
 
     def read(self):
-        """Waits for plaintext."""
-        self.pending = b""
-        state = self.pump(*self._step(), lambda s: s & DATA)
-        if not state & DATA:
+        """Waits for plaintext; b"" when the line is over."""
+        if not self.pump(self.step(self.pending), lambda state: state & DATA) & DATA:
             return b""
         answer, sw = self.command(0x80, 0x16, 0, 0, le=256)
         assert sw == 0x9000, f"READ: {sw:04X}"
         return answer[1:]
-
-    def _step(self):
-        answer, sw = self.command(0x80, 0x12, 0, 0, le=256)
-        assert sw == 0x9000, f"STEP: {sw:04X}"
-        return (answer,)
 
 
 PIN = "83159270461"  # long and odd, so that finding it anywhere means something
