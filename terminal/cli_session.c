@@ -86,17 +86,23 @@ static enum cw_err choose_name(struct cli *c, struct cli_session *s)
         if (strlen(c->opt.name) > LINK_HOST_MAX)
             return say_fail(&c->why, CW_ERR_LENGTH, "the name %s is too long", c->opt.name);
         strcpy(s->name, c->opt.name);
-        return CW_OK;
     }
-    for (unsigned i = 0; is_dns_name(s->address.host) && i < LINK_NAME_MAX; i++) {
+    const char *wanted = c->opt.name != NULL ? c->opt.name : s->address.host;
+    bool look = c->opt.name != NULL || is_dns_name(wanted);
+    for (unsigned i = 0; look && i < LINK_NAME_MAX; i++) {
         err = applet_name_get(s->reader, i, &name, &c->why);
-        if (err == CW_OK && strcasecmp(name.host, s->address.host) == 0) {
+        if (err == CW_OK && strcasecmp(name.host, wanted) == 0) {
             strcpy(s->name, name.host);
             return CW_OK;
         }
         if (err != CW_OK && err != CW_ERR_NOT_FOUND)
             return err;
     }
+    if (c->opt.name != NULL) /* said before the PIN is asked for */
+        return say_fail(
+            &c->why, CW_ERR_REFUSED,
+            "the card does not permit a line to %s; cardwire card shows what it permits",
+            c->opt.name);
     return CW_OK; /* none: the card takes its first */
 }
 
@@ -129,6 +135,10 @@ enum cli_exit cli_session_prepare(struct cli *c, struct cli_session *s, struct p
             return code;
     }
     err = choose_name(c, s);
+    if (err == CW_ERR_REFUSED) {
+        c->reason = "not-permitted";
+        return cli_fail(c, CLI_CARD_REFUSED, err);
+    }
     if (err != CW_OK)
         return err == CW_ERR_LENGTH ? cli_fail(c, CLI_USAGE, err) : cli_fail_card(c, err);
     code = cli_pin_verify(c, s, LINK_PIN_LINE, "to open the line");
