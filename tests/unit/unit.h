@@ -1,5 +1,6 @@
 /* unit.h - the frame of a unit test program: cmocka, plus a way to list the tests and to run one of
- * them, so that tests/conftest.py can report each by its name. Includes what cmocka wants before it.
+ * them, so that tests/conftest.py can report each by its name. Includes what cmocka wants before
+ * it.
  *
  *     static void test_x(void **state) { ... }
  *     int main(int argc, char **argv)
