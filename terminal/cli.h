@@ -43,11 +43,17 @@ struct cli {
     const char *reason; /* the card's, or the bank's problem; NULL if none */
     struct pump_failure failure;
     char reason_text[64];
-    bool tty; /* stderr is a terminal */
+    bool tty;             /* stderr is a terminal */
+    bool progress_shown;  /* a line of progress stands on it */
+    uint64_t progress_ns; /* when the last one was written */
 };
+
+/* Takes the line of progress away, before anything else is written. */
+void cli_progress_end(struct cli *c);
 
 /* A card in a reader and a line through it to the server. Zero-initialise. */
 struct cli_session {
+    struct cli *cli;
     struct reader *reader;
     struct applet_info card;
     struct net_address address;

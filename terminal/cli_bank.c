@@ -59,6 +59,7 @@ enum cli_exit cli_balance(struct cli *c)
         err = bank_balance(&s.bank, c->opt.account, &reply, &c->why);
     else
         err = bank_accounts(&s.bank, &reply, &c->why);
+    cli_progress_end(c);
     if (err != CW_OK) {
         code = cli_fail_line(c, &s, err);
         goto out;
@@ -105,6 +106,7 @@ enum cli_exit cli_statement(struct cli *c)
     if (code != CLI_OK)
         goto out;
     enum cw_err err = bank_statement(&s.bank, account, c->opt.limit, &reply, &c->why);
+    cli_progress_end(c);
     if (err != CW_OK)
         code = cli_fail_line(c, &s, err);
     else if (c->opt.json)
@@ -134,6 +136,7 @@ enum cli_exit cli_receipt(struct cli *c)
     if (code != CLI_OK)
         goto out;
     enum cw_err err = bank_receipt(&s.bank, order, &memory, &der, &len, &c->why);
+    cli_progress_end(c);
     if (err != CW_OK) {
         code = cli_fail_line(c, &s, err);
         goto out;

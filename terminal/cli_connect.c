@@ -10,7 +10,8 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#define CHUNK 4096
+#define CHUNK     4096
+#define LINGER_MS 2000 /* silence after the end of stdin */
 
 static enum cw_err drain(struct cli *c, struct pump *l)
 {
@@ -89,7 +90,8 @@ enum cli_exit cli_connect(struct cli *c)
     } else {
         cli_session_print(&s);
     }
-    enum cw_err err = carry(c, s.line, 2000);
+    c->tty = c->opt.progress = false; /* the terminal belongs to the conversation now */
+    enum cw_err err = carry(c, s.line, LINGER_MS);
     if (err != CW_OK)
         code = cli_fail_line(c, &s, err);
 out:

@@ -83,6 +83,7 @@ static enum cli_exit complete_fields(struct cli *c, struct cli_session *s, struc
     if (code != CLI_OK)
         return code;
     enum cw_err err = bank_payee(&s->bank, f->payee, &payee, &c->why);
+    cli_progress_end(c);
     if (err == CW_ERR_FORMAT && s->bank.problem[0] == '\0' && !pump_failure(s->line).card)
         return cli_fail(c, CLI_USAGE, err);
     if (err != CW_OK)
@@ -226,6 +227,7 @@ static enum cli_exit post(struct cli *c, struct cli_session *s, const struct sig
 {
     enum cw_err err =
         bank_pay(&s->bank, o->text, o->text_len, o->signature, o->signature_len, reply, &c->why);
+    cli_progress_end(c);
     if (err == CW_OK)
         return CLI_OK;
     if (!is_net_failure(s, err))
@@ -242,6 +244,7 @@ static enum cli_exit post(struct cli *c, struct cli_session *s, const struct sig
     if (code != CLI_OK)
         return code;
     err = bank_pay(&s->bank, o->text, o->text_len, o->signature, o->signature_len, reply, &c->why);
+    cli_progress_end(c);
     return err == CW_OK ? CLI_OK : cli_fail_line(c, s, err);
 }
 
@@ -256,6 +259,7 @@ static enum cli_exit fetch_receipt(struct cli *c, struct cli_session *s, const j
         return cli_fail_say(c, CLI_SERVER_REFUSED, CW_ERR_FORMAT,
                             "the bank's answer does not name the order");
     enum cw_err err = bank_receipt(&s->bank, order, &memory, &der, &len, &c->why);
+    cli_progress_end(c);
     if (err != CW_OK)
         return cli_fail_line(c, s, err);
     err = file_write(c->opt.receipt, der, len, 0644, &c->why);

@@ -10,8 +10,9 @@
 #include <strings.h>
 #include <unistd.h>
 
-#define CONNECT_MS 10000
-#define SILENCE_MS 30000
+#define CONNECT_MS  10000
+#define SILENCE_MS  30000
+#define PROGRESS_NS UINT64_C(500000000) /* between two lines of progress, and before the first */
 
 static const struct {
     uint16_t number;
@@ -106,21 +107,29 @@ static enum cw_err choose_name(struct cli *c, struct cli_session *s)
     return CW_OK; /* none: the card takes its first */
 }
 
+/* Says what a slow reader does; a fast one is done before there is anything to say. */
 static void show_progress(void *ctx, const struct pump *line)
 {
-    const struct cli *c = ctx;
-    if (!c->tty && !c->opt.progress)
+    struct cli *c = ctx;
+    uint64_t now = clock_ns();
+    if (c->progress_ns == 0)
+        c->progress_ns = now;
+    if ((!c->tty && !c->opt.progress) || now - c->progress_ns < PROGRESS_NS)
         return;
     struct pump_stats st = pump_stats(line);
-    fprintf(stderr, "%scard: %llu exchanges, %llu bytes%s", c->tty ? "\r" : "",
+    fprintf(stderr, "%sThe card works: %llu exchanges, %llu bytes%s", c->tty ? "\r" : "",
             (unsigned long long)st.apdus,
             (unsigned long long)(st.bytes_to_card + st.bytes_from_card), c->tty ? "" : "\n");
+    c->progress_ns = now;
+    c->progress_shown = c->tty;
 }
 
-static void end_progress(const struct cli *c)
+void cli_progress_end(struct cli *c)
 {
-    if (c->tty)
+    if (c->progress_shown)
         fprintf(stderr, "\r\033[K");
+    c->progress_shown = false;
+    c->progress_ns = 0;
 }
 
 enum cli_exit cli_session_prepare(struct cli *c, struct cli_session *s, struct pump_config *config)
@@ -148,6 +157,7 @@ enum cli_exit cli_session_prepare(struct cli *c, struct cli_session *s, struct p
     if (err != CW_OK)
         return cli_fail(c, CLI_NET, err);
     s->connected = true;
+    s->cli = c;
     *config = (struct pump_config){
         .reader = s->reader,
         .fd = s->fd,
@@ -173,7 +183,7 @@ enum cli_exit cli_session_open(struct cli *c, struct cli_session *s)
     s->opened_ns = clock_ns();
     if (s->line != NULL)
         s->handshake = pump_stats(s->line);
-    end_progress(c);
+    cli_progress_end(c);
     if (err == CW_OK)
         err = applet_session_get(s->reader, &s->tls, &c->why);
     return err == CW_OK ? CLI_OK : cli_fail_line(c, s, err);
@@ -187,7 +197,7 @@ enum cli_exit cli_session_login(struct cli *c, struct cli_session *s)
     s->bank.line = s->line;
     s->bank.host = s->tls.peer;
     enum cw_err err = bank_login(&s->bank, &s->login, &c->why);
-    end_progress(c);
+    cli_progress_end(c);
     return err == CW_OK ? CLI_OK : cli_fail_line(c, s, err);
 }
 
@@ -198,6 +208,8 @@ void cli_session_hang_up(struct cli_session *s)
         pump_close(s->line, &unheard) != CW_OK) {
         /* the server sees a connection that just ends */
     }
+    if (s->cli != NULL)
+        cli_progress_end(s->cli);
     pump_free(&s->line);
     if (s->connected)
         close(s->fd);
@@ -257,6 +269,7 @@ enum cli_exit cli_account_choose(struct cli *c, struct cli_session *s, const cha
     size_t i;
     json_t *a;
     enum cw_err err = bank_accounts(&s->bank, &reply, &c->why);
+    cli_progress_end(c);
     if (err != CW_OK)
         return cli_fail_line(c, s, err);
     json_t *list = json_object_get(reply, "accounts");
