@@ -1,0 +1,33 @@
+"""What README.md tells people to type does work, line by line, in a folder of its own."""
+
+import os
+import pathlib
+import re
+import subprocess
+
+from cardwire_lab import ROOT
+
+PROGRAMS = pathlib.Path(os.environ.get("CARDWIRE_PROGRAMS") or ROOT / "build" / "bin")
+
+
+def test_own_bank_and_card_step_by_step(tmp_path):
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    blocks = re.findall(r"^```sh\n(.*?)^```", text, re.M | re.S)
+    assert len(blocks) == 1
+    (tmp_path / "build").mkdir()
+    (tmp_path / "build" / "bin").symlink_to(PROGRAMS)
+    env = {k: v for k, v in os.environ.items() if not k.startswith("CARDWIRE")}
+    # `set -m` as in a person's shell, so that kill %1 names the bank
+    done = subprocess.run(["bash", "-c", "set -em\n" + blocks[0]], cwd=tmp_path, env=env,
+                          stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=300,
+                          check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "Verification successful" in done.stderr
+    assert "987.66" in done.stdout and "Ada Example" in done.stdout
+    assert "Lunch" in done.stdout and "ClientKeyExchange" in done.stdout
+
+
+def test_links_lead_somewhere():
+    for page in [*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")]:
+        for link in re.findall(r"\]\(([^)#:]+)\)", page.read_text(encoding="utf-8")):
+            assert (page.parent / link).exists(), f"{page.name}: {link}"
