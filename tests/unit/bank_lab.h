@@ -26,6 +26,7 @@ struct bank_lab {
     char dir[512];
     struct bank *bank;
     int64_t now;
+    int card_days; /* validity of the next card's certificates */
     int64_t ada, bob;
     struct ledger_account payer, payee; /* Ada's with 100.00 EUR, Bob's with nothing */
 };
@@ -53,6 +54,7 @@ static inline struct bank_lab *lab_new(void)
              folder != NULL ? folder : P_tmpdir);
     assert_non_null(mkdtemp(lab->dir));
     lab->now = (int64_t)time(NULL);
+    lab->card_days = 30;
     const struct ledger_clock clock = {lab_now, lab};
     const struct bank_options options = {
         .name = "Test Bank", .hosts = hosts, .host_count = 1, .server_days = 90};
@@ -87,7 +89,7 @@ static inline X509 *lab_certify(struct bank_lab *lab, enum ca_profile profile, c
     const struct ca_order order = {.profile = profile,
                                    .cn = cn,
                                    .key = key,
-                                   .days = 30,
+                                   .days = lab->card_days,
                                    .issuer = root,
                                    .issuer_key = root_key};
     lab_ok(ca_certificate_make(&order, lab->now, &cert, &why), &why);

@@ -626,8 +626,91 @@ static void test_no_ems_no_orders(void **state)
     put_payment(&p, body, sizeof body);
     assert_int_equal(post(&c, "/v1/payments", body), 422);
     assert_problem("order-other-line");
+    /* nor is the value that stands for none a binding */
+    const struct order_fields g = lab_order(s->lab, 0x51, 100);
+    const uint8_t none[ORDER_BINDING_LEN] = {0};
+    const struct lab_signed q = lab_sign(s->card, &g, none);
+    put_payment(&q, body, sizeof body);
+    assert_int_equal(post(&c, "/v1/payments", body), 422);
+    assert_problem("order-other-line");
     assert_int_equal(paid(s), 0);
     hang_up(&c);
+}
+
+/* The text and signature of an order are no secret; they help nobody but the card that made them.
+ */
+static void test_payment_is_its_customers(void **state)
+{
+    struct server *s = *state;
+    struct client c;
+    char body[2048];
+    uint8_t binding[ORDER_BINDING_LEN];
+    struct lab_card *bobs = lab_card_new(s->lab, s->lab->bob, 5, false);
+    struct want w = as_card(s, tls13);
+    const struct order_fields f = lab_order(s->lab, 0x60, 100);
+    assert_int_equal(dial(s, &w, &c), 0);
+    log_in(&c);
+    export_binding(&c, binding);
+    const struct lab_signed p = lab_sign(s->card, &f, binding);
+    put_payment(&p, body, sizeof body);
+    assert_int_equal(post(&c, "/v1/payments", body), 201);
+    assert_int_equal(get(&c, "/v1/payments/60111111111111111111111111111111"), 200);
+    hang_up(&c);
+    w = as(tls13, bobs->tls_cert, bobs->tls_key);
+    w.welcome = true;
+    assert_int_equal(dial(s, &w, &c), 0);
+    log_in(&c);
+    assert_int_equal(get(&c, "/v1/payments/60111111111111111111111111111111"), 404);
+    assert_int_equal(get(&c, "/v1/payments/60111111111111111111111111111111/receipt"), 404);
+    assert_problem("not-found");
+    assert_int_equal(post(&c, "/v1/payments", body), 422);
+    assert_problem("order-other-card");
+    assert_int_equal(paid(s), 100);
+    hang_up(&c);
+    lab_card_free(&bobs);
+}
+
+static void test_card_out_of_date(void **state)
+{
+    struct server *s = *state;
+    struct client c;
+    char body[2048];
+    uint8_t binding[ORDER_BINDING_LEN];
+    s->lab->card_days = -1;
+    struct lab_card *old = lab_card_new(s->lab, s->lab->ada, 6, false);
+    struct want w = as(tls13, old->tls_cert, old->tls_key);
+    assert_int_equal(dial(s, &w, &c), SSL_AD_CERTIFICATE_EXPIRED);
+    hang_up(&c);
+    /* its order certificate alone out of date: the line opens, the order is refused */
+    s->lab->card_days = 30;
+    char text[2 * ORDER_SERIAL_LEN + 1];
+    struct say why = {""};
+    struct ledger_certificate *certs = calloc(2, sizeof *certs);
+    const uint8_t serial[ORDER_SERIAL_LEN] = {7};
+    assert_non_null(certs);
+    memcpy(old->serial, serial, sizeof serial);
+    bank_serial_text(serial, text);
+    X509_free(old->tls_cert);
+    old->tls_cert = lab_certify(s->lab, CA_CARD_TLS, text, old->tls_key);
+    lab_record(&certs[0], LEDGER_CERT_TLS, false, old->tls_cert);
+    lab_record(&certs[1], LEDGER_CERT_ORDER, false, old->order_cert);
+    certs[1].der[certs[1].der_len - 1] ^= 1; /* another certificate than that of card 6 */
+    lab_ok(ledger_card_begin(s->lab->bank->ledger, serial, s->lab->ada, certs, 2, &why), &why);
+    lab_ok(ledger_card_activate(s->lab->bank->ledger, serial, &why), &why);
+    free(certs);
+    const struct order_fields f = lab_order(s->lab, 0x70, 100);
+    w = as(tls13, old->tls_cert, old->tls_key);
+    w.welcome = true;
+    assert_int_equal(dial(s, &w, &c), 0);
+    log_in(&c);
+    export_binding(&c, binding);
+    const struct lab_signed p = lab_sign(old, &f, binding);
+    put_payment(&p, body, sizeof body);
+    assert_int_equal(post(&c, "/v1/payments", body), 422);
+    assert_problem("order-signature");
+    assert_int_equal(paid(s), 0);
+    hang_up(&c);
+    lab_card_free(&old);
 }
 
 static void test_malformed_bodies(void **state)
@@ -683,6 +766,8 @@ int main(int argc, char **argv)
         TEST(test_kill_after_answer),
         TEST(test_bad_orders),
         TEST(test_no_ems_no_orders),
+        TEST(test_payment_is_its_customers),
+        TEST(test_card_out_of_date),
         TEST(test_malformed_bodies),
     };
     signal(SIGPIPE, SIG_IGN);
