@@ -11,7 +11,7 @@
 #define MBEDTLS_PLATFORM_MEMORY
 #define MBEDTLS_MEMORY_BUFFER_ALLOC_C
 #define MBEDTLS_MEMORY_ALIGN_MULTIPLE 8
-#define MBEDTLS_MEMORY_DEBUG /* peak use of the pool, for INFO */
+#define MBEDTLS_MEMORY_DEBUG          /* peak use of the pool, for INFO */
 #define MBEDTLS_HAVE_ASM
 
 /* PSA: keys live in the card's tear-proof memory (card/its.c), randomness comes from the port. */

@@ -88,12 +88,11 @@ enum link_key {
 #define LINK_INFO_TRACE   0x02 /* P2: first event wanted */
 
 /* INFO, card */
-#define LINK_TAG_SERIAL 0x81u /* 8 bytes */
-#define LINK_TAG_LIFE   0x82u /* 1 byte, enum link_life */
-#define LINK_TAG_TRIES  0x83u /* 2 bytes: left, maximum */
-#define LINK_TAG_TIME   0x84u /* 8 bytes, seconds since 1970: floor */
-#define LINK_TAG_KEYS   0x85u /* 2 bytes: mask of slots with a key, with a certificate (bit slot-1) \
-                               */
+#define LINK_TAG_SERIAL    0x81u /* 8 bytes */
+#define LINK_TAG_LIFE      0x82u /* 1 byte, enum link_life */
+#define LINK_TAG_TRIES     0x83u /* 2 bytes: left, maximum */
+#define LINK_TAG_TIME      0x84u /* 8 bytes, seconds since 1970: floor */
+#define LINK_TAG_KEYS      0x85u /* 2 bytes: slots with key, with certificate (bit slot-1) */
 #define LINK_TAG_LIMITS    0x86u /* 4 bytes: most command data, most response data of one APDU */
 #define LINK_TAG_COUNTER   0x87u /* 4 bytes: order counter, last value used */
 #define LINK_TAG_VERSION   0x88u /* 2 bytes: major, minor of the application */

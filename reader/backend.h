@@ -1,5 +1,5 @@
-/* backend.h - what an implementation of a reader hands to reader.c. Inside reader/, and for tests that
- * play a card. */
+/* backend.h - what an implementation of a reader hands to reader.c. Inside reader/, and for tests
+ * that play a card. */
 #ifndef CARDWIRE_READER_BACKEND_H
 #define CARDWIRE_READER_BACKEND_H
 

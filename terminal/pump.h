@@ -1,5 +1,6 @@
-/* pump.h - moves the TLS records of a line between the card, which is the TLS client, and a socket. It
- * sees only records; keys and plaintext of the handshake never leave the card. Not a TLS library.
+/* pump.h - moves the TLS records of a line between the card, which is the TLS client, and a socket.
+ * It sees only records; keys and plaintext of the handshake never leave the card. Not a TLS
+ * library.
  *
  * Two halves: the engine (pump.c) has the card on one side and plain buffers on the other, and does
  * no network I/O; the loop (pump_io.c) joins it to a non-blocking socket with poll(2). Whoever has
