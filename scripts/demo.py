@@ -138,7 +138,7 @@ class Demo:
         port_file = self.lab.folder / "port"
         process = self.lab.start("cardwired", [
             self.lab.program("cardwired"), "--dir", self.bank, "serve", "--listen", "127.0.0.1:0",
-            "--port-file", port_file], start_new_session=self.lab.keep)
+            "--port-file", port_file])
         self.port = wait_for("the bank naming its port", lambda: port_file.exists()
                              and port_file.read_text().strip(), process)
 
@@ -147,7 +147,7 @@ class Demo:
         for slot, card in enumerate(self.cards):
             card.process = self.lab.start("cardwire-card", [
                 self.lab.program("cardwire-card"), "--state", card.folder, "--vpcd",
-                f"127.0.0.1:{self.pcscd.port + slot}"], start_new_session=self.lab.keep)
+                f"127.0.0.1:{self.pcscd.port + slot}"])
             card.readers["pcsc"] = self.pcscd.reader(slot)
         env = dict(self.lab.env, **self.pcscd.env)
 
@@ -361,7 +361,8 @@ def main():
                 print(f"\n{tell.count - tell.failed} of {tell.count} steps held.")
                 demo.hints()
             elif options.keep:
-                demo.insert_cards()
+                if demo.pcscd:
+                    demo.insert_cards()
                 print(f"demo: kept in {lab.folder}", file=sys.stderr)
             return 0 if held else 1
     except (LabError, OSError) as e:

@@ -419,7 +419,9 @@ class Lab:
 
     def start(self, name, command, **options):
         options.setdefault("env", self.env)
-        if not self.keep:  # nothing of the lab outlives it, not even when it is killed
+        if self.keep:
+            options.setdefault("start_new_session", True)
+        else:  # nothing of the lab outlives it, not even when it is killed
             command = ["setpriv", "--pdeathsig", "TERM", *command]
         log = self.folder / f"{len(self.processes)}-{name}.log"
         process = Process(name, command, log, **options)
