@@ -149,7 +149,7 @@ enum cli_exit cli_receipt(struct cli *c)
                                      c->opt.out, "bytes", (json_int_t)len));
     else
         printf("Receipt in %s (%zu bytes); check it with: openssl cms -verify -inform DER -in %s "
-               "-CAfile BANK-ROOT.pem\n",
+               "-CAfile CARD-ROOT.pem -purpose any\n",
                c->opt.out, len, c->opt.out);
 out:
     free(memory);

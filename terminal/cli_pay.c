@@ -221,6 +221,23 @@ static bool is_net_failure(const struct cli_session *s, enum cw_err err)
             (err == CW_ERR_IO || err == CW_ERR_GONE || err == CW_ERR_TIMEOUT));
 }
 
+/* The bank knows nothing of the order, and cannot take it any more: it is bound to the line that
+ * broke (docs/api.md). The id must stay the same, because the first copy may still be on its way.
+ */
+static enum cli_exit never_arrived(struct cli *c, const struct signed_order *o)
+{
+    struct order_fields f;
+    struct order_seal seal;
+    char id[2 * ORDER_ID_LEN + 1] = "";
+    if (order_text_parse(o->text, o->text_len, &f, &seal) == CW_OK)
+        cli_hex_write(f.id, sizeof f.id, id);
+    c->reason = "order-other-line";
+    return cli_fail_say(c, CLI_NET, CW_ERR_IO,
+                        "the bank has not booked this order, it did not get through; pay again "
+                        "with --order-id %s, so that it can never be booked twice",
+                        id);
+}
+
 /* Sends the order; once more over a new line when the answer is lost. */
 static enum cli_exit post(struct cli *c, struct cli_session *s, const struct signed_order *o,
                           json_t **reply)
@@ -245,6 +262,8 @@ static enum cli_exit post(struct cli *c, struct cli_session *s, const struct sig
         return code;
     err = bank_pay(&s->bank, o->text, o->text_len, o->signature, o->signature_len, reply, &c->why);
     cli_progress_end(c);
+    if (err == CW_ERR_REFUSED && strcmp(s->bank.problem, "order-other-line") == 0)
+        return never_arrived(c, o);
     return err == CW_OK ? CLI_OK : cli_fail_line(c, s, err);
 }
 
