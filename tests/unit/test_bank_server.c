@@ -655,6 +655,12 @@ static void test_payment_is_its_customers(void **state)
     put_payment(&p, body, sizeof body);
     assert_int_equal(post(&c, "/v1/payments", body), 201);
     assert_int_equal(get(&c, "/v1/payments/60111111111111111111111111111111"), 200);
+    const struct order_fields g = lab_order(s->lab, 0x60, 200); /* the same number for another */
+    const struct lab_signed q = lab_sign(s->card, &g, binding);
+    char other[2048];
+    put_payment(&q, other, sizeof other);
+    assert_int_equal(post(&c, "/v1/payments", other), 409);
+    assert_problem("order-conflict");
     hang_up(&c);
     w = as(tls13, bobs->tls_cert, bobs->tls_key);
     w.welcome = true;
