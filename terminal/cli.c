@@ -243,7 +243,7 @@ static const struct {
 static enum cli_exit run(struct cli *c, int argc, char **argv)
 {
     if (c->command == NULL)
-        return usage(c, "which command?", "");
+        return usage(c, "no command was given", "");
     if (strcmp(c->command, "help") == 0)
         return fputs(help, stdout) < 0 ? CLI_FAILED : CLI_OK;
     if (strcmp(c->command, "version") == 0)
