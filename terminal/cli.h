@@ -42,6 +42,7 @@ struct cli {
     const char *error;  /* stable name */
     const char *reason; /* the card's, or the bank's problem; NULL if none */
     struct pump_failure failure;
+    struct reader_stats spent; /* what crossed the reader, once the session is closed */
     char reason_text[64];
     bool tty;             /* stderr is a terminal */
     bool progress_shown;  /* a line of progress stands on it */

@@ -99,6 +99,11 @@ void cli_report(const struct cli *c)
     if (o != NULL && c->failure.alert_out >= 0)
         json_object_set_new(o, "alert_sent",
                             json_string(link_alert_name((uint8_t)c->failure.alert_out)));
+    if (o != NULL && c->spent.apdus > 0) /* a refusal has its price as well */
+        json_object_set_new(o, "stats",
+                            json_pack("{s:I, s:I, s:I}", "apdus", (json_int_t)c->spent.apdus,
+                                      "bytes_to_card", (json_int_t)c->spent.bytes_to_card,
+                                      "bytes_from_card", (json_int_t)c->spent.bytes_from_card));
     if (o == NULL || json_dumpf(o, stdout, CLI_JSON) != 0)
         fprintf(stderr, "cardwire: %s\n", c->why.text);
     else

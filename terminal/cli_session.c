@@ -45,6 +45,7 @@ const char *cli_tls_name(uint16_t version)
 
 enum cli_exit cli_card_open(struct cli *c, struct cli_session *s)
 {
+    s->cli = c;
     enum cw_err err = reader_open(c->opt.reader, &s->reader, &c->why);
     if (err == CW_ERR_ARG)
         return cli_fail(c, CLI_USAGE, err);
@@ -157,7 +158,6 @@ enum cli_exit cli_session_prepare(struct cli *c, struct cli_session *s, struct p
     if (err != CW_OK)
         return cli_fail(c, CLI_NET, err);
     s->connected = true;
-    s->cli = c;
     *config = (struct pump_config){
         .reader = s->reader,
         .fd = s->fd,
@@ -222,6 +222,8 @@ void cli_session_hang_up(struct cli_session *s)
 void cli_session_close(struct cli_session *s)
 {
     cli_session_hang_up(s);
+    if (s->cli != NULL && s->reader != NULL)
+        s->cli->spent = reader_stats(s->reader);
     reader_free(&s->reader);
 }
 
