@@ -109,9 +109,10 @@ def test_c_is_formatted():
 
 
 def test_files_stay_readable():
-    """Files up to about 600 lines (tables and tests exempt: there is none so far)."""
+    """Files up to about 600 lines; tests, which are lists of cases, somewhat more."""
     long = {str(f.relative_to(ROOT)): n for f in tracked("*.c", "*.h")
-            if (n := len(f.read_text().splitlines())) > 700}
+            if (n := len(f.read_text().splitlines()))
+            > (850 if f.is_relative_to(ROOT / "tests") else 700)}
     assert not long
 
 
