@@ -144,17 +144,9 @@ class Demo:
 
     def insert_cards(self):
         """Puts both cards into the slots of the PC/SC daemon."""
-        for slot, card in enumerate(self.cards):
-            card.process = self.lab.start("cardwire-card", [
-                self.lab.program("cardwire-card"), "--state", card.folder, "--vpcd",
-                f"127.0.0.1:{self.pcscd.port + slot}"])
-            card.readers["pcsc"] = self.pcscd.reader(slot)
-        env = dict(self.lab.env, **self.pcscd.env)
-
-        def all_there():
-            said = json_lines(self.lab.run("cardwire", "--json", "readers", env=env).stdout)
-            return said and sum(r["card"] for r in said[-1].get("readers", [])) == len(self.cards)
-        wait_for("the daemon noticing the cards", all_there, self.cards[0].process)
+        processes = self.pcscd.insert(self.lab, [card.folder for card in self.cards])
+        for slot, (card, process) in enumerate(zip(self.cards, processes)):
+            card.process, card.readers["pcsc"] = process, self.pcscd.reader(slot)
 
     def take_cards_out(self):
         for card in self.cards:

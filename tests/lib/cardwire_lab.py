@@ -181,6 +181,20 @@ class Pcscd:
     def reader(self, slot):
         return f"pcsc:Virtual PCD 00 {slot:02d}"
 
+    def insert(self, lab, folders, port=None):
+        """Puts the cards in these folders into the slots, each a process of its own, and waits until the
+        daemon has noticed them. port: instead of the daemon's own, for a tap in between."""
+        cards = [lab.start("cardwire-card", [
+            lab.program("cardwire-card"), "--state", folder, "--vpcd",
+            f"127.0.0.1:{(port or self.port) + slot}"]) for slot, folder in enumerate(folders)]
+        env = dict(lab.env, **self.env)
+
+        def all_there():
+            said = json_lines(lab.run("cardwire", "--json", "readers", env=env).stdout)
+            return said and sum(r["card"] for r in said[-1].get("readers", [])) == len(cards)
+        wait_for("the PC/SC daemon noticing the cards", all_there, cards[0])
+        return cards
+
 
 class ApduTap:
     """Stands between pcscd and a card (the protocol of vpcd: two bytes of length, then an APDU) and

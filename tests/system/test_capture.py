@@ -15,7 +15,7 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import padding
 
 import tls12
-from cardwire_lab import ApduTap, Ca, Lab, Pcscd, Tap, json_lines, wait_for
+from cardwire_lab import ApduTap, Ca, Lab, Pcscd, Tap, wait_for
 from foreign import PROFILES, s_server, subject_seen
 from rawcard import PIN, RawCard, personalise
 
@@ -46,12 +46,8 @@ def captured(request):
             serial = personalise(blank, cards, [servers.cert], {NAME: 7}, (request.param,))
         pcscd = Pcscd(lab)
         wire = ApduTap(pcscd.port)
-        card = lab.start("cardwire-card", [lab.program("cardwire-card"), "--state", state,
-                                           "--vpcd", f"127.0.0.1:{wire.port}"])
+        pcscd.insert(lab, [state], wire.port)
         env = dict(lab.env, CARDWIRE_MARK=MARK, **pcscd.env)
-        wait_for("the daemon noticing the card", lambda: any(
-            r["card"] for said in json_lines(lab.run("cardwire", "--json", "readers", env=env).stdout)
-            for r in said.get("readers", [])), card)
         out = lab.folder / "out"
         with open(out, "wb") as stdout:
             terminal = lab.start("cardwire", [

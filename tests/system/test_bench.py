@@ -1,0 +1,59 @@
+"""The bars of bench/: what a login costs on the wire is counted, not timed, so it can be held here; the
+round trip through pcscd is held only against the delayed-ACK trap."""
+
+import json
+import os
+import pathlib
+import subprocess
+
+import pytest
+
+from cardwire_lab import ROOT, Lab, LabError, Pcscd, json_lines
+
+BENCH = pathlib.Path(os.environ.get("CARDWIRE_PROGRAMS") or ROOT / "build" / "bin").parent / "bench"
+
+
+@pytest.fixture(scope="module")
+def costs():
+    done = subprocess.run([str(BENCH / "wire"), "--json"], capture_output=True, text=True, check=False,
+                          timeout=120)
+    assert done.returncode == 0, done.stderr
+    return json_lines(done.stdout)
+
+
+def test_every_profile_is_measured(costs):
+    assert all(set(c) == {"profile", "key", "resumed", "apdus", "bytes_to_card", "bytes_from_card",
+                          "tls_bytes"} for c in costs)
+    assert {c["profile"] for c in costs} == {"tls13", "ecdhe", "rsa"}
+
+
+def test_full_handshake_of_the_default_profile(costs):
+    """SELECT to handshake finished, PIN and one ticket included: at most 14 APDUs and 2,400 bytes."""
+    one = [c for c in costs if (c["profile"], c["key"], c["resumed"]) == ("tls13", "p256", False)]
+    assert len(one) == 1
+    assert one[0]["apdus"] <= 14
+    assert one[0]["bytes_to_card"] + one[0]["bytes_from_card"] <= 2400
+
+
+def test_overhead_over_bare_tls(costs):
+    for c in costs:
+        total = c["bytes_to_card"] + c["bytes_from_card"]
+        assert c["tls_bytes"] > 1000
+        assert total <= 1.12 * c["tls_bytes"], c
+
+
+def test_apdu_round_trip_through_pcscd():
+    with Lab() as lab:
+        try:
+            pcscd = Pcscd(lab)
+        except LabError as e:
+            pytest.skip(f"no PC/SC daemon here: {e}")
+        pcscd.insert(lab, [lab.folder / "card"])
+        done = subprocess.run([str(BENCH / "apdu"), "--reader", pcscd.reader(0), "--count", "500",
+                               "--json"], capture_output=True, text=True, timeout=120, check=False,
+                              env=dict(lab.env, **pcscd.env))
+        assert done.returncode == 0, done.stderr
+        said = json.loads(done.stdout)
+        print(said)
+        # 45 ms when the trap is hit; well below 1 ms on an idle machine.
+        assert said["median_us"] < 20_000
