@@ -328,10 +328,16 @@ class Demo:
             lines.append(f"kill {' '.join(map(str, pids))}; rm -r {shlex.quote(str(self.lab.folder))}"
                          "     # when done")
         else:
-            lines = ["./demo --keep        # the same, and leaves bank, cards and reader for you",
-                     "./test --quick       # what proves it",
-                     f"{programs}/cardwire --help", f"{programs}/cardwired --help",
-                     "README.md            # your own bank and card, step by step"]
+            here = pathlib.Path(os.path.relpath(ROOT))
+
+            def command(name):
+                return shlex.quote(str(here / name) if here.parts else f"./{name}")
+            lines = [f"{command('demo')} --keep        # the same, and leaves bank, cards and reader "
+                     "for you",
+                     f"{command('test')} --quick       # what proves it",
+                     f"{command('build/bin/cardwire')} --help",
+                     f"{command('build/bin/cardwired')} --help",
+                     f"less {command('README.md')}     # your own bank and card, step by step"]
         for line in lines:
             print(f"  {line}")
 

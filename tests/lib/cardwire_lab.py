@@ -407,7 +407,9 @@ class Lab:
                                      or ROOT / "build" / "bin")
         self.keep = keep
         # Short: the path of a Unix socket has room for 107 bytes.
-        self.folder = pathlib.Path(tempfile.mkdtemp(prefix="cardwire-"))
+        base = tempfile.gettempdir()
+        self.folder = pathlib.Path(tempfile.mkdtemp(prefix="cardwire-",
+                                                    dir=base if len(base) < 60 else "/tmp"))
         self.processes = []
         self.env = dict(os.environ, LC_ALL="C.UTF-8", **(env or {}))
 

@@ -7,7 +7,7 @@ import base64
 import pytest
 from cryptography.hazmat.primitives import serialization
 
-from cardwire_lab import Tap
+from cardwire_lab import Tap, free_ports, port_listening, wait_for
 from foreign import PROFILES, SERVERS, s_server
 from rawcard import ERROR, OPEN, PIN, REASONS
 from tls12 import records
@@ -249,7 +249,6 @@ def test_server_that_asks_for_no_certificate_is_refused(world):
             command += ["-cipher", profile.cipher]
         server = world.lab.start("s_server", command)
         try:
-            from cardwire_lab import wait_for
             line = wait_for("s_server naming its port",
                             lambda: [x for x in server.said().splitlines() if x.startswith("ACCEPT")],
                             server)[0]
@@ -269,6 +268,28 @@ def test_no_other_profile_than_the_one_opened(world, wanted, offered):
     try:
         world.card.open(PIN, server.port, world.name, wanted)
         assert world.card.reason() in {"alert", "profile", "protocol"}
+        assert_no_session(world.card)
+    finally:
+        world.card.hang_up()
+        server.stop()
+
+
+def test_record_that_does_not_fit_the_card(world):
+    """A server that does not know the card's limit: a file of 10,000 bytes in one record."""
+    folder = world.lab.subfolder("files")
+    (folder / "big").write_bytes(b"x" * 10_000)
+    port = free_ports()
+    cert, key = world.honest["tls13"]
+    server = world.lab.start("s_server", [
+        "openssl", "s_server", "-accept", f"127.0.0.1:{port}", "-cert", cert, "-key", key, "-CAfile",
+        world.cards.cert, "-Verify", "2", "-tls1_3", "-WWW"], cwd=folder)
+    try:
+        wait_for("s_server listening", lambda: port_listening(port), server)
+        assert world.card.open(PIN, port, world.name, "tls13") & OPEN
+        assert world.card.write(b"GET /big HTTP/1.0\r\n\r\n") == 0x9000
+        while world.card.read():
+            pass
+        assert world.card.reason() == "oversize"
         assert_no_session(world.card)
     finally:
         world.card.hang_up()
