@@ -13,6 +13,14 @@ static bool in_use;
 /* The TLS library's heap; its size is the card's, and INFO tells how much of it was ever used. */
 static _Alignas(max_align_t) unsigned char pool[CARD_POOL_SIZE];
 
+/* Memory in which nothing was ever written is that of a new card. Being blank is written down, so
+ * that a memory that has lost its state is not taken for a new one. */
+static enum cw_err first_power(struct card *card)
+{
+    const uint8_t life = LINK_LIFE_BLANK;
+    return card->nvm.count == 0 ? nvm_write(&card->nvm, NVM_LIFE, &life, 1) : CW_OK;
+}
+
 /* Starts everything volatile from nothing. */
 static enum cw_err start(struct card *card)
 {
@@ -23,6 +31,8 @@ static enum cw_err start(struct card *card)
     mbedtls_memory_buffer_alloc_init(pool, sizeof pool);
     its_attach(card);
     enum cw_err err = nvm_mount(&card->nvm, &port->flash);
+    if (err == CW_OK)
+        err = first_power(card);
     if (err == CW_OK && psa_crypto_init() != PSA_SUCCESS)
         err = CW_ERR_CRYPTO;
     return err;

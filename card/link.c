@@ -54,11 +54,10 @@ const struct card_row *card_rows(size_t *count)
 enum link_life card_life(const struct card *card)
 {
     uint8_t life = 0;
-    enum cw_err err = nvm_read_exact(&card->nvm, NVM_LIFE, &life, 1);
-    if (err == CW_ERR_NOT_FOUND)
-        return LINK_LIFE_BLANK;
-    /* What cannot be read opens nothing: neither personalisation nor a line. */
-    return err == CW_OK && life == LINK_LIFE_ACTIVE ? LINK_LIFE_ACTIVE : 0;
+    /* What is not there, or cannot be read, opens nothing: neither personalisation nor a line. */
+    if (nvm_read_exact(&card->nvm, NVM_LIFE, &life, 1) != CW_OK)
+        return 0;
+    return life == LINK_LIFE_BLANK || life == LINK_LIFE_ACTIVE ? (enum link_life)life : 0;
 }
 
 uint64_t card_number(const struct card *card, uint16_t key, size_t len)

@@ -13,12 +13,17 @@
 #include <string.h>
 
 #define HEADER_LEN   16u
-#define RECORD_LEN   16u
+#define RECORD_LEN   24u
+#define CRC_AT       8u
+#define COMMIT_AT    16u
+#define COMMIT_LEN   8u
 #define MARK         0xA5u
 #define KIND_VALUE   1u
 #define KIND_REMOVED 2u
 #define VERSION      1u
 #define CHUNK        64u
+
+static const uint8_t commit_word[COMMIT_LEN] = {'C', 'W', 'D', 'O', 'N', 'E', 0xA5, 0x00};
 
 /* CRC-32 (ISO/IEC 8802-3 §3.2.9); detects tears, protects against nobody. */
 static uint32_t crc_add(uint32_t crc, const void *data, size_t len)
@@ -134,6 +139,7 @@ static enum cw_err index_put(struct nvm *nvm, uint8_t kind, uint16_t key, uint16
     return CW_OK;
 }
 
+/* Everything of a record before its value, but for the CRC; the commit word is left blank. */
 static void record_header(uint8_t r[RECORD_LEN], uint8_t kind, uint16_t key, size_t len)
 {
     memset(r, 0, RECORD_LEN);
@@ -143,6 +149,12 @@ static void record_header(uint8_t r[RECORD_LEN], uint8_t kind, uint16_t key, siz
     r[3] = (uint8_t)key;
     r[4] = (uint8_t)(len >> 8);
     r[5] = (uint8_t)len;
+    memset(r + COMMIT_AT, 0xFF, COMMIT_LEN);
+}
+
+static uint32_t header_crc(const uint8_t r[RECORD_LEN])
+{
+    return crc_add(0xFFFFFFFFu, r, CRC_AT);
 }
 
 /* CRC over the value of a record that lies in flash. */
@@ -160,36 +172,107 @@ static enum cw_err crc_of_value(const struct nvm *nvm, uint32_t offset, uint32_t
     return err;
 }
 
-/* Walks the log of the live bank into the index; stops at the first record that does not check. */
+/* A record as it lies in the live bank. */
+struct record {
+    uint8_t kind;
+    uint16_t key, len;
+    uint32_t whole; /* bytes, value and padding included */
+    bool blank;     /* nothing was ever written here */
+    bool good;      /* it checks */
+    bool committed; /* its commit word is whole */
+    bool touched;   /* its commit word is not blank */
+};
+
+static bool all_ff(const uint8_t *p, size_t len)
+{
+    for (size_t i = 0; i < len; i++)
+        if (p[i] != 0xFF)
+            return false;
+    return true;
+}
+
+/* Looks at the record at `at` from the start of the live bank. */
+static enum cw_err record_look(const struct nvm *nvm, uint32_t at, struct record *out)
+{
+    uint8_t r[RECORD_LEN];
+    uint32_t base = nvm->bank * nvm->bank_size + at;
+    enum cw_err err = flash_read(nvm, base, r, sizeof r);
+    if (err != CW_OK)
+        return err;
+    struct record rec = {
+        .kind = r[1],
+        .key = (uint16_t)(r[2] << 8 | r[3]),
+        .len = (uint16_t)(r[4] << 8 | r[5]),
+        .blank = all_ff(r, sizeof r),
+        .committed = memcmp(r + COMMIT_AT, commit_word, COMMIT_LEN) == 0,
+        .touched = !all_ff(r + COMMIT_AT, COMMIT_LEN),
+    };
+    rec.whole = RECORD_LEN + padded(rec.len);
+    if (r[0] == MARK && rec.len <= NVM_VALUE_MAX && rec.whole <= nvm->bank_size - at) {
+        uint32_t crc = header_crc(r);
+        err = crc_of_value(nvm, base + RECORD_LEN, rec.len, &crc);
+        rec.good = err == CW_OK && crc == get32(r + CRC_AT);
+    }
+    if (err == CW_OK)
+        *out = rec;
+    return err;
+}
+
+/* Is there a good record anywhere from `from` on? Then what stands before it is not a torn tail. */
+static enum cw_err good_record_after(const struct nvm *nvm, uint32_t from, bool *found)
+{
+    *found = false;
+    for (uint32_t at = from; at + RECORD_LEN <= nvm->bank_size && !*found; at += 8) {
+        struct record rec;
+        enum cw_err err = record_look(nvm, at, &rec);
+        if (err != CW_OK)
+            return err;
+        *found = rec.good && rec.committed;
+    }
+    return CW_OK;
+}
+
+/* Walks the log of the live bank into the index, to the first record that was never finished.
+ * CW_ERR_FORMAT when the log is damaged. */
 static enum cw_err bank_scan(struct nvm *nvm)
 {
     uint32_t base = nvm->bank * nvm->bank_size;
+    bool blank = false;
     nvm->count = 0;
     nvm->end = HEADER_LEN;
+    nvm->tail_dirty = false;
     while (nvm->end + RECORD_LEN <= nvm->bank_size) {
-        uint8_t r[RECORD_LEN];
-        enum cw_err err = flash_read(nvm, base + nvm->end, r, sizeof r);
+        struct record rec;
+        enum cw_err err = record_look(nvm, nvm->end, &rec);
         if (err != CW_OK)
             return err;
-        uint16_t key = (uint16_t)(r[2] << 8 | r[3]);
-        uint16_t len = (uint16_t)(r[4] << 8 | r[5]);
-        uint32_t whole = RECORD_LEN + padded(len);
-        if (r[0] != MARK || len > NVM_VALUE_MAX || whole > nvm->bank_size - nvm->end)
+        if (rec.blank)
             break;
-        uint32_t crc = crc_add(0xFFFFFFFFu, r, 12);
-        err = crc_of_value(nvm, base + nvm->end + RECORD_LEN, len, &crc);
+        if (!rec.good) {
+            bool more = false;
+            err = good_record_after(nvm, nvm->end + 8, &more);
+            if (err == CW_OK && (more || rec.touched))
+                err = CW_ERR_FORMAT;
+            nvm->tail_dirty = true;
+            return err;
+        }
+        err = index_put(nvm, rec.kind, rec.key, rec.len, base + nvm->end + RECORD_LEN);
         if (err != CW_OK)
             return err;
-        if (crc != get32(r + 12))
+        nvm->end += rec.whole;
+        if (!rec.committed) { /* power failed in the commit word: the record counts, and is the last
+                               */
+            nvm->tail_dirty = true;
             break;
-        err = index_put(nvm, r[1], key, len, base + nvm->end + RECORD_LEN);
-        if (err != CW_OK)
-            return err;
-        nvm->end += whole;
+        }
     }
-    bool blank = false;
+    bool more = false;
     enum cw_err err = blank_after(nvm, nvm->bank, nvm->end, &blank);
-    nvm->tail_dirty = !blank;
+    if (err == CW_OK && !blank)
+        err = good_record_after(nvm, nvm->end, &more);
+    if (err == CW_OK && more)
+        err = CW_ERR_FORMAT;
+    nvm->tail_dirty = nvm->tail_dirty || !blank;
     return err;
 }
 
@@ -200,11 +283,11 @@ static enum cw_err move_value(struct nvm *nvm, const struct nvm_entry *e, uint32
     uint8_t r[RECORD_LEN];
     uint8_t chunk[CHUNK];
     record_header(r, KIND_VALUE, e->key, e->len);
-    uint32_t crc = crc_add(0xFFFFFFFFu, r, 12);
+    uint32_t crc = header_crc(r);
     enum cw_err err = crc_of_value(nvm, e->offset, e->len, &crc);
-    put32(r + 12, crc);
+    put32(r + CRC_AT, crc);
     if (err == CW_OK)
-        err = flash_program(nvm, base + *end, r, sizeof r);
+        err = flash_program(nvm, base + *end, r, COMMIT_AT);
     for (uint32_t at = 0; at < e->len && err == CW_OK; at += CHUNK) {
         uint32_t n = e->len - at < CHUNK ? e->len - at : CHUNK;
         err = flash_read(nvm, e->offset + at, chunk, n);
@@ -213,17 +296,27 @@ static enum cw_err move_value(struct nvm *nvm, const struct nvm_entry *e, uint32
     }
     ct_wipe(chunk, sizeof chunk);
     if (err == CW_OK)
+        err = flash_program(nvm, base + *end + COMMIT_AT, commit_word, COMMIT_LEN);
+    if (err == CW_OK)
         *end += RECORD_LEN + padded(e->len);
     return err;
 }
 
-/* Moves the live values to the other bank and makes that the live one. The old bank stays as it is
- * until the next move; what it holds is never read again, because its generation is lower. */
+/* Erases a bank that is not blank already. */
+static enum cw_err bank_clear(const struct nvm *nvm, uint32_t bank)
+{
+    bool blank = false;
+    enum cw_err err = blank_after(nvm, bank, 0, &blank);
+    return err == CW_OK && !blank ? bank_erase(nvm, bank) : err;
+}
+
+/* Moves the live values to the other bank and makes that the live one. The old bank is erased at
+ * once: what was replaced shall not be found there, nor come back if the new bank is damaged. */
 static enum cw_err move(struct nvm *nvm)
 {
     uint32_t to = 1 - nvm->bank;
     uint32_t end = HEADER_LEN;
-    enum cw_err err = bank_erase(nvm, to);
+    enum cw_err err = bank_clear(nvm, to);
     for (uint16_t i = 0; i < nvm->count && err == CW_OK; i++)
         err = move_value(nvm, &nvm->entries[i], to * nvm->bank_size, &end);
     if (err == CW_OK)
@@ -232,7 +325,21 @@ static enum cw_err move(struct nvm *nvm)
         return err;
     nvm->bank = to;
     nvm->generation++;
-    return bank_scan(nvm);
+    err = bank_scan(nvm);
+    return err == CW_OK ? bank_clear(nvm, 1 - to) : err;
+}
+
+/* No bank is valid. The first one is made in bank 1, from an empty bank 0; power may have failed in
+ * the middle of its header. Anything else is not ours, or is damaged. */
+static enum cw_err first_bank(struct nvm *nvm)
+{
+    bool blank[2] = {false, false};
+    enum cw_err err = blank_after(nvm, 0, 0, &blank[0]);
+    if (err == CW_OK)
+        err = blank_after(nvm, 1, HEADER_LEN, &blank[1]);
+    if (err != CW_OK)
+        return err;
+    return blank[0] && blank[1] ? move(nvm) : CW_ERR_FORMAT;
 }
 
 enum cw_err nvm_mount(struct nvm *nvm, const struct card_flash *flash)
@@ -249,18 +356,12 @@ enum cw_err nvm_mount(struct nvm *nvm, const struct card_flash *flash)
         if (err != CW_OK)
             return err;
     }
-    if (!valid[0] && !valid[1]) {
-        /* The first bank is made in bank 1 from an empty bank 0, which is how a tear in the middle
-         * of it is repaired too. A region with anything but our half-made bank is not ours. */
-        bool blank = false;
-        enum cw_err err = blank_after(nvm, 0, 0, &blank);
-        if (err != CW_OK)
-            return err;
-        return blank ? move(nvm) : CW_ERR_FORMAT;
-    }
+    if (!valid[0] && !valid[1])
+        return first_bank(nvm);
     nvm->bank = valid[1] && (!valid[0] || generation[1] > generation[0]) ? 1 : 0;
     nvm->generation = generation[nvm->bank];
-    return bank_scan(nvm);
+    enum cw_err err = bank_scan(nvm);
+    return err == CW_OK ? bank_clear(nvm, 1 - nvm->bank) : err;
 }
 
 enum cw_err nvm_size(const struct nvm *nvm, uint16_t key, size_t *len)
@@ -314,13 +415,15 @@ static enum cw_err append(struct nvm *nvm, uint8_t kind, uint16_t key, const voi
     }
     uint8_t r[RECORD_LEN];
     record_header(r, kind, key, len);
-    put32(r + 12, crc_add(crc_add(crc_add(0xFFFFFFFFu, r, 12), head, head_len), tail, tail_len));
+    put32(r + CRC_AT, crc_add(crc_add(header_crc(r), head, head_len), tail, tail_len));
     uint32_t at = nvm->bank * nvm->bank_size + nvm->end;
-    enum cw_err err = flash_program(nvm, at, r, sizeof r);
+    enum cw_err err = flash_program(nvm, at, r, COMMIT_AT);
     if (err == CW_OK)
         err = flash_program(nvm, at + RECORD_LEN, head, (uint32_t)head_len);
     if (err == CW_OK)
         err = flash_program(nvm, at + RECORD_LEN + (uint32_t)head_len, tail, (uint32_t)tail_len);
+    if (err == CW_OK)
+        err = flash_program(nvm, at + COMMIT_AT, commit_word, COMMIT_LEN);
     if (err != CW_OK) {
         nvm->tail_dirty = true;
         return err;

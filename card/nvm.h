@@ -28,7 +28,8 @@ struct nvm {
 };
 
 /* Finds the live bank, or makes one in blank flash, and repairs what a torn write left.
- * CW_ERR_IO; CW_ERR_FORMAT when the flash holds something that is not ours. */
+ * CW_ERR_IO; CW_ERR_FORMAT when the flash holds something that is not ours, or is damaged: then
+ * nothing of it is believed. */
 CW_MUST_USE enum cw_err nvm_mount(struct nvm *nvm, const struct card_flash *flash);
 
 /* Length of a value; CW_ERR_NOT_FOUND. */

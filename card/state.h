@@ -14,7 +14,7 @@
 
 /* Values in the card's memory. Keys of PSA's store are at NVM_PSA | slot. */
 enum card_value {
-    NVM_LIFE = 0x0001,    /* 1 byte, enum link_life; absent: blank */
+    NVM_LIFE = 0x0001,    /* 1 byte, enum link_life; absent: nothing works */
     NVM_PIN = 0x0002,     /* PIN_STORED_LEN bytes: length, digits, zeros */
     NVM_TRIES = 0x0003,   /* 1 byte, tries left */
     NVM_TIME = 0x0004,    /* 8 bytes, floor of time */
@@ -39,7 +39,7 @@ struct card {
     size_t response_len, response_at;         /* what GET RESPONSE still has to give */
 };
 
-/* The application's life as stored. */
+/* The application's life as stored; 0 when it is none of them. */
 enum link_life card_life(const struct card *card);
 /* Floor of time; 0 when none has been written. */
 int64_t card_time(const struct card *card);
