@@ -72,10 +72,12 @@ def s_server(lab, profile, cert, key, client_ca, extra=()):
 
 
 def gnutls_serv(lab, profile, cert, key, client_ca):
-    """gnutls-serv --require-client-cert; gives each line back."""
+    """gnutls-serv --require-client-cert; gives each line back. It listens on every interface and cannot be
+    told not to: it gets a network of its own."""
     def start():
         port = free_ports()
         process = _start(lab, "gnutls-serv", [
+            "/usr/bin/python3", pathlib.Path(__file__).with_name("alone.py"), port,
             "gnutls-serv", "--echo", "--require-client-cert", "--verify-client-cert",
             "--x509cafile", client_ca, "--x509certfile", cert, "--x509keyfile", key,
             "--port", port, "--priority", profile.gnutls], port)
