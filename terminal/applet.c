@@ -4,6 +4,7 @@
 #include "base/ct.h"
 #include "proto/apdu.h"
 #include "proto/ber.h"
+#include "proto/text.h"
 
 #include <stdbool.h>
 #include <string.h>
@@ -264,7 +265,7 @@ enum cw_err applet_session_get(struct reader *r, struct applet_session *out, str
         memcpy(s.peer_sha256, hash, sizeof s.peer_sha256);
     struct ber_object peer;
     if (ber_find(d, n, LINK_TAG_PEER, &peer) == CW_OK) {
-        if (peer.len > LINK_HOST_MAX)
+        if (peer.len > LINK_HOST_MAX || !text_is_clean((const char *)peer.value, peer.len))
             return nonsense(why);
         memcpy(s.peer, peer.value, peer.len);
     }
@@ -343,11 +344,12 @@ enum cw_err applet_name_get(struct reader *r, unsigned index, struct applet_name
     struct ber_object o;
     bool bad = false;
     name.profiles = (uint8_t)number(d, n, LINK_TAG_NAME_PROFILES, 1, &bad);
-    if (bad || ber_find(d, n, LINK_TAG_NAME, &o) != CW_OK || o.len > LINK_HOST_MAX)
+    if (bad || ber_find(d, n, LINK_TAG_NAME, &o) != CW_OK || o.len > LINK_HOST_MAX ||
+        !text_is_clean((const char *)o.value, o.len))
         return nonsense(why);
     memcpy(name.host, o.value, o.len);
     if (ber_find(d, n, LINK_TAG_NAME_ALPN, &o) == CW_OK) {
-        if (o.len >= sizeof name.alpn)
+        if (o.len >= sizeof name.alpn || !text_is_clean((const char *)o.value, o.len))
             return nonsense(why);
         memcpy(name.alpn, o.value, o.len);
     }

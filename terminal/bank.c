@@ -1,6 +1,7 @@
 #include "terminal/bank.h"
 
 #include "host/base64.h"
+#include "proto/text.h"
 #include "terminal/http.h"
 
 #include <stdio.h>
@@ -10,6 +11,41 @@
 #define PROBLEM_PREFIX "urn:cardwire:problem:"
 #define PATH_MAX_LEN   128
 
+static void clean(json_t *value)
+{
+    const char *key;
+    size_t i;
+    json_t *inner;
+    if (json_is_string(value) &&
+        !text_is_clean(json_string_value(value), json_string_length(value))) {
+        size_t len = json_string_length(value);
+        size_t cap = 3 * len;
+        uint8_t *text = malloc(cap);
+        struct buf_writer w;
+        buf_writer_init(&w, text, text != NULL ? cap : 0);
+        text_put_clean(&w, json_string_value(value), len);
+        if (w.bad || json_string_setn(value, (const char *)text, w.len) != 0)
+            (void)json_string_set(value, "?");
+        free(text);
+    }
+    json_object_foreach(value, key, inner) clean(inner);
+    json_array_foreach(value, i, inner) clean(inner);
+}
+
+/* Parses what came. Its texts go to a person's screen sooner or later: nothing in them may command
+ * the screen or hide what it says, whoever the server is. NULL when it is no JSON object. */
+static json_t *parse(const struct http_reply *reply)
+{
+    json_t *doc =
+        json_loadb((const char *)reply->body, reply->body_len, JSON_REJECT_DUPLICATES, NULL);
+    if (!json_is_object(doc)) {
+        json_decref(doc);
+        return NULL;
+    }
+    clean(doc);
+    return doc;
+}
+
 /* A refusal: problem details (RFC 9457) if that is what came, otherwise the status alone. */
 static enum cw_err refusal(struct bank *b, const struct http_reply *reply, struct say *why)
 {
@@ -17,7 +53,7 @@ static enum cw_err refusal(struct bank *b, const struct http_reply *reply, struc
     snprintf(b->problem, sizeof b->problem, "http-%d", reply->status);
     json_t *doc = NULL;
     if (strcmp(reply->type, "application/problem+json") == 0)
-        doc = json_loadb((const char *)reply->body, reply->body_len, 0, NULL);
+        doc = parse(reply);
     const char *type = json_string_value(json_object_get(doc, "type"));
     const char *detail = json_string_value(json_object_get(doc, "detail"));
     if (type != NULL && strncmp(type, PROBLEM_PREFIX, strlen(PROBLEM_PREFIX)) == 0)
@@ -63,16 +99,10 @@ static enum cw_err ask_json(struct bank *b, const char *method, const char *path
     enum cw_err err = ask(b, method, path, body, &reply, &memory, why);
     if (err != CW_OK)
         return err;
-    json_error_t error;
-    json_t *doc =
-        json_loadb((const char *)reply.body, reply.body_len, JSON_REJECT_DUPLICATES, &error);
-    if (!json_is_object(doc)) {
-        json_decref(doc);
-        doc = NULL;
+    json_t *doc = parse(&reply);
+    if (doc == NULL)
         err = say_fail(why, CW_ERR_FORMAT,
-                       "the server's answer is no JSON object; is it a Cardwire "
-                       "bank?");
-    }
+                       "the server's answer is no JSON object; is it a Cardwire bank?");
     free(memory);
     if (err == CW_OK)
         *out = doc;

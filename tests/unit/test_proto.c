@@ -7,6 +7,7 @@
 #include "proto/ber.h"
 #include "proto/link.h"
 #include "proto/order.h"
+#include "proto/text.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -354,6 +355,38 @@ static void test_documented_orders_parse(void **state)
     assert_int_equal(examples, 3);
 }
 
+/* What a stranger sends is shown without what could command a screen. */
+static void test_text_is_cleaned_for_showing(void **state)
+{
+    static const struct {
+        const char *text, *shown;
+    } cases[] = {
+        {"plain", "plain"},
+        {"", ""},
+        {"a\x1b[2Jb", "a\xEF\xBF\xBD[2Jb"},
+        {"\xc2\x9b"
+         "31m",
+         "\xEF\xBF\xBD"
+         "31m"}, /* C1 control: CSI */
+        {"\xe2\x80\xaex", "\xEF\xBF\xBDx"},
+        {"cut \xe2\x82", "cut \xEF\xBF\xBD\xEF\xBF\xBD"},
+        {"\xff\xfe", "\xEF\xBF\xBD\xEF\xBF\xBD"},
+        {"\xe5\xbc\xa0 ok", "\xe5\xbc\xa0 ok"},
+    };
+    (void)state;
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        uint8_t out[64];
+        struct buf_writer w;
+        size_t len = strlen(cases[i].text);
+        buf_writer_init(&w, out, 3 * len);
+        text_put_clean(&w, cases[i].text, len);
+        assert_false(w.bad);
+        assert_int_equal(w.len, strlen(cases[i].shown));
+        assert_memory_equal(out, cases[i].shown, w.len);
+    }
+    assert_false(text_is_clean("a\0b", 3));
+}
+
 static void test_order_tlv(void **state)
 {
     struct order_fields f = sample();
@@ -424,6 +457,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(test_altered_order_text),
         cmocka_unit_test(test_order_fields_refused),
         cmocka_unit_test(test_documented_orders_parse),
+        cmocka_unit_test(test_text_is_cleaned_for_showing),
         cmocka_unit_test(test_order_tlv),
         cmocka_unit_test(test_words_for_every_number),
         cmocka_unit_test(test_constant_time_helpers),
