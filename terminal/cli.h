@@ -44,9 +44,10 @@ struct cli {
     struct pump_failure failure;
     struct reader_stats spent; /* what crossed the reader, once the session is closed */
     char reason_text[64];
-    bool tty;             /* stderr is a terminal */
-    bool progress_shown;  /* a line of progress stands on it */
-    uint64_t progress_ns; /* when the last one was written */
+    char order[2 * ORDER_ID_LEN + 1]; /* the order whose end is not known; "" if there is none */
+    bool tty;                         /* stderr is a terminal */
+    bool progress_shown;              /* a line of progress stands on it */
+    uint64_t progress_ns;             /* when the last one was written */
 };
 
 /* Takes the line of progress away, before anything else is written. */
@@ -106,8 +107,6 @@ const char *cli_tls_name(uint16_t version);
 /* --account or --from, else the customer's only account. CW_OK, or the failure recorded. */
 enum cli_exit cli_account_choose(struct cli *c, struct cli_session *s, const char *wanted,
                                  char out[ORDER_ACCOUNT_MAX + 1], char currency[4]);
-/* For text from elsewhere on a person's terminal: control characters become '?'. */
-void cli_print_safe(const char *text);
 bool cli_hex_parse(const char *text, uint8_t *out, size_t len);
 void cli_hex_write(const uint8_t *data, size_t len, char *out); /* 2*len+1 characters */
 

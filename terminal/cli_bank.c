@@ -29,9 +29,9 @@ enum cli_exit cli_login(struct cli *c)
     const json_t *who = json_object_get(s.login, "customer");
     const json_t *card = json_object_get(s.login, "card");
     printf("Logged in: ");
-    cli_print_safe(text(who, "name"));
+    fputs(text(who, "name"), stdout);
     printf(", customer %lld, card ", (long long)json_integer_value(json_object_get(who, "id")));
-    cli_print_safe(text(card, "serial"));
+    fputs(text(card, "serial"), stdout);
     putchar('\n');
 out:
     cli_session_close(&s);
@@ -40,7 +40,7 @@ out:
 
 static void print_balance(const json_t *a)
 {
-    cli_print_safe(text(a, "id")[0] != '\0' ? text(a, "id") : text(a, "account"));
+    fputs(text(a, "id")[0] != '\0' ? text(a, "id") : text(a, "account"), stdout);
     printf("  %s %s", text(a, "balance"), text(a, "currency"));
     if (strcmp(text(a, "balance"), text(a, "available")) != 0)
         printf("  (available %s)", text(a, "available"));
@@ -88,9 +88,9 @@ static void print_statement(const json_t *reply)
     {
         const json_t *other = json_object_get(t, "counterparty");
         printf("%-20s %14s %14s  ", text(t, "time"), text(t, "amount"), text(t, "balance"));
-        cli_print_safe(text(other, "name"));
+        fputs(text(other, "name"), stdout);
         printf("  ");
-        cli_print_safe(text(t, "reference"));
+        fputs(text(t, "reference"), stdout);
         putchar('\n');
     }
 }

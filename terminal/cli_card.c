@@ -129,7 +129,7 @@ static void info_print(const struct cli_session *s, const struct applet_info *i,
                    (i->certificates >> (k - 1) & 1) != 0 ? ", with certificate" : "");
     for (size_t n = 0; n < count; n++) {
         printf("Server    ");
-        cli_print_safe(names[n].host);
+        fputs(names[n].host, stdout);
         for (int p = 1; p <= LINK_PROFILE_COUNT; p++)
             if ((names[n].profiles & LINK_PROFILE_BIT(p)) != 0)
                 printf(" %s", link_profile_name((enum link_profile)p));

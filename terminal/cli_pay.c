@@ -221,21 +221,38 @@ static bool is_net_failure(const struct cli_session *s, enum cw_err err)
             (err == CW_ERR_IO || err == CW_ERR_GONE || err == CW_ERR_TIMEOUT));
 }
 
+static void name_order(struct cli *c, const struct signed_order *o)
+{
+    struct order_fields f;
+    struct order_seal seal;
+    if (order_text_parse(o->text, o->text_len, &f, &seal) == CW_OK)
+        cli_hex_write(f.id, sizeof f.id, c->order);
+}
+
 /* The bank knows nothing of the order, and cannot take it any more: it is bound to the line that
  * broke (docs/api.md). The id must stay the same, because the first copy may still be on its way.
  */
 static enum cli_exit never_arrived(struct cli *c, const struct signed_order *o)
 {
-    struct order_fields f;
-    struct order_seal seal;
-    char id[2 * ORDER_ID_LEN + 1] = "";
-    if (order_text_parse(o->text, o->text_len, &f, &seal) == CW_OK)
-        cli_hex_write(f.id, sizeof f.id, id);
+    name_order(c, o);
     c->reason = "order-other-line";
     return cli_fail_say(c, CLI_NET, CW_ERR_IO,
                         "the bank has not booked this order, it did not get through; pay again "
                         "with --order-id %s, so that it can never be booked twice",
-                        id);
+                        c->order);
+}
+
+/* The order was sent, and nobody can be asked what became of it: the holder has to know its number.
+ */
+static enum cli_exit not_known(struct cli *c, const struct signed_order *o, enum cli_exit code)
+{
+    struct say before = c->why;
+    name_order(c, o);
+    say_fail(&c->why, CW_ERR_IO,
+             "%.200s. Whether the bank booked order %s is not known: ask for its receipt with "
+             "receipt --order %s, or pay again with --order-id %s, which never books it twice",
+             before.text, c->order, c->order, c->order);
+    return code;
 }
 
 /* Sends the order; once more over a new line when the answer is lost. */
@@ -256,15 +273,18 @@ static enum cli_exit post(struct cli *c, struct cli_session *s, const struct sig
     cli_session_hang_up(s);
     enum cw_err selected = applet_select(s->reader, &c->why);
     if (selected != CW_OK)
-        return cli_fail_card(c, selected);
+        return not_known(c, o, cli_fail_card(c, selected));
     enum cli_exit code = cli_session_login(c, s);
     if (code != CLI_OK)
-        return code;
+        return not_known(c, o, code);
     err = bank_pay(&s->bank, o->text, o->text_len, o->signature, o->signature_len, reply, &c->why);
     cli_progress_end(c);
     if (err == CW_ERR_REFUSED && strcmp(s->bank.problem, "order-other-line") == 0)
         return never_arrived(c, o);
-    return err == CW_OK ? CLI_OK : cli_fail_line(c, s, err);
+    if (err == CW_OK)
+        return CLI_OK;
+    code = cli_fail_line(c, s, err);
+    return is_net_failure(s, err) ? not_known(c, o, code) : code;
 }
 
 static enum cli_exit fetch_receipt(struct cli *c, struct cli_session *s, const json_t *payment)

@@ -99,6 +99,8 @@ void cli_report(const struct cli *c)
     if (o != NULL && c->failure.alert_out >= 0)
         json_object_set_new(o, "alert_sent",
                             json_string(link_alert_name((uint8_t)c->failure.alert_out)));
+    if (o != NULL && c->order[0] != '\0')
+        json_object_set_new(o, "order", json_string(c->order));
     if (o != NULL && c->spent.apdus > 0) /* a refusal has its price as well */
         json_object_set_new(o, "stats",
                             json_pack("{s:I, s:I, s:I}", "apdus", (json_int_t)c->spent.apdus,
@@ -109,12 +111,6 @@ void cli_report(const struct cli *c)
     else
         putchar('\n');
     json_decref(o);
-}
-
-void cli_print_safe(const char *text)
-{
-    for (const char *p = text; *p != '\0'; p++)
-        putchar((unsigned char)*p < 0x20 || *p == 0x7F ? '?' : *p);
 }
 
 bool cli_hex_parse(const char *text, uint8_t *out, size_t len)
