@@ -64,6 +64,35 @@ def test_bad_include_is_caught(tmp_path, path, include):
     assert f"{path}:1:" in done.stdout
 
 
+@pytest.mark.parametrize("line, text", [
+    (1, '#include /* x */ "bank/bank.h"\n'),
+    (1, '/* x */ # /**/ include/* y */"bank/bank.h"\n'),
+    (3, '/* two\n lines */\n#include "bank/bank.h"\n'),
+    (2, '/* \n */ #include "bank/bank.h"\n'),
+    (2, 'char *s = "/*";\n#include "bank/bank.h"\nchar *t = "*/";\n'),
+    (2, "char c = '\"';\n#include \"bank/bank.h\"\n"),
+    (1, '#inc\\\nlude \\\n"bank/bank.h"\n'),
+    (4, '#define A \\\n 1\n\n#include "bank/bank.h"\n'),
+    (1, '%:include "bank/bank.h"\n'),
+    (1, '??=include "bank/bank.h"\n'),
+    (1, '#include_next "bank/bank.h"\n'),
+    (2, '#define BANK "bank/bank.h"\n#include BANK\n'),
+])
+def test_disguised_include_is_caught(tmp_path, line, text):
+    for name, content in [("base/err.h", ""), ("bank/bank.h", ""), ("terminal/x.c", text)]:
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text(content)
+    done = check_includes(tmp_path)
+    assert done.returncode == 1 and f"terminal/x.c:{line}:" in done.stdout, done.stdout
+
+
+def test_include_in_a_comment_is_none(tmp_path):
+    (tmp_path / "base").mkdir()
+    (tmp_path / "base" / "err.h").write_text('/*\n#include "bank/bank.h"\n*/\n// \\\n#include <unistd.h>\n')
+    done = check_includes(tmp_path)
+    assert done.returncode == 0, done.stdout
+
+
 def test_includes_that_are_allowed(tmp_path):
     for path, text in [("base/err.h", "#include <stdint.h>\n"),
                        ("card/card.h", '#include "base/err.h"\n#include <mbedtls/ssl.h>\n'),
