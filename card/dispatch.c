@@ -81,6 +81,8 @@ static uint16_t row_check(const struct card *card, const struct card_row *row,
         return SW_WRONG_LENGTH;
     if (!(row->life & 1u << card_life(card)))
         return SW_CONDITIONS;
+    if ((row->needs & CARD_NEEDS_CONTACT) && card->port->contactless)
+        return SW_CONDITIONS;
     if ((row->needs & CARD_NEEDS_LINE) && card->line.phase == LINE_NONE)
         return SW_CONDITIONS;
     if ((row->needs & CARD_NEEDS_OPEN) && card->line.phase != LINE_OPEN)
@@ -99,6 +101,14 @@ static void chain_drop(struct card *card)
     card->chain_len = 0;
 }
 
+/* Does the command go on with the chain that was begun? Anything else breaks it, even what is no
+ * command at all. */
+static bool chain_goes_on(const struct card *card, const struct apdu_command *cmd, bool parsed)
+{
+    uint8_t header[4] = {cmd->cla & (uint8_t)~APDU_CLA_CHAIN, cmd->ins, cmd->p1, cmd->p2};
+    return parsed && memcmp(header, card->chain, sizeof header) == 0;
+}
+
 /* Joins chained commands (ISO/IEC 7816-4:2020 §5.3.4). Sets *whole when `cmd` (changed to the
  * joined one) is to be carried out now. */
 static uint16_t chain_take(struct card *card, struct apdu_command *cmd, bool *whole)
@@ -106,10 +116,6 @@ static uint16_t chain_take(struct card *card, struct apdu_command *cmd, bool *wh
     bool more = cmd->cla & APDU_CLA_CHAIN;
     uint8_t header[4] = {cmd->cla & (uint8_t)~APDU_CLA_CHAIN, cmd->ins, cmd->p1, cmd->p2};
     *whole = false;
-    if (card->chaining && memcmp(header, card->chain, sizeof header) != 0) {
-        chain_drop(card);
-        return SW_LAST_OF_CHAIN;
-    }
     if (!card->chaining && !more) {
         *whole = true;
         return SW_OK;
@@ -199,27 +205,37 @@ static uint16_t rest_check(const struct card *card, const struct apdu_command *c
     return card->response_len > 0 ? SW_OK : SW_CONDITIONS;
 }
 
+/* An answer of a status word alone. */
+static size_t answer(uint8_t *response, uint16_t sw)
+{
+    response[0] = (uint8_t)(sw >> 8);
+    response[1] = (uint8_t)sw;
+    return 2;
+}
+
 size_t card_process(struct card *card, const uint8_t *command, size_t len, uint8_t *response,
                     size_t cap)
 {
     struct apdu_command cmd = {0};
     struct buf_writer out;
-    uint16_t sw = SW_WRONG_LENGTH;
     if (cap < CARD_RESPONSE_MAX)
         return 0;
     bool parsed = apdu_parse(command, len, &cmd) == CW_OK;
-    bool rest = parsed && cmd.ins == INS_GET_RESPONSE;
-    if (rest) {
-        sw = rest_check(card, &cmd);
-        if (sw == SW_OK)
-            return give(card, cmd.ne, SW_OK, response);
+    if (card->chaining && !chain_goes_on(card, &cmd, parsed)) {
+        chain_drop(card);
+        return answer(response, SW_LAST_OF_CHAIN);
+    }
+    if (!parsed)
+        return answer(response, SW_WRONG_LENGTH);
+    if (cmd.ins == INS_GET_RESPONSE) {
+        uint16_t sw = rest_check(card, &cmd);
+        return sw == SW_OK ? give(card, cmd.ne, SW_OK, response) : answer(response, sw);
     }
     /* Any other command: what was left of the last answer is gone. */
     ct_wipe(card->response, sizeof card->response);
     card->response_at = 0;
     buf_writer_init(&out, card->response, sizeof card->response);
-    if (parsed && !rest)
-        sw = card_dispatch(card, &cmd, &out);
+    uint16_t sw = card_dispatch(card, &cmd, &out);
     card->response_len = out.len;
     return give(card, cmd.ne, sw, response);
 }

@@ -49,6 +49,14 @@ static enum link_profile profile_choose(uint8_t permitted, unsigned wanted)
     return LINK_PROFILE_DEFAULT;
 }
 
+/* State byte for the answer. A PIN that was given for an order does not outlive the line. */
+static uint8_t settle(struct card *card)
+{
+    if (card->line.phase != LINE_OPEN)
+        card->pin_order = false;
+    return line_state(&card->line);
+}
+
 /* Runs the line over the command's data. The answer: state, count of what was taken if not all, and
  * bytes for the net. The count's place is only known to be needed afterwards, so the bytes are
  * moved up for it; room is kept. */
@@ -63,7 +71,7 @@ static enum cw_err run_and_answer(struct card_call *call, const uint8_t *data, s
     buf_writer_init(&net, start, call->out->cap - 1 - keep);
     buf_reader_init(&in, data, len);
     line_run(line, &in, &net);
-    uint8_t state = line_state(line);
+    uint8_t state = settle(call->card);
     size_t taken = len - in.left;
     /* A dead line takes the rest too: nobody will ever want it. */
     if (in.left > 0 && line->phase != LINE_OVER) {
@@ -88,14 +96,18 @@ enum cw_err card_do_open(struct card_call *call)
         return err;
     enum link_profile profile = profile_choose(name.profiles, cmd->p1);
     unsigned slot = tls_slot(card, cmd->p2);
+    int64_t time = 0;
     if (profile == LINK_PROFILE_DEFAULT || slot == 0)
         return CW_ERR_NOT_FOUND;
+    err = card_time(card, &time);
+    if (err != CW_OK)
+        return err;
     line_drop(&card->line);
     card->pin_line = false; /* one VERIFY, one line */
     card->line.name = name;
     card->line.profile = profile;
     card->line.key = (enum link_key)slot;
-    card->line.time = card_time(card);
+    card->line.time = time;
     err = line_start(&card->line, &card->nvm);
     return err == CW_OK ? run_and_answer(call, NULL, 0) : err;
 }
@@ -109,7 +121,7 @@ enum cw_err card_do_step(struct card_call *call)
     if (cmd->nc != 0)
         return CW_ERR_LENGTH;
     line_net_ended(&card->line);
-    buf_put_u8(call->out, line_state(&card->line));
+    buf_put_u8(call->out, settle(card));
     return CW_OK;
 }
 
@@ -122,7 +134,7 @@ enum cw_err card_do_write(struct card_call *call)
     enum cw_err err = line_write(line, call->cmd->data, call->cmd->nc, &net);
     if (err != CW_OK)
         return err;
-    call->out->start[0] = line_state(line);
+    call->out->start[0] = settle(call->card);
     call->out->len += net.len;
     return CW_OK;
 }
@@ -132,7 +144,7 @@ enum cw_err card_do_read(struct card_call *call)
     struct line *line = &call->card->line;
     buf_put_u8(call->out, 0);
     call->out->len += line_read(line, call->out->start + 1, call->out->cap - 1);
-    call->out->start[0] = line_state(line);
+    call->out->start[0] = settle(call->card);
     return CW_OK;
 }
 
@@ -143,7 +155,7 @@ enum cw_err card_do_close(struct card_call *call)
     buf_put_u8(call->out, 0);
     buf_writer_init(&net, call->out->start + 1, call->out->cap - 1);
     line_close(line, &net);
-    call->out->start[0] = line_state(line);
+    call->out->start[0] = settle(call->card);
     call->out->len += net.len;
     return CW_OK;
 }

@@ -18,12 +18,60 @@ static bool expired(const struct line *line, const mbedtls_x509_crt *crt)
     return cal_to_unix(&c, &end) != CW_OK || end < line->time;
 }
 
+/* serverAuth itself (RFC 5280 §4.2.1.12): absent, or "any", is not enough. */
 static bool has_server_auth(const mbedtls_x509_crt *crt)
 {
     if (!(crt->ext_types & MBEDTLS_X509_EXT_EXTENDED_KEY_USAGE))
         return false;
-    return mbedtls_x509_crt_check_extended_key_usage(
-               crt, MBEDTLS_OID_SERVER_AUTH, MBEDTLS_OID_SIZE(MBEDTLS_OID_SERVER_AUTH)) == 0;
+    for (const mbedtls_x509_sequence *s = &crt->ext_key_usage; s != NULL; s = s->next)
+        if (MBEDTLS_OID_CMP(MBEDTLS_OID_SERVER_AUTH, &s->buf) == 0)
+            return true;
+    return false;
+}
+
+static bool same_name(const uint8_t *name, const char *host, size_t len)
+{
+    for (size_t i = 0; i < len; i++) {
+        uint8_t c = name[i];
+        if (c >= 'A' && c <= 'Z')
+            c = (uint8_t)(c + ('a' - 'A'));
+        if (c != (uint8_t)host[i])
+            return false;
+    }
+    return true;
+}
+
+/* The very name, among the DNS names of the certificate (RFC 9525 §6.3). No wildcards, and no
+ * common name in their place: the engine takes both. */
+static bool has_name(const mbedtls_x509_crt *crt, const char *host)
+{
+    const int dns_name = MBEDTLS_ASN1_CONTEXT_SPECIFIC | MBEDTLS_X509_SAN_DNS_NAME;
+    size_t len = strlen(host);
+    if (!(crt->ext_types & MBEDTLS_X509_EXT_SUBJECT_ALT_NAME))
+        return false;
+    for (const mbedtls_x509_sequence *s = &crt->subject_alt_names; s != NULL; s = s->next)
+        if (s->buf.tag == dns_name && s->buf.len == len && same_name(s->buf.p, host, len))
+            return true;
+    return false;
+}
+
+static bool signs_certificates(const mbedtls_x509_crt *crt)
+{
+    const unsigned signs = MBEDTLS_X509_KU_KEY_CERT_SIGN | MBEDTLS_X509_KU_CRL_SIGN;
+    return crt->ca_istrue ||
+           ((crt->ext_types & MBEDTLS_X509_EXT_KEY_USAGE) != 0 && (crt->key_usage & signs) != 0);
+}
+
+/* Name constraints (RFC 5280 §4.2.1.10) are not evaluated by the engine, critical or not: who
+ * carries them may not stand above a server here. Looks for the identifier anywhere in the
+ * extensions. */
+static bool has_name_constraints(const mbedtls_x509_crt *crt)
+{
+    static const uint8_t id[] = {0x06, 0x03, 0x55, 0x1D, 0x1E};
+    for (size_t i = 0; i + sizeof id <= crt->v3_ext.len; i++)
+        if (memcmp(crt->v3_ext.p + i, id, sizeof id) == 0)
+            return true;
+    return false;
 }
 
 static void found(struct line *line, enum link_reason reason, uint32_t *flags)
@@ -65,14 +113,24 @@ int line_verify(void *ctx, mbedtls_x509_crt *crt, int depth, uint32_t *flags)
         found(line, LINK_REASON_UNTRUSTED, flags);
     if (*flags == 0 && expired(line, crt))
         found(line, LINK_REASON_EXPIRED, flags);
-    if (depth != 0)
+    if (depth != 0) {
+        if (has_name_constraints(crt))
+            found(line, LINK_REASON_UNTRUSTED, flags);
+        if ((crt->ext_types & MBEDTLS_X509_EXT_EXTENDED_KEY_USAGE) && !has_server_auth(crt))
+            found(line, LINK_REASON_NO_SERVER_AUTH, flags);
         return 0;
+    }
     if (*flags & ~(uint32_t)MBEDTLS_X509_BADCERT_OTHER)
         found(line, reason_of_flags(*flags & ~(uint32_t)MBEDTLS_X509_BADCERT_OTHER), flags);
-    if (crt->ca_istrue)
+    if (!has_name(crt, line->name.host))
+        found(line, LINK_REASON_NAME, flags);
+    if (signs_certificates(crt))
         found(line, LINK_REASON_CA_LEAF, flags);
     if (!has_server_auth(crt))
         found(line, LINK_REASON_NO_SERVER_AUTH, flags);
+    /* Whether it fits the profile, the engine checks; that it is there, the engine does not. */
+    if (!(crt->ext_types & MBEDTLS_X509_EXT_KEY_USAGE))
+        found(line, LINK_REASON_KEY_USAGE, flags);
     if (psa_hash_compute(PSA_ALG_SHA_256, crt->raw.p, crt->raw.len, line->peer_sha256,
                          sizeof line->peer_sha256, &(size_t){0}) != PSA_SUCCESS)
         found(line, LINK_REASON_INTERNAL, flags);

@@ -2,6 +2,7 @@
  * line's commands are in line_commands.c, keys in keys.c, orders in order.c. */
 #include "card/state.h"
 
+#include "base/cal.h"
 #include "base/ct.h"
 #include "proto/ber.h"
 
@@ -41,7 +42,7 @@ static const struct card_row rows[] = {
   { 0x80, INS_CLOSE,        0x00, 0x00, 0,  0,    4,  ACTIVE,
     SELECTED | CARD_NEEDS_LINE | CARD_FLOW, card_do_close },
   { 0x80, INS_SIGN_ORDER,   0x00, 0x04, 1,  MAXC, 1,  ACTIVE,
-    SELECTED | CARD_NEEDS_OPEN | CARD_NEEDS_PIN_ORDER, card_do_sign_order },
+    SELECTED | CARD_NEEDS_CONTACT | CARD_NEEDS_OPEN | CARD_NEEDS_PIN_ORDER, card_do_sign_order },
 };
 /* clang-format on */
 
@@ -60,20 +61,40 @@ enum link_life card_life(const struct card *card)
     return life == LINK_LIFE_BLANK || life == LINK_LIFE_ACTIVE ? (enum link_life)life : 0;
 }
 
-uint64_t card_number(const struct card *card, uint16_t key, size_t len)
+/* Big-endian number of `len` bytes; 0 only when it was never written. */
+static enum cw_err number_read(const struct card *card, uint16_t key, size_t len, uint64_t *out)
 {
-    uint8_t b[8];
-    if (len > sizeof b || nvm_read_exact(&card->nvm, key, b, len) != CW_OK)
-        return 0;
+    uint8_t b[8] = {0};
     uint64_t v = 0;
+    enum cw_err err = nvm_read_exact(&card->nvm, key, b, len);
+    if (err == CW_ERR_NOT_FOUND)
+        err = CW_OK;
+    if (err != CW_OK)
+        return CW_ERR_IO;
     for (size_t i = 0; i < len; i++)
         v = v << 8 | b[i];
-    return v;
+    *out = v;
+    return CW_OK;
 }
 
-int64_t card_time(const struct card *card)
+enum cw_err card_time(const struct card *card, int64_t *out)
 {
-    return (int64_t)card_number(card, NVM_TIME, 8);
+    uint64_t v = 0;
+    enum cw_err err = number_read(card, NVM_TIME, 8, &v);
+    if (err == CW_OK && v > (uint64_t)CAL_MAX)
+        err = CW_ERR_IO;
+    if (err == CW_OK)
+        *out = (int64_t)v;
+    return err;
+}
+
+enum cw_err card_counter(const struct card *card, uint32_t *out)
+{
+    uint64_t v = 0;
+    enum cw_err err = number_read(card, NVM_COUNTER, 4, &v);
+    if (err == CW_OK)
+        *out = (uint32_t)v;
+    return err;
 }
 
 enum cw_err card_do_select(struct card_call *call)
@@ -103,6 +124,9 @@ enum cw_err card_do_verify(struct card_call *call)
     const struct apdu_command *cmd = call->cmd;
     if (cmd->p2 != LINK_PIN_LINE && cmd->p2 != LINK_PIN_ORDER)
         return CW_ERR_NOT_FOUND;
+    /* Over the air the PIN travels in clear; for orders that is not permitted. */
+    if (cmd->p2 == LINK_PIN_ORDER && card->port->contactless)
+        return CW_ERR_STATE;
     bool *given = cmd->p2 == LINK_PIN_LINE ? &card->pin_line : &card->pin_order;
     if (cmd->nc == 0) {
         if (*given)
@@ -164,6 +188,18 @@ static enum cw_err root_check(const uint8_t *der, size_t len)
     return good ? CW_OK : CW_ERR_FORMAT;
 }
 
+static enum cw_err put_time(struct card *card, const uint8_t *data, size_t len)
+{
+    struct buf_reader r;
+    if (len != 8)
+        return CW_ERR_LENGTH;
+    buf_reader_init(&r, data, len);
+    uint64_t v = buf_get_u64(&r);
+    if (v == 0 || v > (uint64_t)CAL_MAX)
+        return CW_ERR_FORMAT;
+    return nvm_write(&card->nvm, NVM_TIME, data, len);
+}
+
 enum cw_err card_do_put_data(struct card_call *call)
 {
     struct card *card = call->card;
@@ -192,9 +228,7 @@ enum cw_err card_do_put_data(struct card_call *call)
     case LINK_DO_PIN:
         return pin_set(&card->nvm, cmd->data, cmd->nc);
     default:
-        if (cmd->nc != 8)
-            return CW_ERR_LENGTH;
-        return nvm_write(&card->nvm, NVM_TIME, cmd->data, cmd->nc);
+        return put_time(card, cmd->data, cmd->nc);
     }
     return err == CW_OK ? nvm_write(&card->nvm, object, cmd->data, cmd->nc) : err;
 }
@@ -208,8 +242,11 @@ enum cw_err card_do_activate(struct card_call *call)
     const uint8_t life = LINK_LIFE_ACTIVE;
     bool roots = false;
     bool names = false;
-    if (pin_tries(&card->nvm) == 0 || nvm_size(&card->nvm, NVM_PIN, &len) != CW_OK ||
-        card_time(card) <= 0)
+    int64_t time = 0;
+    enum cw_err err = card_time(card, &time);
+    if (err != CW_OK)
+        return err;
+    if (pin_tries(&card->nvm) == 0 || nvm_size(&card->nvm, NVM_PIN, &len) != CW_OK || time == 0)
         return CW_ERR_STATE;
     for (uint16_t i = 0; i < LINK_ROOT_MAX; i++)
         roots |= nvm_size(&card->nvm, (uint16_t)(NVM_ROOT | i), &len) == CW_OK;
@@ -224,8 +261,15 @@ enum cw_err card_do_activate(struct card_call *call)
     return nvm_write(&card->nvm, NVM_LIFE, &life, 1);
 }
 
-static void info_card(struct card *card, struct buf_writer *out)
+static enum cw_err info_card(struct card *card, struct buf_writer *out)
 {
+    int64_t time = 0;
+    uint32_t counter = 0;
+    enum cw_err err = card_time(card, &time);
+    if (err == CW_OK)
+        err = card_counter(card, &counter);
+    if (err != CW_OK)
+        return err;
     uint8_t keys = 0;
     uint8_t certificates = 0;
     size_t used = 0;
@@ -242,7 +286,7 @@ static void info_card(struct card *card, struct buf_writer *out)
     ber_put_header(out, LINK_TAG_TRIES, 2);
     buf_put_u8(out, (uint8_t)pin_tries(&card->nvm));
     buf_put_u8(out, LINK_PIN_TRIES);
-    ber_put_u64(out, LINK_TAG_TIME, (uint64_t)card_time(card));
+    ber_put_u64(out, LINK_TAG_TIME, (uint64_t)time);
     ber_put_header(out, LINK_TAG_KEYS, 2);
     buf_put_u8(out, keys);
     buf_put_u8(out, certificates);
@@ -250,7 +294,7 @@ static void info_card(struct card *card, struct buf_writer *out)
     buf_put_u16(out, CARD_COMMAND_DATA_MAX);
     buf_put_u16(out, CARD_RESPONSE_DATA_MAX);
     ber_put_header(out, LINK_TAG_COUNTER, 4);
-    buf_put_u32(out, (uint32_t)card_number(card, NVM_COUNTER, 4));
+    buf_put_u32(out, counter);
     ber_put_header(out, LINK_TAG_VERSION, 2);
     buf_put_u8(out, VERSION_MAJOR);
     buf_put_u8(out, VERSION_MINOR);
@@ -258,6 +302,7 @@ static void info_card(struct card *card, struct buf_writer *out)
     ber_put_header(out, LINK_TAG_HEAP, 8);
     buf_put_u32(out, (uint32_t)used);
     buf_put_u32(out, CARD_POOL_SIZE);
+    return CW_OK;
 }
 
 enum cw_err card_do_info(struct card_call *call)
@@ -266,8 +311,7 @@ enum cw_err card_do_info(struct card_call *call)
         return CW_ERR_ARG;
     switch (call->cmd->p1) {
     case LINK_INFO_CARD:
-        info_card(call->card, call->out);
-        return CW_OK;
+        return info_card(call->card, call->out);
     case LINK_INFO_SESSION:
         line_info_put(&call->card->line, call->out);
         return CW_OK;

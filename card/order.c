@@ -26,12 +26,15 @@ static enum cw_err counter_take(struct card *card, uint32_t *out)
 {
     uint8_t b[4];
     struct buf_writer w;
-    uint32_t last = (uint32_t)card_number(card, NVM_COUNTER, 4);
+    uint32_t last = 0;
+    enum cw_err err = card_counter(card, &last);
+    if (err != CW_OK)
+        return err;
     if (last == UINT32_MAX)
         return CW_ERR_SPACE;
     buf_writer_init(&w, b, sizeof b);
     buf_put_u32(&w, last + 1);
-    enum cw_err err = nvm_write(&card->nvm, NVM_COUNTER, b, sizeof b);
+    err = nvm_write(&card->nvm, NVM_COUNTER, b, sizeof b);
     if (err == CW_OK)
         *out = last + 1;
     return err;
@@ -53,7 +56,11 @@ enum cw_err card_do_sign_order(struct card_call *call)
     enum cw_err err = order_tlv_decode(call->cmd->data, call->cmd->nc, &fields);
     if (err != CW_OK)
         return CW_ERR_FORMAT;
-    if (fields.expiry <= card_time(card))
+    int64_t time = 0;
+    err = card_time(card, &time);
+    if (err != CW_OK)
+        return err;
+    if (fields.expiry <= time)
         return CW_ERR_FORMAT;
     if (!line_binding(&card->line, seal.binding))
         return CW_ERR_STATE;

@@ -41,10 +41,11 @@ struct card {
 
 /* The application's life as stored; 0 when it is none of them. */
 enum link_life card_life(const struct card *card);
-/* Floor of time; 0 when none has been written. */
-int64_t card_time(const struct card *card);
-/* Big-endian number of `len` bytes, 0 when absent. */
-uint64_t card_number(const struct card *card, uint16_t key, size_t len);
+/* Floor of time; 0 when none has been written. CW_ERR_IO when it cannot be told: then nothing that
+ * depends on it may be done. */
+CW_MUST_USE enum cw_err card_time(const struct card *card, int64_t *out);
+/* Last order counter used; 0 when none. CW_ERR_IO as above. */
+CW_MUST_USE enum cw_err card_counter(const struct card *card, uint32_t *out);
 
 /* dispatch.c */
 struct card_call {
@@ -75,6 +76,7 @@ struct card_row {
 #define CARD_NEEDS_PIN_ORDER 0x04 /* VERIFY 82 */
 #define CARD_NEEDS_LINE      0x08 /* a line, in whatever state */
 #define CARD_NEEDS_OPEN      0x10 /* handshake finished, line alive */
+#define CARD_NEEDS_CONTACT   0x40 /* not over the air: policy for orders */
 #define CARD_FLOW            0x20 /* answers fit Le by themselves; nothing is kept for GET RESPONSE */
 
 const struct card_row *card_rows(size_t *count);
