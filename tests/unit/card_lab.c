@@ -25,7 +25,7 @@ static uint32_t lasts(struct lab_flash *f, uint32_t len)
 static enum cw_err flash_read(void *ctx, uint32_t offset, void *data, uint32_t len)
 {
     struct lab_flash *f = ctx;
-    if (f->dead)
+    if (f->dead || (f->fail_read >= 0 && f->fail_read-- == 0))
         return CW_ERR_IO;
     assert_true(offset <= sizeof f->bytes && len <= sizeof f->bytes - offset);
     memcpy(data, f->bytes + offset, len);
@@ -67,6 +67,7 @@ void lab_flash_init(struct lab_flash *flash)
     memset(flash, 0, sizeof *flash);
     memset(flash->bytes, 0xFF, sizeof flash->bytes);
     flash->budget = -1;
+    flash->fail_read = -1;
 }
 
 struct card_flash lab_flash_ops(struct lab_flash *flash)
@@ -92,7 +93,7 @@ static enum cw_err port_random(void *ctx, uint8_t *buf, size_t len)
     return getrandom(buf, len, 0) == (ssize_t)len ? CW_OK : CW_ERR_IO;
 }
 
-void lab_init(struct lab *lab)
+static void init(struct lab *lab, bool contactless)
 {
     memset(lab, 0, sizeof *lab);
     lab_flash_init(&lab->flash);
@@ -101,9 +102,20 @@ void lab_init(struct lab *lab)
         .random = port_random,
         .flash = lab_flash_ops(&lab->flash),
         .unique_id = {0xC0, 0xFF, 0xEE, 0, 0, 0, 0, 1},
+        .contactless = contactless,
     };
     assert_int_equal(card_power_up(&lab->port, &lab->card), CW_OK);
     assert_int_equal(lab_select(lab), SW_OK);
+}
+
+void lab_init(struct lab *lab)
+{
+    init(lab, false);
+}
+
+void lab_init_contactless(struct lab *lab)
+{
+    init(lab, true);
 }
 
 void lab_free(struct lab *lab)
@@ -116,6 +128,7 @@ bool lab_power_cycle(struct lab *lab)
     card_power_down(&lab->card);
     lab->flash.dead = false;
     lab->flash.budget = -1;
+    lab->flash.fail_read = -1;
     return card_power_up(&lab->port, &lab->card) == CW_OK && lab_select(lab) == SW_OK;
 }
 
@@ -192,21 +205,27 @@ struct lab_identity lab_server_new(const struct lab_identity *ca,
                                    const struct lab_server_spec *spec)
 {
     char san[96];
+    char usage[64];
     struct lab_identity id = {.key = spec->rsa ? EVP_RSA_gen(2048) : EVP_EC_gen("P-256")};
     const char *host = spec->host != NULL ? spec->host : LAB_HOST;
     int64_t end = spec->expired ? LAB_TIME - 60 : LAB_TIME + 86400 * 90;
-    id.certificate = certificate_new("server", id.key, ca, LAB_TIME - 86400, end);
+    id.certificate =
+        certificate_new(spec->name_in_cn ? host : "server", id.key, ca, LAB_TIME - 86400, end);
     snprintf(san, sizeof san, "DNS:%s", host);
-    add_extension(id.certificate, ca->certificate, NID_subject_alt_name, san);
+    if (!spec->name_in_cn)
+        add_extension(id.certificate, ca->certificate, NID_subject_alt_name, san);
     if (spec->ca)
         add_extension(id.certificate, ca->certificate, NID_basic_constraints, "critical,CA:TRUE");
     if (!spec->no_server_auth)
         add_extension(id.certificate, ca->certificate, NID_ext_key_usage,
-                      spec->client_auth ? "clientAuth" : "serverAuth");
-    add_extension(id.certificate, ca->certificate, NID_key_usage,
-                  spec->ca    ? "critical,digitalSignature,keyEncipherment,keyCertSign"
-                  : spec->rsa ? "critical,keyEncipherment"
-                              : "critical,digitalSignature");
+                      spec->client_auth ? "clientAuth"
+                      : spec->any_usage ? "anyExtendedKeyUsage"
+                                        : "serverAuth");
+    snprintf(usage, sizeof usage, "critical,%s%s",
+             spec->rsa ? "keyEncipherment" : "digitalSignature",
+             spec->ca || spec->signs ? ",keyCertSign" : "");
+    if (!spec->no_usage)
+        add_extension(id.certificate, ca->certificate, NID_key_usage, usage);
     assert_true(X509_sign(id.certificate, ca->key, EVP_sha256()) > 0);
     if (spec->wrong_usage) {
         /* OpenSSL would not use such a certificate. It reads the usage once and keeps it: what is
@@ -391,6 +410,14 @@ void lab_line_pump(struct lab *lab, struct lab_line *line)
     }
 }
 
+void lab_line_begin(struct lab *lab, enum link_profile profile, enum link_key key,
+                    struct lab_line *line)
+{
+    (void)line_apdu(lab, line, INS_OPEN, (uint8_t)profile, (uint8_t)key, NULL, 0);
+    if (line->sw == SW_OK)
+        lab_line_pump(lab, line);
+}
+
 void lab_line_open(struct lab *lab, SSL_CTX *ctx, enum link_profile profile, enum link_key key,
                    struct lab_line *line)
 {
@@ -406,9 +433,7 @@ void lab_line_open(struct lab *lab, SSL_CTX *ctx, enum link_profile profile, enu
     line->apdus = 2;
     line->to_card = 5 + LINK_AID_LEN + 5 + sizeof LAB_PIN - 1;
     line->from_card = 4;
-    (void)line_apdu(lab, line, INS_OPEN, (uint8_t)profile, (uint8_t)key, NULL, 0);
-    if (line->sw == SW_OK)
-        lab_line_pump(lab, line);
+    lab_line_begin(lab, profile, key, line);
 }
 
 void lab_line_free(struct lab_line *line)

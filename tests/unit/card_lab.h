@@ -17,8 +17,9 @@
 
 struct lab_flash {
     uint8_t bytes[LAB_PAGE * LAB_PAGES];
-    long budget; /* bytes that may still be programmed or erased; -1: no limit */
-    bool dead;   /* power was cut: every further operation fails */
+    long budget;    /* bytes that may still be programmed or erased; -1: no limit */
+    bool dead;      /* power was cut: every further operation fails */
+    long fail_read; /* reads until one fails, once; -1: none does */
     unsigned operations;
     uint64_t programmed;
 };
@@ -45,6 +46,10 @@ struct lab_server_spec {
     bool ca;             /* a CA certificate */
     bool expired;        /* ended before LAB_TIME */
     bool wrong_usage;    /* key usage that does not fit */
+    bool no_usage;       /* no key usage at all */
+    bool any_usage;      /* extended key usage "any" in place of serverAuth */
+    bool signs;          /* key usage keyCertSign besides, without being a CA */
+    bool name_in_cn;     /* the host as common name, and no alternative name */
 };
 
 /* Flash operations on `flash`; erased at first by lab_flash_init. */
@@ -53,6 +58,8 @@ struct card_flash lab_flash_ops(struct lab_flash *flash);
 
 /* A blank card with power. */
 void lab_init(struct lab *lab);
+/* The same, in a contactless reader's field. */
+void lab_init_contactless(struct lab *lab);
 void lab_free(struct lab *lab);
 /* Power off and on again; false when the card does not start. */
 bool lab_power_cycle(struct lab *lab);
@@ -96,6 +103,9 @@ struct lab_line {
 /* Selects, gives the PIN and runs OPEN and STEPs until nothing moves any more. */
 void lab_line_open(struct lab *lab, SSL_CTX *ctx, enum link_profile profile, enum link_key key,
                    struct lab_line *line);
+/* The second half of it: OPEN and STEPs, with `line->ssl`, chunk and flip set by the caller. */
+void lab_line_begin(struct lab *lab, enum link_profile profile, enum link_key key,
+                    struct lab_line *line);
 /* Goes on moving bytes until nothing moves. */
 void lab_line_pump(struct lab *lab, struct lab_line *line);
 void lab_line_free(struct lab_line *line);

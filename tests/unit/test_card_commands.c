@@ -261,6 +261,24 @@ static void test_chaining_and_get_response(void **state)
     assert_int_equal(send(0x10, INS_VERIFY, 0, 0x82, "2718", 4, 0), SW_OK);
     assert_int_equal(send(0x80, INS_INFO, 0, 0, NULL, 0, 256), SW_LAST_OF_CHAIN);
     assert_int_equal(send(0x80, INS_INFO, 0, 0, NULL, 0, 256), SW_OK);
+    /* So does what is no command at all, an unknown one, and GET RESPONSE. */
+    static const uint8_t foreign[][5] = {{0x00, 0xC0, 0x00, 0x00, 0x00},
+                                         {0x00, 0xFF, 0x00, 0x00, 0x00},
+                                         {0xA0, 0xA4, 0x00, 0x00, 0x00},
+                                         {0x00, 0xA4, 0x04, 0x0C, 0x07},
+                                         {0x00, 0x20, 0x00, 0x82, 0x05}};
+    for (size_t i = 0; i < 5; i++) {
+        assert_int_equal(send(0x10, INS_VERIFY, 0, 0x81, "2718", 4, 0), SW_OK);
+        assert_int_equal(raw(foreign[i], 5), SW_LAST_OF_CHAIN);
+        assert_int_equal(send(0, INS_VERIFY, 0, 0x81, "28", 2, 0), SW_WRONG_LENGTH);
+    }
+    assert_int_equal(tries(), 3);
+    /* A wrong GET RESPONSE takes nothing away. */
+    assert_int_equal(send(0, INS_GET_DATA, 1, 1, NULL, 0, 10) & 0xFF00, SW_MORE);
+    assert_int_equal(send(0, INS_GET_RESPONSE, 1, 0, NULL, 0, 256), SW_WRONG_P1P2);
+    assert_int_equal(send(0, INS_GET_RESPONSE, 0, 0, NULL, 0, 0), SW_WRONG_LENGTH);
+    assert_int_equal(raw("\x00\xA4", 2), SW_WRONG_LENGTH);
+    assert_int_equal(send(0, INS_GET_RESPONSE, 0, 0, NULL, 0, 10) & 0xFF00, SW_MORE);
     /* Too long a chain. */
     uint16_t sw = SW_OK;
     for (int i = 0; i < 9 && sw == SW_OK; i++)

@@ -207,6 +207,55 @@ static void test_refuses_wrong_key_usage(void **state)
     refused(&(struct lab_server_spec){.wrong_usage = true}, &root, true, LINK_REASON_KEY_USAGE);
 }
 
+/* What TLS engines let pass, and the card does not. */
+static void test_refuses_loose_certificates(void **state)
+{
+    (void)state;
+    refused(&(struct lab_server_spec){.name_in_cn = true}, &root, true, LINK_REASON_NAME);
+    refused(&(struct lab_server_spec){.host = "*.test"}, &root, true, LINK_REASON_NAME);
+    refused(&(struct lab_server_spec){.any_usage = true}, &root, true, LINK_REASON_NO_SERVER_AUTH);
+    refused(&(struct lab_server_spec){.no_usage = true}, &root, true, LINK_REASON_KEY_USAGE);
+    refused(&(struct lab_server_spec){.signs = true}, &root, true, LINK_REASON_CA_LEAF);
+}
+
+/* One read of memory fails, at every read of OPEN: an expired server never gets a line for it. */
+static void test_failing_memory_opens_no_line(void **state)
+{
+    struct lab lab;
+    unsigned failures = 0;
+    (void)state;
+    lab_init(&lab);
+    lab_personalise(&lab, P256_SLOTS, &card_ca, &root, ALL_PROFILES);
+    struct lab_identity server = lab_server_new(&root, &(struct lab_server_spec){.expired = true});
+    SSL_CTX *ctx = lab_server_context(&server, &card_ca);
+    struct lab_flash start = lab.flash;
+    for (long k = 0;; k++) {
+        struct lab_line line = {0};
+        lab.flash = start;
+        assert_true(lab_power_cycle(&lab));
+        assert_int_equal(lab_verify(&lab, LINK_PIN_LINE, LAB_PIN), SW_OK);
+        lab.flash.fail_read = k;
+        line.chunk = 255;
+        line.flip = SIZE_MAX;
+        line.ssl = SSL_new(ctx);
+        SSL_set_bio(line.ssl, BIO_new(BIO_s_mem()), BIO_new(BIO_s_mem()));
+        SSL_set_accept_state(line.ssl);
+        lab_line_begin(&lab, LINK_PROFILE_TLS13, LINK_KEY_AUTO, &line);
+        bool failed = lab.flash.fail_read < 0;
+        assert_false(line.sw == SW_OK && line.state & LINK_STATE_OPEN);
+        assert_false(SSL_is_init_finished(line.ssl));
+        lab_line_free(&line);
+        if (!failed)
+            break;
+        failures++;
+    }
+    print_message("%u reads failed, one at a time\n", failures);
+    assert_true(failures > 5);
+    SSL_CTX_free(ctx);
+    lab_identity_free(&server);
+    lab_free(&lab);
+}
+
 static void test_refuses_server_that_does_not_ask(void **state)
 {
     (void)state;
@@ -427,6 +476,105 @@ static void test_orders(void **state)
     }
 }
 
+/* The same for SIGN ORDER: no counter is ever used twice. */
+static void test_failing_memory_repeats_no_counter(void **state)
+{
+    struct lab lab;
+    struct lab_line line = {0};
+    uint8_t data[ORDER_TLV_MAX];
+    uint8_t out[CARD_RESPONSE_MAX];
+    struct buf_writer w;
+    uint32_t last = 0;
+    bool failed = true;
+    (void)state;
+    lab_init(&lab);
+    lab_personalise(&lab, P256_SLOTS, &card_ca, &root, ALL_PROFILES);
+    SSL_CTX *ctx = lab_server_context(&ec_server, &card_ca);
+    lab_line_open(&lab, ctx, LINK_PROFILE_TLS13, LINK_KEY_AUTO, &line);
+    buf_writer_init(&w, data, sizeof data);
+    sign_data(&w, LAB_TIME + 600);
+    for (long k = 0; failed; k++) {
+        size_t n = 0;
+        struct ber_object text;
+        struct order_fields f;
+        struct order_seal seal;
+        assert_int_equal(lab_verify(&lab, LINK_PIN_ORDER, LAB_PIN), SW_OK);
+        lab.flash.fail_read = k;
+        uint16_t sw = lab_apdu(&lab, 0x80, INS_SIGN_ORDER, 0, 0, data, w.len, 1024, out, &n);
+        failed = lab.flash.fail_read < 0;
+        lab.flash.fail_read = -1;
+        if (sw != SW_OK)
+            continue;
+        assert_int_equal(ber_find(out, n, LINK_TAG_ORDER_TEXT, &text), CW_OK);
+        assert_int_equal(order_text_parse(text.value, text.len, &f, &seal), CW_OK);
+        assert_true(seal.counter > last);
+        last = seal.counter;
+    }
+    assert_true(last > 0);
+    lab_line_free(&line);
+    SSL_CTX_free(ctx);
+    lab_free(&lab);
+}
+
+/* A PIN given for an order is for an order in this line. */
+static void test_order_pin_does_not_outlive_the_line(void **state)
+{
+    struct lab lab;
+    struct lab_line line = {0};
+    uint8_t data[ORDER_TLV_MAX];
+    struct buf_writer w;
+    (void)state;
+    lab_init(&lab);
+    lab_personalise(&lab, P256_SLOTS, &card_ca, &root, ALL_PROFILES);
+    SSL_CTX *ctx = lab_server_context(&ec_server, &card_ca);
+    buf_writer_init(&w, data, sizeof data);
+    sign_data(&w, LAB_TIME + 600);
+    for (int how = 0; how < 2; how++) {
+        struct lab_line next = {.chunk = 255, .flip = SIZE_MAX};
+        lab_line_open(&lab, ctx, LINK_PROFILE_TLS13, LINK_KEY_AUTO, &line);
+        assert_int_equal(lab_verify(&lab, LINK_PIN_ORDER, LAB_PIN), SW_OK);
+        assert_int_equal(lab_verify(&lab, LINK_PIN_LINE, LAB_PIN), SW_OK);
+        if (how == 0)
+            assert_int_equal(lab_apdu(&lab, 0x80, INS_CLOSE, 0, 0, NULL, 0, 256, NULL, NULL),
+                             SW_OK);
+        next.ssl = SSL_new(ctx);
+        SSL_set_bio(next.ssl, BIO_new(BIO_s_mem()), BIO_new(BIO_s_mem()));
+        SSL_set_accept_state(next.ssl);
+        lab_line_begin(&lab, LINK_PROFILE_TLS13, LINK_KEY_AUTO, &next);
+        assert_true(next.state & LINK_STATE_OPEN);
+        assert_int_equal(lab_apdu(&lab, 0x80, INS_SIGN_ORDER, 0, 0, data, w.len, 1024, NULL, NULL),
+                         SW_SECURITY_STATUS);
+        lab_line_free(&next);
+        lab_line_free(&line);
+    }
+    SSL_CTX_free(ctx);
+    lab_free(&lab);
+}
+
+/* Over the air the PIN would travel in clear: the line opens, orders are not signed. */
+static void test_contactless_signs_no_orders(void **state)
+{
+    struct lab lab;
+    struct lab_line line = {0};
+    uint8_t data[ORDER_TLV_MAX];
+    struct buf_writer w;
+    (void)state;
+    lab_init_contactless(&lab);
+    lab_personalise(&lab, P256_SLOTS, &card_ca, &root, ALL_PROFILES);
+    SSL_CTX *ctx = lab_server_context(&ec_server, &card_ca);
+    lab_line_open(&lab, ctx, LINK_PROFILE_TLS13, LINK_KEY_AUTO, &line);
+    assert_true(line.state & LINK_STATE_OPEN);
+    buf_writer_init(&w, data, sizeof data);
+    sign_data(&w, LAB_TIME + 600);
+    assert_int_equal(lab_verify(&lab, LINK_PIN_ORDER, LAB_PIN), SW_CONDITIONS);
+    assert_int_equal(lab_verify(&lab, LINK_PIN_ORDER, "000000"), SW_CONDITIONS); /* costs no try */
+    assert_int_equal(lab_apdu(&lab, 0x80, INS_SIGN_ORDER, 0, 0, data, w.len, 1024, NULL, NULL),
+                     SW_CONDITIONS);
+    lab_line_free(&line);
+    SSL_CTX_free(ctx);
+    lab_free(&lab);
+}
+
 /* RFC 7627 §1: without an extended master secret two lines can share their exporter value. */
 static void test_no_order_without_extended_master_secret(void **state)
 {
@@ -464,6 +612,8 @@ int main(int argc, char **argv)
         T(test_refuses_ca_as_leaf),
         T(test_refuses_missing_server_auth),
         T(test_refuses_wrong_key_usage),
+        T(test_refuses_loose_certificates),
+        T(test_failing_memory_opens_no_line),
         T(test_refuses_server_that_does_not_ask),
         T(test_survives_flipped_bytes),
         T(test_any_chunking),
@@ -471,6 +621,9 @@ int main(int argc, char **argv)
         T(test_a_replayed_session_is_dead),
         T(test_wire_cost),
         T(test_orders),
+        T(test_failing_memory_repeats_no_counter),
+        T(test_order_pin_does_not_outlive_the_line),
+        T(test_contactless_signs_no_orders),
         T(test_no_order_without_extended_master_secret),
     };
     return unit_main(argc, argv, tests, sizeof tests / sizeof *tests);
