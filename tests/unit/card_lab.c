@@ -410,16 +410,8 @@ void lab_line_pump(struct lab *lab, struct lab_line *line)
     }
 }
 
-void lab_line_begin(struct lab *lab, enum link_profile profile, enum link_key key,
+void lab_line_begin(struct lab *lab, SSL_CTX *ctx, enum link_profile profile, enum link_key key,
                     struct lab_line *line)
-{
-    (void)line_apdu(lab, line, INS_OPEN, (uint8_t)profile, (uint8_t)key, NULL, 0);
-    if (line->sw == SW_OK)
-        lab_line_pump(lab, line);
-}
-
-void lab_line_open(struct lab *lab, SSL_CTX *ctx, enum link_profile profile, enum link_key key,
-                   struct lab_line *line)
 {
     line->ssl = SSL_new(ctx);
     SSL_set_bio(line->ssl, BIO_new(BIO_s_mem()), BIO_new(BIO_s_mem()));
@@ -428,12 +420,20 @@ void lab_line_open(struct lab *lab, SSL_CTX *ctx, enum link_profile profile, enu
         line->chunk = 255;
         line->flip = SIZE_MAX;
     }
+    (void)line_apdu(lab, line, INS_OPEN, (uint8_t)profile, (uint8_t)key, NULL, 0);
+    if (line->sw == SW_OK)
+        lab_line_pump(lab, line);
+}
+
+void lab_line_open(struct lab *lab, SSL_CTX *ctx, enum link_profile profile, enum link_key key,
+                   struct lab_line *line)
+{
     assert_int_equal(lab_select(lab), SW_OK);
     assert_int_equal(lab_verify(lab, LINK_PIN_LINE, LAB_PIN), SW_OK);
     line->apdus = 2;
     line->to_card = 5 + LINK_AID_LEN + 5 + sizeof LAB_PIN - 1;
     line->from_card = 4;
-    lab_line_begin(lab, profile, key, line);
+    lab_line_begin(lab, ctx, profile, key, line);
 }
 
 void lab_line_free(struct lab_line *line)

@@ -103,8 +103,8 @@ struct lab_line {
 /* Selects, gives the PIN and runs OPEN and STEPs until nothing moves any more. */
 void lab_line_open(struct lab *lab, SSL_CTX *ctx, enum link_profile profile, enum link_key key,
                    struct lab_line *line);
-/* The second half of it: OPEN and STEPs, with `line->ssl`, chunk and flip set by the caller. */
-void lab_line_begin(struct lab *lab, enum link_profile profile, enum link_key key,
+/* The second half of it: OPEN and STEPs; the PIN has been given. */
+void lab_line_begin(struct lab *lab, SSL_CTX *ctx, enum link_profile profile, enum link_key key,
                     struct lab_line *line);
 /* Goes on moving bytes until nothing moves. */
 void lab_line_pump(struct lab *lab, struct lab_line *line);

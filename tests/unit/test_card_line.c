@@ -235,12 +235,7 @@ static void test_failing_memory_opens_no_line(void **state)
         assert_true(lab_power_cycle(&lab));
         assert_int_equal(lab_verify(&lab, LINK_PIN_LINE, LAB_PIN), SW_OK);
         lab.flash.fail_read = k;
-        line.chunk = 255;
-        line.flip = SIZE_MAX;
-        line.ssl = SSL_new(ctx);
-        SSL_set_bio(line.ssl, BIO_new(BIO_s_mem()), BIO_new(BIO_s_mem()));
-        SSL_set_accept_state(line.ssl);
-        lab_line_begin(&lab, LINK_PROFILE_TLS13, LINK_KEY_AUTO, &line);
+        lab_line_begin(&lab, ctx, LINK_PROFILE_TLS13, LINK_KEY_AUTO, &line);
         bool failed = lab.flash.fail_read < 0;
         assert_false(line.sw == SW_OK && line.state & LINK_STATE_OPEN);
         assert_false(SSL_is_init_finished(line.ssl));
@@ -530,17 +525,14 @@ static void test_order_pin_does_not_outlive_the_line(void **state)
     buf_writer_init(&w, data, sizeof data);
     sign_data(&w, LAB_TIME + 600);
     for (int how = 0; how < 2; how++) {
-        struct lab_line next = {.chunk = 255, .flip = SIZE_MAX};
+        struct lab_line next = {0};
         lab_line_open(&lab, ctx, LINK_PROFILE_TLS13, LINK_KEY_AUTO, &line);
         assert_int_equal(lab_verify(&lab, LINK_PIN_ORDER, LAB_PIN), SW_OK);
         assert_int_equal(lab_verify(&lab, LINK_PIN_LINE, LAB_PIN), SW_OK);
         if (how == 0)
             assert_int_equal(lab_apdu(&lab, 0x80, INS_CLOSE, 0, 0, NULL, 0, 256, NULL, NULL),
                              SW_OK);
-        next.ssl = SSL_new(ctx);
-        SSL_set_bio(next.ssl, BIO_new(BIO_s_mem()), BIO_new(BIO_s_mem()));
-        SSL_set_accept_state(next.ssl);
-        lab_line_begin(&lab, LINK_PROFILE_TLS13, LINK_KEY_AUTO, &next);
+        lab_line_begin(&lab, ctx, LINK_PROFILE_TLS13, LINK_KEY_AUTO, &next);
         assert_true(next.state & LINK_STATE_OPEN);
         assert_int_equal(lab_apdu(&lab, 0x80, INS_SIGN_ORDER, 0, 0, data, w.len, 1024, NULL, NULL),
                          SW_SECURITY_STATUS);
