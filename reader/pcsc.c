@@ -3,6 +3,8 @@
  * we leave, so that an open line and a given PIN never outlive this program. */
 #include "reader/backend.h"
 
+#include "proto/text.h"
+
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -17,8 +19,22 @@ struct pcsc {
     char name[MAX_READERNAME];
 };
 
-static enum cw_err fail(struct say *why, LONG rc, const char *name)
+/* A reader's name as it may be shown. It comes from the device: what plugs in could command the
+ * screen with it. The daemon is still asked for it by the name it has. */
+static void show_name(char *out, size_t size, const char *name)
 {
+    snprintf(out, size, "%s", name);
+    if (text_is_clean(out, strlen(out)))
+        return;
+    for (char *at = out; *at != '\0'; at++)
+        if (*at < ' ' || *at > '~')
+            *at = '?';
+}
+
+static enum cw_err fail(struct say *why, LONG rc, const char *raw_name)
+{
+    char name[MAX_READERNAME];
+    show_name(name, sizeof name, raw_name);
     switch (rc) {
     case SCARD_E_NO_SERVICE:
     case SCARD_E_SERVICE_STOPPED:
@@ -201,7 +217,7 @@ enum cw_err reader_pcsc_open(const char *name, struct reader_backend *out, struc
     }
     out->ops = &pcsc_ops;
     out->self = p;
-    snprintf(out->name, sizeof out->name, "%s", p->name);
+    show_name(out->name, sizeof out->name, p->name);
     memcpy(out->atr, atr, atr_len);
     out->atr_len = atr_len;
     return CW_OK;
@@ -228,7 +244,7 @@ enum cw_err reader_list(struct reader_info *items, size_t cap, size_t *count, st
         rc = SCARD_S_SUCCESS;
     }
     for (size_t i = 0; rc == SCARD_S_SUCCESS && i < n && i < cap; i++) {
-        snprintf(items[i].name, sizeof items[i].name, "%s", states[i].szReader);
+        show_name(items[i].name, sizeof items[i].name, states[i].szReader);
         items[i].card_present = has_card(&states[i]);
         items[i].atr_len =
             states[i].cbAtr <= sizeof items[i].atr ? states[i].cbAtr : sizeof items[i].atr;

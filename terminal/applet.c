@@ -24,7 +24,7 @@ static enum cw_err exchange(struct reader *r, const struct apdu_command *cmd, ui
                                 why);
     else
         err = say_fail(why, CW_ERR_INTERNAL, "the terminal made a command that is too long");
-    ct_wipe(command, command_len);
+    ct_wipe(command, sizeof command); /* whatever was written, also when writing it failed */
     if (err != CW_OK)
         return err;
     size_t n = response_len - 2;

@@ -16,6 +16,7 @@ static void clean(json_t *value)
     const char *key;
     size_t i;
     json_t *inner;
+    void *next;
     if (json_is_string(value) &&
         !text_is_clean(json_string_value(value), json_string_length(value))) {
         size_t len = json_string_length(value);
@@ -28,7 +29,13 @@ static void clean(json_t *value)
             (void)json_string_set(value, "?");
         free(text);
     }
-    json_object_foreach(value, key, inner) clean(inner);
+    json_object_foreach_safe(value, next, key, inner)
+    {
+        if (text_is_clean(key, strlen(key)))
+            clean(inner);
+        else /* no reply of a bank names its members so; --json would show the name */
+            (void)json_object_del(value, key);
+    }
     json_array_foreach(value, i, inner) clean(inner);
 }
 
@@ -46,6 +53,13 @@ static json_t *parse(const struct http_reply *reply)
     return doc;
 }
 
+/* The name of a problem (docs/api.md): a word of small letters that fits, or it is none. */
+static bool is_problem_name(const char *name, size_t max)
+{
+    size_t n = strlen(name);
+    return n > 0 && n <= max && strspn(name, "abcdefghijklmnopqrstuvwxyz0123456789-") == n;
+}
+
 /* A refusal: problem details (RFC 9457) if that is what came, otherwise the status alone. */
 static enum cw_err refusal(struct bank *b, const struct http_reply *reply, struct say *why)
 {
@@ -56,7 +70,8 @@ static enum cw_err refusal(struct bank *b, const struct http_reply *reply, struc
         doc = parse(reply);
     const char *type = json_string_value(json_object_get(doc, "type"));
     const char *detail = json_string_value(json_object_get(doc, "detail"));
-    if (type != NULL && strncmp(type, PROBLEM_PREFIX, strlen(PROBLEM_PREFIX)) == 0)
+    if (type != NULL && strncmp(type, PROBLEM_PREFIX, strlen(PROBLEM_PREFIX)) == 0 &&
+        is_problem_name(type + strlen(PROBLEM_PREFIX), sizeof b->problem - 1))
         snprintf(b->problem, sizeof b->problem, "%s", type + strlen(PROBLEM_PREFIX));
     enum cw_err err;
     if (detail != NULL)

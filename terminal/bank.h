@@ -1,5 +1,5 @@
 /* bank.h - the bank's API (docs/api.md), one function a request, over an open line. Replies stay
- * JSON: what the bank says is shown as it is. */
+ * JSON; of what the bank says nothing is changed but what could command a screen (proto/text.h). */
 #ifndef CARDWIRE_TERMINAL_BANK_H
 #define CARDWIRE_TERMINAL_BANK_H
 

@@ -44,7 +44,8 @@ struct cli {
     struct pump_failure failure;
     struct reader_stats spent; /* what crossed the reader, once the session is closed */
     char reason_text[64];
-    char order[2 * ORDER_ID_LEN + 1]; /* the order whose end is not known; "" if there is none */
+    char order[2 * ORDER_ID_LEN + 1]; /* the order that was sent; "" if none was */
+    const char *booked;               /* what is known of it: "unknown", "no", "before", "yes" */
     bool tty;                         /* stderr is a terminal */
     bool progress_shown;              /* a line of progress stands on it */
     uint64_t progress_ns;             /* when the last one was written */
@@ -82,6 +83,9 @@ enum cli_exit cli_fail_line(struct cli *c, const struct cli_session *s, enum cw_
 
 /* One JSON object on one line of stdout; takes the reference. "ok": true is put in first. */
 enum cli_exit cli_emit(struct cli *c, json_t *object);
+/* A sentence as it may be shown: whatever a stranger's name in it holds, it commands no screen. */
+#define CLI_SHOWN_MAX (3 * sizeof((struct say *)NULL)->text)
+const char *cli_shown(const struct say *why, char out[CLI_SHOWN_MAX]);
 /* The last words after a failure: a sentence on stderr, or an object on stdout with --json. */
 void cli_report(const struct cli *c);
 

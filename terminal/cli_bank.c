@@ -2,6 +2,7 @@
 #include "terminal/cli.h"
 
 #include "host/file.h"
+#include "terminal/receipt.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -139,6 +140,11 @@ enum cli_exit cli_receipt(struct cli *c)
     cli_progress_end(c);
     if (err != CW_OK) {
         code = cli_fail_line(c, &s, err);
+        goto out;
+    }
+    err = receipt_check_order(der, len, order, &c->why);
+    if (err != CW_OK) {
+        code = cli_fail(c, CLI_SERVER_REFUSED, err);
         goto out;
     }
     err = file_write(c->opt.out, der, len, 0644, &c->why);

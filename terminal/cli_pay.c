@@ -5,6 +5,7 @@
 #include "base/ct.h"
 #include "host/base64.h"
 #include "host/file.h"
+#include "terminal/receipt.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -192,8 +193,9 @@ static bool decode(const json_t *doc, const char *key, uint8_t *out, size_t cap,
     return t != NULL && base64_decode(t, strlen(t), out, cap, len) == CW_OK;
 }
 
-static enum cli_exit load(struct cli *c, struct signed_order *o)
+static enum cli_exit load(struct cli *c, struct signed_order *o, struct order_fields *f)
 {
+    struct order_seal seal;
     uint8_t *data = NULL;
     size_t len = 0;
     enum cw_err err = file_read(c->opt.resend, SAVED_MAX, &data, &len, &c->why);
@@ -201,7 +203,8 @@ static enum cli_exit load(struct cli *c, struct signed_order *o)
         return cli_fail(c, CLI_FAILED, err);
     json_t *doc = json_loadb((const char *)data, len, 0, NULL);
     bool good = decode(doc, "order", o->text, sizeof o->text, &o->text_len) &&
-                decode(doc, "signature", o->signature, sizeof o->signature, &o->signature_len);
+                decode(doc, "signature", o->signature, sizeof o->signature, &o->signature_len) &&
+                order_text_parse(o->text, o->text_len, f, &seal) == CW_OK;
     json_decref(doc);
     free(data);
     if (!good)
@@ -221,20 +224,29 @@ static bool is_net_failure(const struct cli_session *s, enum cw_err err)
             (err == CW_ERR_IO || err == CW_ERR_GONE || err == CW_ERR_TIMEOUT));
 }
 
-static void name_order(struct cli *c, const struct signed_order *o)
+/* From here on every failure names the order, and says what is known of it. */
+static void name_order(struct cli *c, const struct order_fields *f, const char *booked)
 {
-    struct order_fields f;
-    struct order_seal seal;
-    if (order_text_parse(o->text, o->text_len, &f, &seal) == CW_OK)
-        cli_hex_write(f.id, sizeof f.id, c->order);
+    cli_hex_write(f->id, sizeof f->id, c->order);
+    c->booked = booked;
+}
+
+/* The sentence so far, without its full stop. */
+static void clip(const struct say *why, char out[200])
+{
+    size_t n;
+    snprintf(out, 200, "%s", why->text);
+    n = strlen(out);
+    if (n > 0 && out[n - 1] == '.')
+        out[n - 1] = '\0';
 }
 
 /* The bank knows nothing of the order, and cannot take it any more: it is bound to the line that
  * broke (docs/api.md). The id must stay the same, because the first copy may still be on its way.
  */
-static enum cli_exit never_arrived(struct cli *c, const struct signed_order *o)
+static enum cli_exit never_arrived(struct cli *c)
 {
-    name_order(c, o);
+    c->booked = "no";
     c->reason = "order-other-line";
     return cli_fail_say(c, CLI_NET, CW_ERR_IO,
                         "the bank has not booked this order, it did not get through; pay again "
@@ -242,16 +254,60 @@ static enum cli_exit never_arrived(struct cli *c, const struct signed_order *o)
                         c->order);
 }
 
-/* The order was sent, and nobody can be asked what became of it: the holder has to know its number.
- */
-static enum cli_exit not_known(struct cli *c, const struct signed_order *o, enum cli_exit code)
+/* The order was sent, and what became of it was not heard: the holder has to know its number. */
+static enum cli_exit not_known(struct cli *c, enum cli_exit code)
 {
-    struct say before = c->why;
-    name_order(c, o);
+    char before[200];
+    clip(&c->why, before);
+    c->booked = "unknown";
     say_fail(&c->why, CW_ERR_IO,
-             "%.200s. Whether the bank booked order %s is not known: ask for its receipt with "
+             "%s. Whether the bank booked order %s is not known: ask for its receipt with "
              "receipt --order %s, or pay again with --order-id %s, which never books it twice",
-             before.text, c->order, c->order, c->order);
+             before, c->order, c->order, c->order);
+    return code;
+}
+
+/* Does this problem say that no order of this number is booked? The bank looks the number up before
+ * it looks at anything else in a well-formed order (docs/api.md); what it may say before that is
+ * good for an order that it cannot have seen yet. A server error says nothing. */
+static bool says_not_booked(const struct bank *b, bool fresh)
+{
+    static const char *const after[] = {
+        "order-other-line", "order-expired", "order-signature", "order-counter", "account-unknown",
+        "payee-unknown",    "payee-name",    "currency",        "funds",         "same-account"};
+    static const char *const before[] = {"malformed", "order-malformed", "not-logged-in",
+                                         "too-large", "card-blocked",    "order-other-card"};
+    if (b->problem_status < 400 || b->problem_status > 499)
+        return false;
+    for (size_t i = 0; i < sizeof after / sizeof after[0]; i++)
+        if (strcmp(b->problem, after[i]) == 0)
+            return true;
+    for (size_t i = 0; fresh && i < sizeof before / sizeof before[0]; i++)
+        if (strcmp(b->problem, before[i]) == 0)
+            return true;
+    return false;
+}
+
+/* The end of an order that was sent and not answered by a booking. `fresh`: the bank cannot have
+ * had an order of this number before. */
+static enum cli_exit not_paid(struct cli *c, const struct cli_session *s, enum cw_err err,
+                              bool fresh)
+{
+    char before[200];
+    enum cli_exit code = cli_fail_line(c, s, err);
+    clip(&c->why, before);
+    if (err == CW_ERR_REFUSED && strcmp(s->bank.problem, "order-conflict") == 0) {
+        c->booked = "before";
+        say_fail(&c->why, err,
+                 "%s. If that was this payment, it is paid: ask for its receipt with receipt "
+                 "--order %s, and do not pay again",
+                 before, c->order);
+        return code;
+    }
+    if (err != CW_ERR_REFUSED || !says_not_booked(&s->bank, fresh))
+        return not_known(c, code);
+    c->booked = "no";
+    say_fail(&c->why, err, "%s. Order %s was not booked", before, c->order);
     return code;
 }
 
@@ -259,51 +315,107 @@ static enum cli_exit not_known(struct cli *c, const struct signed_order *o, enum
 static enum cli_exit post(struct cli *c, struct cli_session *s, const struct signed_order *o,
                           json_t **reply)
 {
+    char shown[CLI_SHOWN_MAX];
+    bool fresh = c->opt.order_id == NULL && c->opt.resend == NULL;
     enum cw_err err =
         bank_pay(&s->bank, o->text, o->text_len, o->signature, o->signature_len, reply, &c->why);
     cli_progress_end(c);
     if (err == CW_OK)
         return CLI_OK;
     if (!is_net_failure(s, err))
-        return cli_fail_line(c, s, err);
+        return not_paid(c, s, err, fresh);
     fprintf(stderr,
             "The answer was lost (%s). Asking for it over a new line, with the same signed order: "
             "it is never booked twice.\n",
-            c->why.text);
+            cli_shown(&c->why, shown));
     cli_session_hang_up(s);
     enum cw_err selected = applet_select(s->reader, &c->why);
     if (selected != CW_OK)
-        return not_known(c, o, cli_fail_card(c, selected));
+        return not_known(c, cli_fail_card(c, selected));
     enum cli_exit code = cli_session_login(c, s);
     if (code != CLI_OK)
-        return not_known(c, o, code);
+        return not_known(c, code);
     err = bank_pay(&s->bank, o->text, o->text_len, o->signature, o->signature_len, reply, &c->why);
     cli_progress_end(c);
     if (err == CW_ERR_REFUSED && strcmp(s->bank.problem, "order-other-line") == 0)
-        return never_arrived(c, o);
-    if (err == CW_OK)
-        return CLI_OK;
-    code = cli_fail_line(c, s, err);
-    return is_net_failure(s, err) ? not_known(c, o, code) : code;
+        return never_arrived(c);
+    return err == CW_OK ? CLI_OK : not_paid(c, s, err, false);
 }
 
-static enum cli_exit fetch_receipt(struct cli *c, struct cli_session *s, const json_t *payment)
+static bool says(const json_t *payment, const char *member, const char *text)
 {
-    const char *id = json_string_value(json_object_get(payment, "order"));
-    uint8_t order[ORDER_ID_LEN];
+    const char *t = json_string_value(json_object_get(payment, member));
+    return t != NULL && strcmp(t, text) == 0;
+}
+
+/* Is what the bank says it booked what the card signed? */
+static enum cli_exit check_reply(struct cli *c, const struct order_fields *f, const json_t *reply)
+{
+    const json_t *payment = json_object_get(reply, "payment");
+    const char *amount = json_string_value(json_object_get(payment, "amount"));
+    int64_t minor = 0;
+    const char *wrong = NULL;
+    if (!json_is_integer(json_object_get(payment, "id")))
+        wrong = "number";
+    else if (!says(payment, "order", c->order))
+        wrong = "order";
+    else if (!says(payment, "status", "booked"))
+        wrong = "status";
+    else if (amount == NULL || order_amount_parse(amount, f->currency, &minor) != CW_OK ||
+             minor != f->amount)
+        wrong = "amount";
+    else if (!says(payment, "currency", f->currency))
+        wrong = "currency";
+    else if (!says(payment, "payer", f->payer))
+        wrong = "payer";
+    else if (!says(payment, "payee", f->payee) || !says(payment, "payee_name", f->payee_name))
+        wrong = "payee";
+    else if (!says(payment, "reference", f->reference))
+        wrong = "reference";
+    if (wrong == NULL)
+        return CLI_OK;
+    (void)cli_fail_say(c, CLI_SERVER_REFUSED, CW_ERR_FORMAT,
+                       "the bank's answer does not fit the order that was sent: its %s is missing "
+                       "or another",
+                       wrong);
+    return not_known(c, CLI_SERVER_REFUSED);
+}
+
+/* The order is booked, and something else failed after that. */
+static enum cli_exit booked_but(struct cli *c, enum cli_exit code)
+{
+    char before[200];
+    clip(&c->why, before);
+    say_fail(&c->why, CW_ERR_IO,
+             "%s. Order %s is booked all the same: do not pay it again; receipt --order %s fetches "
+             "its receipt",
+             before, c->order, c->order);
+    return code;
+}
+
+/* Nothing is called the receipt of this order that does not hold the text that the card signed. */
+static enum cli_exit fetch_receipt(struct cli *c, struct cli_session *s,
+                                   const struct signed_order *o, const struct order_fields *f)
+{
     uint8_t *memory = NULL;
     const uint8_t *der;
     size_t len;
-    if (id == NULL || !cli_hex_parse(id, order, sizeof order))
-        return cli_fail_say(c, CLI_SERVER_REFUSED, CW_ERR_FORMAT,
-                            "the bank's answer does not name the order");
-    enum cw_err err = bank_receipt(&s->bank, order, &memory, &der, &len, &c->why);
+    enum cli_exit code = CLI_OK;
+    enum cw_err err = bank_receipt(&s->bank, f->id, &memory, &der, &len, &c->why);
     cli_progress_end(c);
     if (err != CW_OK)
         return cli_fail_line(c, s, err);
+    err = receipt_check_text(der, len, o->text, o->text_len, &c->why);
+    if (err != CW_OK) {
+        code = cli_fail(c, CLI_SERVER_REFUSED, err);
+        goto out;
+    }
     err = file_write(c->opt.receipt, der, len, 0644, &c->why);
+    if (err != CW_OK)
+        code = cli_fail(c, CLI_FAILED, err);
+out:
     free(memory);
-    return err == CW_OK ? CLI_OK : cli_fail(c, CLI_FAILED, err);
+    return code;
 }
 
 static enum cli_exit show_result(struct cli *c, const struct cli_session *s,
@@ -317,22 +429,38 @@ static enum cli_exit show_result(struct cli *c, const struct cli_session *s,
             json_object_set_new(all, "receipt", json_string(c->opt.receipt));
         return cli_emit(c, all);
     }
-    const char *balance = NULL, *order = NULL;
-    json_int_t id = 0;
-    int replayed = 0;
-    if (json_unpack(reply, "{s:{s:I, s:s}, s?s, s?b}", "payment", "id", &id, "order", &order,
-                    "balance", &balance, "replayed", &replayed) != 0)
-        return cli_fail_say(c, CLI_SERVER_REFUSED, CW_ERR_FORMAT,
-                            "the bank's answer to the payment is not in order");
+    const char *balance = json_string_value(json_object_get(reply, "balance"));
+    json_int_t id = json_integer_value(json_object_get(json_object_get(reply, "payment"), "id"));
+    bool replayed = json_is_true(json_object_get(reply, "replayed"));
     printf("The card signed:\n%.*s", (int)o->text_len, (const char *)o->text);
     printf("%s: payment %lld, order %s", replayed ? "Was booked before, not again" : "Booked",
-           (long long)id, order);
+           (long long)id, c->order);
     if (balance != NULL)
         printf(", balance %s", balance);
     putchar('\n');
     if (c->opt.receipt != NULL)
         printf("Receipt in %s\n", c->opt.receipt);
+    if (fflush(stdout) != 0 || ferror(stdout) != 0)
+        return cli_fail_say(c, CLI_FAILED, CW_ERR_IO, "cannot write to stdout");
     return CLI_OK;
+}
+
+/* The order on its way: from here on nothing ends without a word on what became of it. */
+static enum cli_exit send_order(struct cli *c, struct cli_session *s, const struct signed_order *o,
+                                const struct order_fields *f, json_t **reply)
+{
+    name_order(c, f, "unknown");
+    enum cli_exit code = post(c, s, o, reply);
+    if (code == CLI_OK)
+        code = check_reply(c, f, *reply);
+    if (code != CLI_OK)
+        return code;
+    c->booked = "yes";
+    if (c->opt.receipt != NULL)
+        code = fetch_receipt(c, s, o, f);
+    if (code == CLI_OK)
+        code = show_result(c, s, o, *reply);
+    return code == CLI_OK ? CLI_OK : booked_but(c, code);
 }
 
 enum cli_exit cli_pay(struct cli *c)
@@ -342,7 +470,7 @@ enum cli_exit cli_pay(struct cli *c)
     struct order_fields f;
     json_t *reply = NULL;
     memset(&f, 0, sizeof f);
-    enum cli_exit code = c->opt.resend != NULL ? load(c, &o) : read_fields(c, &f);
+    enum cli_exit code = c->opt.resend != NULL ? load(c, &o, &f) : read_fields(c, &f);
     if (code == CLI_OK)
         code = cli_session_login(c, &s);
     if (code != CLI_OK)
@@ -357,11 +485,7 @@ enum cli_exit cli_pay(struct cli *c)
             code = save(c, &o);
     }
     if (code == CLI_OK)
-        code = post(c, &s, &o, &reply);
-    if (code == CLI_OK && c->opt.receipt != NULL)
-        code = fetch_receipt(c, &s, json_object_get(reply, "payment"));
-    if (code == CLI_OK)
-        code = show_result(c, &s, &o, reply);
+        code = send_order(c, &s, &o, &f, &reply);
 out:
     json_decref(reply);
     cli_session_close(&s);

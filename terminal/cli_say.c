@@ -1,6 +1,8 @@
 /* cli_say.c - how cardwire speaks: sentences for people, JSON for programs, exit codes for both. */
 #include "terminal/cli.h"
 
+#include "proto/text.h"
+
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
@@ -83,16 +85,26 @@ enum cli_exit cli_emit(struct cli *c, json_t *object)
     return CLI_OK;
 }
 
+const char *cli_shown(const struct say *why, char out[CLI_SHOWN_MAX])
+{
+    struct buf_writer w;
+    buf_writer_init(&w, (uint8_t *)out, CLI_SHOWN_MAX - 1);
+    text_put_clean(&w, why->text, strlen(why->text));
+    out[w.bad ? 0 : w.len] = '\0';
+    return out;
+}
+
 void cli_report(const struct cli *c)
 {
+    char sentence[CLI_SHOWN_MAX];
+    (void)cli_shown(&c->why, sentence);
     if (!c->opt.json) {
-        fputs("cardwire: ", stderr);
-        fprintf(stderr, "%s\n", c->why.text);
+        fprintf(stderr, "cardwire: %s\n", sentence);
         return;
     }
     const char *name = c->error != NULL ? c->error : "internal";
     json_t *o = json_pack("{s:b, s:s, s:s?, s:s}", "ok", 0, "error", name, "reason", c->reason,
-                          "detail", c->why.text);
+                          "detail", sentence);
     if (o != NULL && c->failure.alert_in >= 0)
         json_object_set_new(o, "alert_received",
                             json_string(link_alert_name((uint8_t)c->failure.alert_in)));
@@ -100,14 +112,14 @@ void cli_report(const struct cli *c)
         json_object_set_new(o, "alert_sent",
                             json_string(link_alert_name((uint8_t)c->failure.alert_out)));
     if (o != NULL && c->order[0] != '\0')
-        json_object_set_new(o, "order", json_string(c->order));
+        json_object_update_new(o, json_pack("{s:s, s:s}", "order", c->order, "booked", c->booked));
     if (o != NULL && c->spent.apdus > 0) /* a refusal has its price as well */
         json_object_set_new(o, "stats",
                             json_pack("{s:I, s:I, s:I}", "apdus", (json_int_t)c->spent.apdus,
                                       "bytes_to_card", (json_int_t)c->spent.bytes_to_card,
                                       "bytes_from_card", (json_int_t)c->spent.bytes_from_card));
     if (o == NULL || json_dumpf(o, stdout, CLI_JSON) != 0)
-        fprintf(stderr, "cardwire: %s\n", c->why.text);
+        fprintf(stderr, "cardwire: %s\n", sentence);
     else
         putchar('\n');
     json_decref(o);

@@ -133,8 +133,8 @@ static enum cw_err absorb(struct pump *l, const uint8_t *answer, size_t len, siz
     *to_len += n;
     if (!plaintext)
         follow(l, &l->out_records, to + *to_len - n, n, false);
-    bool moved = n > 0 || count > 0 || ((state ^ l->state) & ~LINK_STATE_PARTIAL) != 0;
-    l->idle = moved ? 0 : l->idle + 1;
+    /* Only bytes are progress: a card could change its state bits for ever. */
+    l->idle = n > 0 || count > 0 ? 0 : l->idle + 1;
     if (l->idle > IDLE_MAX)
         return nonsense(why, "it makes no progress");
     l->state = state & (uint8_t)~LINK_STATE_PARTIAL;
