@@ -325,6 +325,7 @@ distinguished_name = none
         self.folder = pathlib.Path(folder)
         self.folder.mkdir(parents=True, exist_ok=True)
         self.count = 0
+        self.above = ""  # the certificates between this authority's leaves and the root, PEM
         (self.folder / "index.txt").write_text("")
         (self.folder / "ca.cnf").write_text(self.CONFIG)
         if cert:
@@ -347,11 +348,12 @@ distinguished_name = none
         algorithm, parameter = option[kind]
         self.openssl("genpkey", "-algorithm", algorithm, "-pkeyopt", parameter, "-out", path)
 
-    def issue(self, name, kind="ec", usage=None, extended="serverAuth", authority=False, key=None,
-              start=None, end=None):
-        """A certificate for DNS name `name`; returns (certificate, key), paths of PEM files.
-        start, end: seconds from now. usage, extended: extension values, None leaves them out
-        (usage: what the kind of key is used for in TLS)."""
+    def issue(self, name, kind="ec", usage="digitalSignature", extended="serverAuth", authority=False,
+              key=None, start=None, end=None, san=None, extra=()):
+        """A certificate for DNS name `name`; returns (certificate with the intermediates above it, key),
+        paths of PEM files. start, end: seconds from now. usage, extended, san: extension values, ""
+        leaves them out (usage: what the kind of key is used for in TLS; san: the name, if None). extra:
+        more lines of extensions. authority: True or the value of basicConstraints."""
         self.count += 1
         base = f"{self.count}"
         path = self.folder / f"{base}.pem"
@@ -360,11 +362,12 @@ distinguished_name = none
             self.make_key(key, kind)
         self.openssl("req", "-config", "ca.cnf", "-new", "-key", key, "-subj", f"/CN={name}",
                      "-out", f"{base}.csr")
-        extensions = [f"basicConstraints = critical,CA:{'TRUE' if authority else 'FALSE'}",
-                      f"subjectAltName = DNS:{name}",
-                      f"keyUsage = critical,{usage or 'digitalSignature'}"]
-        if extended:
-            extensions.append(f"extendedKeyUsage = {extended}")
+        constraints = {True: "CA:TRUE", False: "CA:FALSE"}.get(authority, authority)
+        san = f"DNS:{name}" if san is None else san
+        extensions = [f"{extension} = {value}" for extension, value in (
+            ("basicConstraints", f"critical,{constraints}"), ("subjectAltName", san),
+            ("keyUsage", usage and f"critical,{usage}"), ("extendedKeyUsage", extended)) if value]
+        extensions += extra
         (self.folder / f"{base}.ext").write_text("\n".join(extensions) + "\n")
         now = time.time()
         stamp = [time.strftime("%Y%m%d%H%M%SZ", time.gmtime(now + s))
@@ -373,7 +376,16 @@ distinguished_name = none
         self.openssl("ca", "-config", "ca.cnf", "-batch", "-notext", "-cert", self.cert,
                      "-keyfile", self.key, "-in", f"{base}.csr", "-out", path,
                      "-extfile", f"{base}.ext", "-startdate", stamp[0], "-enddate", stamp[1])
+        path.write_text(path.read_text() + self.above)
         return path, pathlib.Path(key)
+
+    def intermediate(self, name="Test Intermediate", usage="keyCertSign,cRLSign", extended="",
+                     authority=True, **options):
+        """An authority under this one; what it issues carries the chain up to the root, without it."""
+        cert, key = self.issue(name, "ec", usage, extended, authority, san="", **options)
+        below = Ca(self.folder / f"below-{self.count}", cert=cert, key=key)
+        below.above = cert.read_text()
+        return below
 
     def sign(self, request, order=False):
         """A card's certificate for its PKCS#10 request (DER to DER)."""

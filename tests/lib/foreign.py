@@ -59,6 +59,13 @@ def _retry(start):
 
 def s_server(lab, profile, cert, key, client_ca, extra=()):
     """openssl s_server -Verify; gives each line back reversed."""
+    marker = "-----END CERTIFICATE-----\n"
+    _, _, above = pathlib.Path(cert).read_text().partition(marker)
+    if above.strip():  # it takes the first of a file and wants the others apart
+        chain = lab.subfolder("chain") / "above.pem"
+        chain.write_text(above)
+        extra = [*extra, "-cert_chain", chain]
+
     def start():
         port = free_ports()
         command = ["openssl", "s_server", "-accept", f"127.0.0.1:{port}", "-cert", cert, "-key", key,

@@ -226,3 +226,23 @@ def personalise(card, card_ca, roots, names, kinds=("p256",), floor=None, pin=PI
     must(card.command(0, 0xDA, 0x05, 0, struct.pack(">Q", int(floor or time.time()))))
     must(card.command(0, 0x44))
     return serial
+
+
+ORDER = (put(0x80, b"DE02120300000000202051") + put(0x81, b"DE02500105170137075030")
+         + put(0x82, b"Ben") + put(0x83, (1234).to_bytes(8, "big")) + put(0x84, b"EUR")
+         + put(0x85, b"Lunch") + put(0x86, bytes(range(16)))
+         + put(0x87, (int(time.time()) + 3600).to_bytes(8, "big")))
+
+
+def assert_no_session(card):
+    """The line is dead: INFO says so, and the card takes and gives no data."""
+    session = card.session()
+    assert session[0x90][0] & ERROR
+    assert not session[0x90][0] & OPEN
+    assert card.command(0x80, 0x14, 0, 0, b"data", le=256)[1] == 0x6985
+    answer, sw = card.command(0x80, 0x16, 0, 0, le=256)
+    assert sw == 0x6985 or answer[1:] == b""
+    # Nothing can be signed either, and nothing but the dead line is the reason: the order is one that a
+    # living line signs (test_refusals.py) and its PIN was given.
+    assert card.verify(PIN, 0x82) == 0x9000
+    assert card.command(0x80, 0x18, 0, 0, ORDER, le=256) == (b"", 0x6985)

@@ -162,7 +162,7 @@ def strange(world):
         "other authority, Ada's name": other.issue(serial, extended="clientAuth"),
         "server's authority": servers.issue(serial, extended="clientAuth"),
         "right authority, never issued": own.issue(serial, extended="clientAuth"),
-        "right authority, use of orders": own.issue(serial, usage="nonRepudiation", extended=None),
+        "right authority, use of orders": own.issue(serial, usage="nonRepudiation", extended=""),
         "right authority, expired": own.issue(serial, extended="clientAuth", start=-9000, end=-60),
         "right authority, a CA": own.issue(serial, extended="clientAuth", authority=True),
         "the bank's own server certificate": (world.folder / "server-p256.pem",
