@@ -122,6 +122,19 @@ static bool confirmed(void)
     return yes;
 }
 
+/* The card signs nothing over the air (docs/card.md): said before the PIN goes out in clear. */
+static enum cli_exit check_interface(struct cli *c, struct cli_session *s)
+{
+    enum cw_err err = applet_info_get(s->reader, &s->card, &c->why);
+    if (err != CW_OK)
+        return cli_fail_card(c, err);
+    if (s->card.contactless)
+        return cli_fail_say(c, CLI_CARD, CW_ERR_STATE,
+                            "the card signs no order over a contactless interface; put it into a "
+                            "reader with contacts to pay");
+    return CLI_OK;
+}
+
 static enum cli_exit show_and_ask(struct cli *c, const struct order_fields *f)
 {
     uint8_t text[ORDER_TEXT_MAX];
@@ -476,7 +489,9 @@ enum cli_exit cli_pay(struct cli *c)
     if (code != CLI_OK)
         goto out;
     if (c->opt.resend == NULL) {
-        code = complete_fields(c, &s, &f);
+        code = check_interface(c, &s);
+        if (code == CLI_OK)
+            code = complete_fields(c, &s, &f);
         if (code == CLI_OK)
             code = show_and_ask(c, &f);
         if (code == CLI_OK)

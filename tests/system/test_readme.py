@@ -13,12 +13,12 @@ PROGRAMS = pathlib.Path(os.environ.get("CARDWIRE_PROGRAMS") or ROOT / "build" / 
 def test_own_bank_and_card_step_by_step(tmp_path):
     text = (ROOT / "README.md").read_text(encoding="utf-8")
     blocks = re.findall(r"^```sh\n(.*?)^```", text, re.M | re.S)
-    assert len(blocks) == 1
+    assert len(blocks) == 2  # the bank, the card and what they do; the end of it
     (tmp_path / "build").mkdir()
     (tmp_path / "build" / "bin").symlink_to(PROGRAMS)
     env = {k: v for k, v in os.environ.items() if not k.startswith("CARDWIRE")}
-    # `set -m` as in a person's shell, so that kill %1 names the bank
-    done = subprocess.run(["bash", "-c", "set -em\n" + blocks[0]], cwd=tmp_path, env=env,
+    # `set -m` as in a person's shell
+    done = subprocess.run(["bash", "-c", "set -em\n" + "".join(blocks)], cwd=tmp_path, env=env,
                           stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=300,
                           check=False)
     assert done.returncode == 0, done.stdout + done.stderr
