@@ -284,6 +284,24 @@ def test_card_torn_out_after_the_order(place):
             card.stop()
 
 
+@pytest.mark.slow  # the terminal bears thirty seconds of silence
+def test_bank_falls_silent_after_the_order(place):
+    over = threading.Event()
+
+    def bank(method, path, body):
+        if path == "/v1/payments":
+            fake.server.shutdown(socket.SHUT_RDWR)
+            fake.server.close()
+            over.wait(100)
+            return None
+        return honest(method, path, body)
+    with FakeBank(place.folder, bank) as fake:
+        done = pay(place, fake.port)
+        over.set()
+    failed(done, "unknown")
+    assert done.returncode == 7 and "does not answer" in done.stderr
+
+
 class Cut:
     """A net that breaks as soon as the bank has booked something, and with `away` stays broken."""
 
@@ -434,3 +452,25 @@ def test_problem_name_that_is_none(place, name):
                   if p != "/v1/session" else honest(m, p, b)) as fake:
         done = cardwire(place, fake.port, "--json", "balance")
         assert done.returncode == 4 and json_lines(done.stdout)[0]["reason"] == "http-422", done
+
+
+def test_contactless_card_signs_nothing(place):
+    """Said before the order's PIN goes over the air."""
+    with Lab() as lab:
+        pcscd = Pcscd(lab)
+        card = lab.start("cardwire-card", [
+            lab.program("cardwire-card"), "--contactless", "--state", place.lab.folder / "card", "--vpcd",
+            f"127.0.0.1:{pcscd.port}"])
+        env = dict(lab.env, **pcscd.env)
+        wait_for("the daemon noticing the card", lambda: any(
+            r["card"] for r in json_lines(lab.run("cardwire", "--json", "readers", env=env).stdout)[-1]
+            .get("readers", [])), card)
+        try:
+            with FakeBank(place.folder, honest) as fake:
+                done = pay(place, fake.port, reader=pcscd.reader(0), env=env)
+                failed(done, None, sent=False)
+                assert done.returncode == 6 and "contactless" in done.stdout and fake.posted == 0
+                done = cardwire(place, fake.port, "balance", reader=pcscd.reader(0), env=env)
+                assert done.returncode == 0 and "9.00" in done.stdout
+        finally:
+            card.stop()
