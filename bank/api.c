@@ -359,7 +359,9 @@ enum cw_err api_serve(struct api *api, struct api_line *line, const struct api_r
     /* The card may have been blocked since the handshake. */
     enum cw_err err = ledger_card_get(api->bank->ledger, line->card, &card, &why);
     if (err != CW_OK && err != CW_ERR_NOT_FOUND)
-        return api_reply_store(reply, &why);
+        return request->method == API_POST && strcmp(request->target, "/v1/payments") == 0
+                   ? api_reply_unknown(reply, &why) /* it may have been booked before */
+                   : api_reply_store(reply, &why);
     if (err == CW_ERR_NOT_FOUND || card.status != LEDGER_CARD_ACTIVE)
         return api_reply_problem(reply, "card-blocked", "This card is blocked; ask your bank.");
     line->customer = card.customer;

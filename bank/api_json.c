@@ -28,7 +28,8 @@ static const struct {
     {"currency", "Wrong currency", 422},
     {"funds", "Not enough money", 422},
     {"same-account", "Payer and payee are one account", 422},
-    {"store", "The bank cannot book now", 503},
+    {"outcome-unknown", "Not known whether the order was booked", 503},
+    {"store", "The bank cannot reach its books now", 503},
 };
 
 enum cw_err api_reply_json(struct api_reply *reply, int status, json_t *body)
@@ -37,11 +38,16 @@ enum cw_err api_reply_json(struct api_reply *reply, int status, json_t *body)
     json_decref(body);
     if (text == NULL)
         return CW_ERR_SPACE;
+    api_reply_text(reply, status, text);
+    return CW_OK;
+}
+
+void api_reply_text(struct api_reply *reply, int status, char *text)
+{
     reply->status = status;
     reply->type = "application/json";
     reply->body = (uint8_t *)text;
     reply->body_len = strlen(text);
-    return CW_OK;
 }
 
 enum cw_err api_reply_problem(struct api_reply *reply, const char *name, const char *format, ...)
@@ -70,10 +76,16 @@ enum cw_err api_reply_store(struct api_reply *reply, const struct say *why)
 {
     /* The sentence names files of the bank: it belongs into the bank's log, not to the holder. */
     fprintf(stderr, "cardwired: %s\n", why->text);
-    return api_reply_problem(
-        reply, "store",
-        "The bank cannot reach its books now; nothing was booked. Try the same "
-        "again later.");
+    return api_reply_problem(reply, "store",
+                             "The bank cannot reach its books now. Try the same again later.");
+}
+
+enum cw_err api_reply_unknown(struct api_reply *reply, const struct say *why)
+{
+    fprintf(stderr, "cardwired: %s\n", why->text);
+    return api_reply_problem(reply, "outcome-unknown",
+                             "The bank cannot tell now whether this order was booked. Ask again "
+                             "with the same order; do not sign another.");
 }
 
 json_t *api_money(int64_t amount, const char currency[4])

@@ -13,8 +13,12 @@ CW_MUST_USE enum cw_err api_reply_json(struct api_reply *reply, int status, json
 CW_MUST_USE enum cw_err api_reply_problem(struct api_reply *reply, const char *name,
                                           const char *format, ...)
     __attribute__((format(printf, 3, 4)));
-/* The ledger failed: CW_ERR_BUSY and its like. */
+/* The ledger failed to be read: CW_ERR_BUSY and its like. Says nothing about any order. */
 CW_MUST_USE enum cw_err api_reply_store(struct api_reply *reply, const struct say *why);
+/* The ledger failed, and an order may or may not be in it. */
+CW_MUST_USE enum cw_err api_reply_unknown(struct api_reply *reply, const struct say *why);
+/* Makes the reply out of JSON text, which it then owns. Cannot fail. */
+void api_reply_text(struct api_reply *reply, int status, char *text);
 
 json_t *api_money(int64_t amount, const char currency[4]);
 json_t *api_time(int64_t seconds);

@@ -3,6 +3,7 @@
 #include "bank/ca.h"
 #include "host/file.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <openssl/pem.h>
@@ -195,6 +196,63 @@ static enum cw_err check_options(const struct bank_options *o, struct say *why)
     return CW_OK;
 }
 
+/* Whether there is nothing in the folder. */
+static enum cw_err check_empty(const char *dir, int fd, struct say *why)
+{
+    enum cw_err err = CW_OK;
+    DIR *list = fdopendir(fd);
+    if (list == NULL) {
+        close(fd);
+        return say_fail(why, CW_ERR_IO, "cannot look into %s: %s", dir, strerror(errno));
+    }
+    errno = 0;
+    for (struct dirent *e; err == CW_OK && (e = readdir(list)) != NULL;)
+        if (strcmp(e->d_name, ".") != 0 && strcmp(e->d_name, "..") != 0)
+            err = say_fail(
+                why, CW_ERR_EXISTS,
+                "the folder %s is not empty; name a new one, or an empty one of your own", dir);
+    if (err == CW_OK && errno != 0)
+        err = say_fail(why, CW_ERR_IO, "cannot look into %s: %s", dir, strerror(errno));
+    closedir(list);
+    return err;
+}
+
+/* A folder that others can write to would let them put keys in the way; one that is not ours, or
+ * holds something, is somebody's for another use, and its mode is not for us to change. */
+static enum cw_err take_folder(const char *dir, struct say *why)
+{
+    struct stat st;
+    int fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (fd < 0)
+        return say_fail(why, CW_ERR_EXISTS, "%s is there and cannot be used: %s; name a new folder",
+                        dir, strerror(errno));
+    int own = fstat(fd, &st) == 0 && st.st_uid == geteuid();
+    int look = dup(fd);
+    enum cw_err err =
+        look < 0 ? say_fail(why, CW_ERR_IO, "cannot look into %s: %s", dir, strerror(errno))
+                 : check_empty(dir, look, why);
+    if (err == CW_OK && (!own || (st.st_mode & (S_ISVTX | S_IWGRP | S_IWOTH)) != 0))
+        err = say_fail(why, CW_ERR_DENIED,
+                       "the folder %s belongs to others as well; name a new one, or an empty one "
+                       "that only you may write to",
+                       dir);
+    if (err == CW_OK && fchmod(fd, 0700) != 0)
+        err = say_fail(why, CW_ERR_IO, "cannot keep others out of %s: %s", dir, strerror(errno));
+    close(fd);
+    return err;
+}
+
+static enum cw_err make_folder(const char *dir, struct say *why)
+{
+    if (mkdir(dir, 0700) == 0)
+        return CW_OK;
+    if (errno != EEXIST)
+        return say_fail(why, CW_ERR_IO, "cannot make the folder %s: %s", dir, strerror(errno));
+    /* First, because it says more than that the folder is not empty. */
+    enum cw_err err = check_free(dir, why);
+    return err == CW_OK ? take_folder(dir, why) : err;
+}
+
 enum cw_err bank_init(const char *dir, const struct bank_options *options,
                       const struct ledger_clock *clock, struct say *why)
 {
@@ -203,12 +261,8 @@ enum cw_err bank_init(const char *dir, const struct bank_options *options,
     enum cw_err err = check_options(options, why);
     if (err != CW_OK)
         return err;
-    if (mkdir(dir, 0700) != 0 && errno != EEXIST)
-        return say_fail(why, CW_ERR_IO, "cannot make the folder %s: %s", dir, strerror(errno));
-    if ((err = check_free(dir, why)) != CW_OK)
+    if ((err = make_folder(dir, why)) != CW_OK)
         return err;
-    if (chmod(dir, 0700) != 0)
-        return say_fail(why, CW_ERR_IO, "cannot keep others out of %s: %s", dir, strerror(errno));
     if ((err = bank_path(dir, BANK_DIR_MAILERS, "", path, why)) != CW_OK)
         return err;
     if (mkdir(path, 0700) != 0 && errno != EEXIST)

@@ -40,7 +40,9 @@ struct bank_options {
     int server_days;
 };
 
-/* Makes a bank in `dir` (made if absent). CW_ERR_EXISTS when a bank, or a part of one, is there. */
+/* Makes a bank in `dir`: made if absent, or empty and the caller's alone. CW_ERR_EXISTS when
+ * anything is in it, CW_ERR_DENIED when others own it or may write to it; then nothing of it is
+ * changed. */
 CW_MUST_USE enum cw_err bank_init(const char *dir, const struct bank_options *options,
                                   const struct ledger_clock *clock, struct say *why);
 /* The caller frees *out with bank_free. */

@@ -248,10 +248,12 @@ static enum cw_err run_card_issue(const struct cli_args *args, struct say *why)
     for (int slot = 1; slot <= LINK_KEY_COUNT; slot++)
         if ((result.keys >> (slot - 1) & 1) != 0)
             json_array_append_new(keys, json_string(link_key_name((enum link_key)slot)));
-    return print_json(json_pack("{s:s, s:I, s:o, s:s?, s:b}", "serial", serial, "customer",
-                                (json_int_t)args->customer, "keys", keys, "mailer",
+    return print_json(json_pack("{s:s, s:I, s:o, s:s?, s:b, s:I, s:I, s:I}", "serial", serial,
+                                "customer", (json_int_t)args->customer, "keys", keys, "mailer",
                                 result.mailer[0] != '\0' ? result.mailer : NULL, "resumed",
-                                result.resumed),
+                                result.resumed, "apdus", (json_int_t)result.spent.apdus,
+                                "bytes_to_card", (json_int_t)result.spent.bytes_to_card,
+                                "bytes_from_card", (json_int_t)result.spent.bytes_from_card),
                       why);
 }
 

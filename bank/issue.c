@@ -365,7 +365,8 @@ enum cw_err issue_card(struct bank *bank, const struct issue_options *options,
     if (err == CW_OK)
         err = applet_info_get(s->reader, &s->info, why);
     if (err == CW_OK) {
-        *out = (struct issue_result){.keys = s->info.keys, .resumed = !blank};
+        *out = (struct issue_result){
+            .keys = s->info.keys, .resumed = !blank, .spent = reader_stats(s->reader)};
         memcpy(out->serial, s->info.serial, sizeof out->serial);
         memcpy(out->mailer, s->mailer, sizeof out->mailer);
     }

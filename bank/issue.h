@@ -22,7 +22,8 @@ struct issue_options {
 
 struct issue_result {
     uint8_t serial[ORDER_SERIAL_LEN];
-    uint8_t keys; /* mask, bit slot-1 */
+    uint8_t keys;              /* mask, bit slot-1 */
+    struct reader_stats spent; /* what crossed the reader */
     bool resumed; /* the card was active already; an issuance cut short was completed */
     char mailer[BANK_PATH_MAX]; /* file with the PIN, "" when it came from pin_file */
 };

@@ -176,11 +176,12 @@ enum ledger_verdict {
     LEDGER_CURRENCY,
     LEDGER_SAME_ACCOUNT,
     LEDGER_FUNDS,
+    LEDGER_UNKNOWN, /* the commit failed half-way: only asking again with the same order can tell */
 };
 
 /* Books an order in one transaction, together with the reply that `reply` makes of the booking
- * (malloc'd, NULL on failure): when this returns CW_OK with LEDGER_BOOKED, all of it is on disk; in
- * every other case nothing was changed. */
+ * (malloc'd, NULL on failure): when this returns CW_OK with LEDGER_BOOKED, all of it is on disk;
+ * with LEDGER_UNKNOWN, `why` says what failed; in every other case nothing was changed. */
 CW_MUST_USE enum cw_err ledger_payment_book(struct ledger *l, const struct ledger_order *order,
                                             char *(*reply)(void *ctx, const struct ledger_order *o,
                                                            const struct ledger_booking *b),

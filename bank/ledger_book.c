@@ -156,7 +156,7 @@ static enum cw_err book(struct ledger *l, const struct ledger_order *o, int64_t 
     b.balance = legs[0].balance;
     char *text = reply(ctx, o, &b);
     if (text == NULL)
-        return say_fail(why, CW_ERR_SPACE, "out of memory; nothing was booked");
+        return say_fail(why, CW_ERR_SPACE, "out of memory");
     err = db_prepare(l, &st, why,
                      "INSERT INTO payment (journal, order_id, request, customer, card, counter, "
                      "certificate, text, signature, reply) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
@@ -175,6 +175,7 @@ enum cw_err ledger_payment_book(struct ledger *l, const struct ledger_order *ord
                                 void *ctx, enum ledger_verdict *verdict, struct say *why)
 {
     int64_t customer = 0;
+    bool unknown = false;
     enum ledger_verdict v = LEDGER_BOOKED;
     if (order->text_len > ORDER_TEXT_MAX || order->signature_len > LEDGER_SIGNATURE_MAX)
         return say_fail(why, CW_ERR_LENGTH, "an order or signature too large to be kept");
@@ -184,7 +185,13 @@ enum cw_err ledger_payment_book(struct ledger *l, const struct ledger_order *ord
     err = judge(l, order, &customer, &v, why);
     if (err == CW_OK && v == LEDGER_BOOKED)
         err = book(l, order, customer, reply, ctx, why);
-    if ((err = db_end(l, err, why)) == CW_OK)
+    /* A commit that wrote nothing, after a refusal, leaves nothing unknown. */
+    err = db_end_told(l, err, &unknown, why);
+    if (err != CW_OK && unknown && v == LEDGER_BOOKED) {
+        v = LEDGER_UNKNOWN;
+        err = CW_OK;
+    }
+    if (err == CW_OK)
         *verdict = v;
     return err;
 }

@@ -10,6 +10,8 @@ struct ledger {
     sqlite3 *db;
     struct ledger_clock clock;
     char *path;
+    bool stuck; /* a transaction could be neither committed nor rolled back: nothing that is read is
+                   in the books */
 };
 
 /* Turns what SQLite said into an error and a sentence. */
@@ -43,6 +45,10 @@ CW_MUST_USE enum cw_err db_blob_exact(sqlite3_stmt *st, int column, uint8_t *out
 CW_MUST_USE enum cw_err db_begin(struct ledger *l, struct say *why);
 /* Commits when `err` is CW_OK, else rolls back; returns `err` or the failure of the commit. */
 CW_MUST_USE enum cw_err db_end(struct ledger *l, enum cw_err err, struct say *why);
+/* The same, and says whether it is *unknown after a failure if the changes will be found in the
+ * books. */
+CW_MUST_USE enum cw_err db_end_told(struct ledger *l, enum cw_err err, bool *unknown,
+                                    struct say *why);
 
 /* One leg of a journal entry. `account` is the row id. */
 struct db_leg {

@@ -60,11 +60,32 @@ enum cw_err db_exec(struct ledger *l, const char *sql, struct say *why)
     return rc == SQLITE_OK ? CW_OK : db_fail(l, rc, why);
 }
 
+/* Rolls back, and believes only SQLite's own word for it. */
+static enum cw_err roll_back(struct ledger *l, struct say *why)
+{
+    if (!sqlite3_get_autocommit(l->db))
+        (void)sqlite3_exec(l->db, "ROLLBACK", NULL, NULL, NULL);
+    l->stuck = !sqlite3_get_autocommit(l->db);
+    if (l->stuck)
+        return say_fail(why, CW_ERR_IO, "the ledger %s cannot roll back: %s; restart the bank",
+                        l->path, sqlite3_errmsg(l->db));
+    return CW_OK;
+}
+
+/* Inside a transaction that hangs, bookings can be read that were never made. */
+static enum cw_err unstick(struct ledger *l, struct say *why)
+{
+    return l->stuck ? roll_back(l, why) : CW_OK;
+}
+
 enum cw_err db_prepare(struct ledger *l, sqlite3_stmt **out, struct say *why, const char *sql,
                        const char *types, ...)
 {
     sqlite3_stmt *st = NULL;
     *out = NULL;
+    enum cw_err loose = unstick(l, why);
+    if (loose != CW_OK)
+        return loose;
     int rc = sqlite3_prepare_v2(l->db, sql, -1, &st, NULL);
     if (rc != SQLITE_OK)
         return db_fail(l, rc, why);
@@ -162,21 +183,48 @@ enum cw_err db_blob_exact(sqlite3_stmt *st, int column, uint8_t *out, size_t len
 
 enum cw_err db_begin(struct ledger *l, struct say *why)
 {
-    return db_exec(l, "BEGIN IMMEDIATE", why);
+    enum cw_err err = unstick(l, why);
+    return err == CW_OK ? db_exec(l, "BEGIN IMMEDIATE", why) : err;
+}
+
+/* Whether after this failure of COMMIT, and a rollback, nothing can be found in the books. With
+ * SQLITE_IOERR it can: the frame that commits may be whole in the log, and only its fsync have
+ * failed; this connection does not see it, but a recovery after a crash would take it up. With
+ * SQLITE_FULL the frame was cut short, and its checksum tells. */
+static bool commit_undone(int rc)
+{
+    switch (rc & 0xFF) {
+    case SQLITE_BUSY:
+    case SQLITE_LOCKED:
+    case SQLITE_FULL:
+    case SQLITE_CONSTRAINT:
+    case SQLITE_AUTH:
+        return true;
+    default:
+        return false;
+    }
+}
+
+enum cw_err db_end_told(struct ledger *l, enum cw_err err, bool *unknown, struct say *why)
+{
+    *unknown = false;
+    if (err == CW_OK) {
+        int rc = sqlite3_exec(l->db, "COMMIT", NULL, NULL, NULL);
+        if (rc == SQLITE_OK)
+            return CW_OK;
+        err = db_fail(l, rc, why);
+        *unknown = !commit_undone(rc);
+    }
+    /* Some failures have rolled back already; a failed COMMIT may leave the transaction open. One
+     * that cannot be rolled back either is not committed: nothing will commit it any more. */
+    enum cw_err back = roll_back(l, why);
+    return back != CW_OK ? back : err;
 }
 
 enum cw_err db_end(struct ledger *l, enum cw_err err, struct say *why)
 {
-    if (err == CW_OK)
-        err = db_exec(l, "COMMIT", why);
-    /* A failed COMMIT may leave the transaction open; some failures have rolled it back already. */
-    if (err != CW_OK && !sqlite3_get_autocommit(l->db)) {
-        struct say ignored;
-        if (db_exec(l, "ROLLBACK", &ignored) != CW_OK)
-            return say_fail(why, CW_ERR_IO, "the ledger %s could not roll back: %s", l->path,
-                            ignored.text);
-    }
-    return err;
+    bool unknown;
+    return db_end_told(l, err, &unknown, why);
 }
 
 static enum cw_err pragma_number(struct ledger *l, const char *sql, int64_t *out, struct say *why)

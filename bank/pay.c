@@ -7,6 +7,7 @@
 #include <openssl/err.h>
 #include <openssl/evp.h>
 #include <openssl/sha.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -102,14 +103,20 @@ static json_t *payment_json(const struct ledger_order *o, const struct ledger_bo
                      f->currency, "reference", f->reference);
 }
 
-/* For ledger_payment_book: the reply is stored with the booking. */
+/* For ledger_payment_book: the reply is stored with the booking. ctx is a char *, for a copy. */
 static char *make_reply(void *ctx, const struct ledger_order *o, const struct ledger_booking *b)
 {
-    (void)ctx;
     json_t *reply = json_pack("{s:o, s:o, s:b}", "payment", payment_json(o, b), "balance",
                               api_money(b->balance, o->fields.currency), "replayed", 0);
     char *text = reply != NULL ? json_dumps(reply, JSON_COMPACT) : NULL;
     json_decref(reply);
+    /* A copy for the answer: after the commit nothing is read or made that could fail. */
+    char **copy = ctx;
+    free(*copy);
+    if ((*copy = text != NULL ? strdup(text) : NULL) == NULL) {
+        free(text);
+        return NULL;
+    }
     return text;
 }
 
@@ -124,6 +131,15 @@ static enum cw_err reply_stored(struct api_reply *reply, const struct ledger_pay
     return api_reply_json(reply, replayed ? 200 : 201, body);
 }
 
+/* The books failed, but this much is sure: the order is not in them. */
+static enum cw_err reply_not_booked(struct api_reply *reply, const struct say *why)
+{
+    fprintf(stderr, "cardwired: %s\n", why->text); /* names files: not for the holder */
+    return api_reply_problem(reply, "store",
+                             "The bank cannot reach its books now; this order was not booked. Try "
+                             "the same order again later.");
+}
+
 /* The order id is looked up first of all, before the binding to the line: an order whose answer was
  * lost comes in again over a new line. But only to the card that signed it. CW_ERR_NOT_FOUND: new.
  */
@@ -135,8 +151,8 @@ static enum cw_err serve_repeat(struct api *api, const struct api_line *line,
     enum cw_err err = ledger_payment_find(api->bank->ledger, o->fields.id, &p, &why);
     if (err == CW_ERR_NOT_FOUND)
         return err;
-    if (err != CW_OK)
-        return api_reply_store(reply, &why);
+    if (err != CW_OK) /* it may well be booked */
+        return api_reply_unknown(reply, &why);
     if (!ct_equal(p->request, o->request, sizeof p->request))
         err = api_reply_problem(reply, "order-conflict",
                                 "Another order was booked under this order's number; this one was "
@@ -167,8 +183,9 @@ static void check_line(const struct api_line *line, const struct ledger_order *o
     }
 }
 
-static enum cw_err reply_verdict(struct api *api, enum ledger_verdict verdict,
-                                 const struct ledger_order *o, struct api_reply *reply)
+/* Why the order was not booked. */
+static enum cw_err reply_refusal(enum ledger_verdict verdict, const struct ledger_order *o,
+                                 struct api_reply *reply)
 {
     static const struct {
         const char *name, *detail;
@@ -188,20 +205,35 @@ static enum cw_err reply_verdict(struct api *api, enum ledger_verdict verdict,
         [LEDGER_SAME_ACCOUNT] = {"same-account", "The order pays from an account to itself."},
         [LEDGER_FUNDS] = {"funds", "The account does not hold that much."},
     };
-    struct say why;
-    struct ledger_payment *p = NULL;
     if (verdict == LEDGER_PAYEE_UNKNOWN && account_number_check(o->fields.payee) != CW_OK)
         return api_reply_problem(reply, "payee-unknown",
                                  "The payee's account number is mistyped: its check digits do not "
                                  "fit.");
-    if (verdict != LEDGER_BOOKED && verdict != LEDGER_REPEATED)
-        return api_reply_problem(reply, refusals[verdict].name, "%s", refusals[verdict].detail);
-    enum cw_err err = ledger_payment_find(api->bank->ledger, o->fields.id, &p, &why);
+    return api_reply_problem(reply, refusals[verdict].name, "%s", refusals[verdict].detail);
+}
+
+/* Books it. From the commit on nothing may fail: the answer was made before. */
+static enum cw_err book(struct api *api, const struct api_line *line, const struct ledger_order *o,
+                        struct api_reply *reply)
+{
+    struct say why = {""};
+    char *text = NULL;
+    enum ledger_verdict verdict = LEDGER_CONFLICT;
+    enum cw_err err = ledger_payment_book(api->bank->ledger, o, make_reply, &text, &verdict, &why);
+    if (err == CW_OK && verdict == LEDGER_BOOKED) {
+        api_reply_text(reply, 201, text);
+        return CW_OK;
+    }
+    free(text);
     if (err != CW_OK)
-        return api_reply_store(reply, &why);
-    err = reply_stored(reply, p, verdict == LEDGER_REPEATED);
-    ledger_payment_free(&p);
-    return err;
+        return reply_not_booked(reply, &why);
+    if (verdict == LEDGER_UNKNOWN)
+        return api_reply_unknown(reply, &why);
+    if (verdict != LEDGER_REPEATED)
+        return reply_refusal(verdict, o, reply);
+    /* Another program booked it between the first look and this one. */
+    err = serve_repeat(api, line, o, reply);
+    return err == CW_ERR_NOT_FOUND ? CW_ERR_STATE : err;
 }
 
 /* A new order: nothing about it has been believed yet. */
@@ -212,20 +244,16 @@ static enum cw_err serve_new(struct api *api, const struct api_line *line,
     struct say why;
     bool good = false;
     const char *name, *detail;
-    enum ledger_verdict verdict = LEDGER_CONFLICT;
     check_line(line, o, ledger_now(api->bank->ledger), &name, &detail);
     if (name != NULL)
         return api_reply_problem(reply, name, "%s", detail);
     enum cw_err err = find_signer(api, line->card, s, o->certificate, &good, &why);
     if (err != CW_OK)
-        return api_reply_store(reply, &why);
+        return reply_not_booked(reply, &why);
     if (!good)
         return api_reply_problem(reply, "order-signature",
                                  "The card's signature does not fit this order.");
-    err = ledger_payment_book(api->bank->ledger, o, make_reply, NULL, &verdict, &why);
-    if (err != CW_OK)
-        return api_reply_store(reply, &why);
-    return reply_verdict(api, verdict, o, reply);
+    return book(api, line, o, reply);
 }
 
 enum cw_err pay_serve(struct api *api, const struct api_line *line,

@@ -18,7 +18,7 @@ static struct tls *tls_of(const SSL_CTX *ctx)
 
 /* ---- who may speak ---- */
 
-static enum cw_err find_card(struct ledger *l, X509 *leaf, struct ledger_card *out, struct say *why)
+enum cw_err tls_card_find(struct ledger *l, X509 *leaf, struct ledger_card *out, struct say *why)
 {
     unsigned char *der = NULL;
     uint8_t sha256[32];
@@ -46,7 +46,7 @@ static int judge_leaf(struct ledger *l, X509 *leaf)
 {
     struct say why;
     struct ledger_card card;
-    enum cw_err err = find_card(l, leaf, &card, &why);
+    enum cw_err err = tls_card_find(l, leaf, &card, &why);
     if (err == CW_ERR_NOT_FOUND)
         return X509_V_ERR_UNABLE_TO_GET_ISSUER_CERT_LOCALLY;
     if (err == CW_ERR_DENIED)
@@ -78,7 +78,7 @@ enum cw_err tls_line_get(SSL *ssl, struct ledger *ledger, struct api_line *out, 
     X509 *leaf = SSL_get0_peer_certificate(ssl);
     if (leaf == NULL || SSL_get_verify_result(ssl) != X509_V_OK)
         return say_fail(why, CW_ERR_STATE, "a line without a verified certificate");
-    enum cw_err err = find_card(ledger, leaf, &card, why);
+    enum cw_err err = tls_card_find(ledger, leaf, &card, why);
     if (err != CW_OK)
         return err;
     memcpy(line.card, card.serial, sizeof line.card);

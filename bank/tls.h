@@ -28,6 +28,11 @@ CW_MUST_USE enum cw_err tls_new(struct bank *bank, const char *insecure_keylog, 
                                 struct say *why);
 void tls_free(struct tls **tls);
 
+/* The card whose TLS certificate `leaf` is, to the byte. CW_ERR_NOT_FOUND when it was never issued,
+ * CW_ERR_DENIED for an order certificate, whatever else OpenSSL thinks of it. */
+CW_MUST_USE enum cw_err tls_card_find(struct ledger *l, X509 *leaf, struct ledger_card *out,
+                                      struct say *why);
+
 /* After the handshake: who it is and what the line is. CW_ERR_STATE when there is no verified
  * certificate of a card of this bank, which the handshake should have refused. */
 CW_MUST_USE enum cw_err tls_line_get(SSL *ssl, struct ledger *ledger, struct api_line *out,

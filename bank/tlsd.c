@@ -1,5 +1,6 @@
 #include "bank/tlsd.h"
 
+#include "bank/lobby.h"
 #include "bank/tls.h"
 #include "host/file.h"
 
@@ -22,12 +23,9 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-/* A card on a slow line takes seconds for a handshake; nobody needs minutes. */
-#define HANDSHAKE_SECONDS 60
-#define IDLE_SECONDS      300 /* between two bytes of an open line */
-#define HEADERS_MAX       8192
-#define CONNECTIONS_MAX   4096
-#define FILES_RESERVED    64 /* descriptors for everything but connections */
+#define IDLE_SECONDS   300 /* between two bytes of an open line */
+#define HEADERS_MAX    8192
+#define FILES_RESERVED 64 /* descriptors for everything but connections */
 
 struct server {
     struct api api;
@@ -36,15 +34,20 @@ struct server {
     struct evhttp *http;
     struct evconnlistener *listener;
     size_t connections, connections_max;
+    size_t waiting_per_source;
+    struct lobby lobby; /* connections that shake hands */
 };
 
 /* One connection; lives with its SSL object (ex_data) and is freed with it. */
 struct connection {
     struct server *server;
     SSL *ssl;
-    struct event *timer; /* while shaking hands: its deadline; then: time to look at the result */
-    bool done;           /* handshake finished */
-    bool ready;          /* line is filled in */
+    struct event
+        *timer; /* while shaking hands: its next deadline; then: time to look at the result */
+    struct lobby_guest guest;
+    bool done; /* handshake finished */
+    bool turned_out;
+    bool ready; /* line is filled in */
     struct api_line line;
 };
 
@@ -77,6 +80,7 @@ static void connection_free(void *parent, void *ptr, CRYPTO_EX_DATA *ad, int idx
     if (c == NULL)
         return;
     struct server *s = c->server;
+    lobby_leave(&s->lobby, &c->guest);
     if (s->connections-- == s->connections_max && s->listener != NULL)
         evconnlistener_enable(s->listener);
     event_free(c->timer);
@@ -104,6 +108,84 @@ static void look_at_line(struct connection *c)
              c->line.bound);
 }
 
+/* ---- shaking hands ---- */
+
+/* The event loop then sees the end of the stream and frees the connection. */
+static void turn_out(struct connection *c, const char *reason)
+{
+    log_line("handshake failed: %s", reason);
+    lobby_leave(&c->server->lobby, &c->guest);
+    c->turned_out = true;
+    shutdown(SSL_get_fd(c->ssl), SHUT_RDWR); /* without a socket yet: meet_guest does it */
+}
+
+/* Turns out whoever has shown least: first who never sent a ClientHello, then the oldest. */
+static void make_room(struct server *s, const struct lobby_source *of,
+                      const struct lobby_guest *newcomer, const char *reason)
+{
+    struct lobby_guest *g = lobby_least(&s->lobby, of, newcomer);
+    if (g != NULL)
+        turn_out(g->owner, reason);
+}
+
+static void wait_on(struct connection *c, enum lobby_stage stage, int seconds)
+{
+    const struct timeval limit = {seconds, 0};
+    c->guest.stage = stage;
+    event_add(c->timer, &limit);
+}
+
+/* Only now is the socket known: libevent puts it in after on_accept. */
+static void meet_guest(struct connection *c)
+{
+    struct server *s = c->server;
+    struct sockaddr_storage peer = {0};
+    socklen_t len = sizeof peer;
+    int fd = SSL_get_fd(c->ssl);
+    if (c->turned_out) {
+        shutdown(fd, SHUT_RDWR);
+        return;
+    }
+    if (getpeername(fd, (struct sockaddr *)&peer, &len) == 0)
+        lobby_source_set(&c->guest.source, (const struct sockaddr *)&peer);
+    wait_on(c, LOBBY_SILENT, TLSD_BYTE_SECONDS);
+    if (lobby_count(&s->lobby, &c->guest.source) > s->waiting_per_source)
+        make_room(s, &c->guest.source, &c->guest, "too many of one address");
+}
+
+/* A ClientHello is whole: from here on a slow card may take its time. */
+static int on_client_hello(SSL *ssl, int *alert, void *arg)
+{
+    struct connection *c = SSL_get_ex_data(ssl, connection_index);
+    (void)alert, (void)arg;
+    if (c != NULL && c->guest.stage == LOBBY_NEW)
+        meet_guest(c);
+    if (c != NULL && !c->done && c->guest.stage < LOBBY_TALKING)
+        wait_on(c, LOBBY_TALKING, TLSD_HANDSHAKE_SECONDS);
+    return SSL_CLIENT_HELLO_SUCCESS;
+}
+
+static void on_deadline(struct connection *c)
+{
+    switch (c->guest.stage) {
+    case LOBBY_NEW:
+        meet_guest(c);
+        break;
+    case LOBBY_SILENT:
+        if (BIO_number_read(SSL_get_rbio(c->ssl)) > 0)
+            wait_on(c, LOBBY_HEARD, TLSD_HELLO_SECONDS - TLSD_BYTE_SECONDS);
+        else
+            turn_out(c, "silent");
+        break;
+    case LOBBY_HEARD:
+        turn_out(c, "no ClientHello in time");
+        break;
+    case LOBBY_TALKING:
+        turn_out(c, "not finished in time");
+        break;
+    }
+}
+
 static void on_timer(evutil_socket_t fd, short what, void *arg)
 {
     struct connection *c = arg;
@@ -113,9 +195,7 @@ static void on_timer(evutil_socket_t fd, short what, void *arg)
             look_at_line(c);
         return;
     }
-    log_line("handshake failed: not finished in %d s", HANDSHAKE_SECONDS);
-    /* The event loop then sees the end of the stream and frees the connection. */
-    shutdown(SSL_get_fd(c->ssl), SHUT_RDWR);
+    on_deadline(c);
 }
 
 static void on_tls_info(const SSL *ssl, int where, int value)
@@ -131,6 +211,7 @@ static void on_tls_info(const SSL *ssl, int where, int value)
                  verify != X509_V_OK ? X509_verify_cert_error_string(verify) : "");
     } else if ((where & SSL_CB_HANDSHAKE_DONE) != 0 && !c->done) {
         c->done = true;
+        lobby_leave(&c->server->lobby, &c->guest);
         event_add(c->timer, &now);
     }
 }
@@ -140,7 +221,7 @@ static void on_tls_info(const SSL *ssl, int where, int value)
 static struct bufferevent *on_accept(struct event_base *base, void *arg)
 {
     struct server *s = arg;
-    const struct timeval limit = {HANDSHAKE_SECONDS, 0};
+    const struct timeval limit = {0, 0}; /* meet_guest, in the next round of the loop */
     struct connection *c = calloc(1, sizeof *c);
     SSL *ssl = SSL_new(s->tls->ctx);
     if (c == NULL || ssl == NULL) {
@@ -159,9 +240,15 @@ static struct bufferevent *on_accept(struct event_base *base, void *arg)
         SSL_free(ssl);
         return NULL;
     }
-    /* Full: who comes next waits in the kernel's queue, instead of taking the last descriptors. */
+    c->guest.owner = c;
+    lobby_enter(&s->lobby, &c->guest);
+    /* Full: whoever has not finished the handshake makes room. It leaves in the next round of the
+     * loop; until then, and when all are cards with a line, who comes next waits in the kernel's
+     * queue instead of taking the last descriptors. */
     if (++s->connections == s->connections_max)
         evconnlistener_disable(s->listener);
+    if (s->connections + s->connections_max / 16 >= s->connections_max)
+        make_room(s, NULL, &c->guest, "full");
     struct bufferevent *bev = bufferevent_openssl_socket_new(
         base, -1, ssl, BUFFEREVENT_SSL_ACCEPTING, BEV_OPT_CLOSE_ON_FREE);
     if (bev == NULL) {
@@ -346,8 +433,8 @@ static enum cw_err make_http(struct server *s, int fd, struct say *why)
         return say_fail(why, CW_ERR_SPACE, "out of memory");
     }
     s->listener = evhttp_bound_socket_get_listener(bound);
-    s->connections_max = CONNECTIONS_MAX;
-    if (getrlimit(RLIMIT_NOFILE, &files) == 0 && files.rlim_cur < CONNECTIONS_MAX + FILES_RESERVED)
+    if (getrlimit(RLIMIT_NOFILE, &files) == 0 &&
+        files.rlim_cur < s->connections_max + FILES_RESERVED)
         s->connections_max =
             files.rlim_cur > 2 * FILES_RESERVED ? files.rlim_cur - FILES_RESERVED : FILES_RESERVED;
     evhttp_set_bevcb(s->http, on_accept, s);
@@ -398,6 +485,9 @@ enum cw_err tlsd_run(struct bank *bank, const struct tlsd_options *options, stru
     if (s == NULL)
         return say_fail(why, CW_ERR_SPACE, "out of memory");
     api_init(&s->api, bank);
+    s->connections_max = options->lines_max > 0 ? options->lines_max : TLSD_LINES_MAX;
+    s->waiting_per_source =
+        options->waiting_per_source > 0 ? options->waiting_per_source : TLSD_WAITING_PER_SOURCE;
     signal(SIGPIPE, SIG_IGN);
     if (connection_index < 0)
         connection_index = SSL_get_ex_new_index(0, NULL, NULL, NULL, connection_free);
@@ -406,6 +496,7 @@ enum cw_err tlsd_run(struct bank *bank, const struct tlsd_options *options, stru
         err = say_fail(why, CW_ERR_SPACE, "out of memory");
     if (err == CW_OK) {
         SSL_CTX_set_info_callback(s->tls->ctx, on_tls_info);
+        SSL_CTX_set_client_hello_cb(s->tls->ctx, on_client_hello, NULL);
         err = run(s, options, why);
     }
     s->listener = NULL; /* evhttp_free takes it away before the connections */

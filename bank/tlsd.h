@@ -4,10 +4,21 @@
 
 #include "bank/bank.h"
 
+#define TLSD_LINES_MAX 4096u
+#define TLSD_WAITING_PER_SOURCE                                                                    \
+    256u                      /* unfinished handshakes of one address; a branch's many cards */
+#define TLSD_BYTE_SECONDS  5  /* to the first byte */
+#define TLSD_HELLO_SECONDS 15 /* to the end of ClientHello */
+#define TLSD_HANDSHAKE_SECONDS                                                                     \
+    60 /* to the end of the handshake: cards are slow between flights                              \
+        */
+
 struct tlsd_options {
     const char *listen;          /* "127.0.0.1:8443", "[::1]:0"; port 0: one that is free */
     const char *port_file;       /* NULL, or where to write the port once it listens */
     const char *insecure_keylog; /* NULL, or where to write the secrets of all lines */
+    size_t lines_max;            /* 0: TLSD_LINES_MAX, or what the limit of open files leaves */
+    size_t waiting_per_source;   /* 0: TLSD_WAITING_PER_SOURCE */
 };
 
 /* Serves until SIGTERM or SIGINT; then ends the lines in good order. One log line on stderr for
