@@ -181,12 +181,13 @@ class Pcscd:
     def reader(self, slot):
         return f"pcsc:Virtual PCD 00 {slot:02d}"
 
-    def insert(self, lab, folders, port=None):
+    def insert(self, lab, folders, port=None, options=()):
         """Puts the cards in these folders into the slots, each a process of its own, and waits until the
-        daemon has noticed them. port: instead of the daemon's own, for a tap in between."""
+        daemon has noticed them. port: instead of the daemon's own, for a tap in between. options: of
+        cardwire-card."""
         cards = [lab.start("cardwire-card", [
             lab.program("cardwire-card"), "--state", folder, "--vpcd",
-            f"127.0.0.1:{(port or self.port) + slot}"]) for slot, folder in enumerate(folders)]
+            f"127.0.0.1:{(port or self.port) + slot}", *options]) for slot, folder in enumerate(folders)]
         env = dict(lab.env, **self.env)
 
         def all_there():

@@ -6,18 +6,17 @@ Two stops for each PIN: right after the VERIFY command went to the card (the APD
 may still be in the variable that holds it), and when the function that asked for the PIN returns (gone
 altogether)."""
 
-import json
 import os
 import pty
 import shutil
 import subprocess
 import threading
-import types
 
 import pytest
 
-from cardwire_lab import Lab, Pcscd, json_lines, wait_for
+from cardwire_lab import Lab, Pcscd
 from rawcard import PIN
+from small_bank import small_bank
 
 pytestmark = pytest.mark.skipif(not shutil.which("gdb"), reason="gdb is not installed")
 
@@ -29,30 +28,10 @@ VERIFY = {use: bytes([0x00, 0x20, 0x00, use, len(PIN)]) + PIN.encode() for use i
 def bank():
     """A bank, and a card of it behind a PC/SC daemon."""
     with Lab() as lab:
-        folder = lab.folder / "bank"
-        pin = lab.file("pin", PIN + "\n")
-
-        def admin(*args):
-            done = lab.run("cardwired", "--dir", folder, *args, "--json")
-            assert done.returncode == 0, done.stderr
-            return json_lines(done.stdout)[-1]
-        assert lab.run("cardwired", "init", folder).returncode == 0
-        accounts = []
-        for name in ("Ada", "Ben"):
-            customer = admin("customer", "add", "--name", name)["id"]
-            accounts.append(admin("account", "open", "--customer", customer, "--deposit",
-                                  "100.00")["account"])
-            if name == "Ada":
-                admin("card", "issue", "--customer", customer, "--reader",
-                      f"inproc:{lab.folder}/card", "--key", "p256", "--pin-file", pin)
-        port_file = lab.folder / "port"
-        server = lab.start("cardwired", [lab.program("cardwired"), "--dir", folder, "serve", "--listen",
-                                         "127.0.0.1:0", "--port-file", port_file])
-        port = wait_for("the bank naming its port", lambda: port_file.exists()
-                        and port_file.read_text().strip(), server)
-        pcscd = Pcscd(lab)
-        pcscd.insert(lab, [lab.folder / "card"])
-        yield types.SimpleNamespace(lab=lab, pin=pin, port=port, pcscd=pcscd, payee=accounts[1])
+        it = small_bank(lab, PIN)
+        it.pcscd = Pcscd(lab)
+        it.pcscd.insert(lab, [it.card])
+        yield it
 
 
 # One PIN: its way in, the stop after the exchange, the return of the function that asked for it.
