@@ -282,7 +282,7 @@ static enum cli_exit not_known(struct cli *c, enum cli_exit code)
 
 /* Does this problem say that no order of this number is booked? The bank looks the number up before
  * it looks at anything else in a well-formed order (docs/api.md); what it may say before that is
- * good for an order that it cannot have seen yet. A server error says nothing. */
+ * good for an order that it cannot have seen yet. Of the server errors `store` alone says so. */
 static bool says_not_booked(const struct bank *b, bool fresh)
 {
     static const char *const after[] = {
@@ -290,6 +290,8 @@ static bool says_not_booked(const struct bank *b, bool fresh)
         "payee-unknown",    "payee-name",    "currency",        "funds",         "same-account"};
     static const char *const before[] = {"malformed", "order-malformed", "not-logged-in",
                                          "too-large", "card-blocked",    "order-other-card"};
+    if (b->problem_status == 503 && strcmp(b->problem, "store") == 0)
+        return true;
     if (b->problem_status < 400 || b->problem_status > 499)
         return false;
     for (size_t i = 0; i < sizeof after / sizeof after[0]; i++)

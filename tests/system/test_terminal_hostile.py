@@ -160,7 +160,8 @@ def failed(done, booked, *, sent=True):
 
 # What the bank answers to the POST, what is then known of the order, and the exit code.
 ANSWERS = {
-    "503 of a bank": (problem(503, "store"), "unknown", 4),
+    "503, and not booked": (problem(503, "store"), "no", 4),
+    "503, and not known": (problem(503, "outcome-unknown"), "unknown", 4),
     "503 of a proxy": ((503, "text/html", b"<h1>busy</h1>"), "unknown", 4),
     "400 of a proxy": ((400, "text/html", b"<h1>what?</h1>"), "unknown", 4),
     "500 that claims a refusal": (problem(500, "funds"), "unknown", 4),
