@@ -126,6 +126,7 @@ class Pcscd:
     """A private PC/SC daemon with two virtual slots (vsmartcard's vpcd), for two cards."""
 
     SLOTS = 2
+    NAME = "Virtual PCD"
 
     def __init__(self, lab):
         if not shutil.which("pcscd", path=os.environ.get("PATH", "") + ":/usr/sbin:/sbin"):
@@ -149,10 +150,10 @@ class Pcscd:
         conf = self.folder / "conf"
         conf.mkdir(exist_ok=True)
         (conf / "vpcd").write_text(
-            'FRIENDLYNAME "Virtual PCD"\n'
+            f'FRIENDLYNAME "{self.NAME}"\n'
             f"DEVICENAME /dev/null:0x{self.port:04X}\n"
             f"LIBPATH {driver}\n"
-            f"CHANNELID 0x{self.port:04X}\n", encoding="ascii")
+            f"CHANNELID 0x{self.port:04X}\n", encoding="utf-8")
         self.socket.unlink(missing_ok=True)
         env = dict(os.environ, PATH=os.environ.get("PATH", "") + ":/usr/sbin:/sbin")
         known = subprocess.run(["pcscd", "--help"], capture_output=True, text=True, env=env,
@@ -179,7 +180,7 @@ class Pcscd:
         return {"PCSCLITE_CSOCK_NAME": str(self.socket)}
 
     def reader(self, slot):
-        return f"pcsc:Virtual PCD 00 {slot:02d}"
+        return f"pcsc:{self.NAME} 00 {slot:02d}"
 
     def insert(self, lab, folders, port=None, options=()):
         """Puts the cards in these folders into the slots, each a process of its own, and waits until the

@@ -475,3 +475,28 @@ def test_contactless_card_signs_nothing(place):
                 assert done.returncode == 0 and "9.00" in done.stdout
         finally:
             card.stop()
+
+
+class EvilReader(Pcscd):
+    """A device chooses its own name."""
+    NAME = "Evil\x1b]0;x\x07\x9b31m\u202e"
+
+
+def test_reader_with_a_hostile_name(place):
+    with Lab() as lab:
+        pcscd = EvilReader(lab)
+        env = dict(lab.env, **pcscd.env)
+        for args in (["readers"], ["--json", "readers"], ["--reader", "pcsc:Evil", "card"],
+                     ["--reader", "pcsc:" + pcscd.NAME + " 00 01", "card"], ["card"]):
+            done = lab.run("cardwire", *args, env=env)
+            harmless(done.stdout)
+            harmless(done.stderr)
+            assert "readers" not in args or "Evil?]0;x?" in done.stdout, done
+        card = pcscd.insert(lab, [place.lab.folder / "card"])[0]
+        try:
+            for options in ([], ["--json"]):  # it can be used all the same
+                done = lab.run("cardwire", *options, "--reader", pcscd.reader(0), "card", env=env)
+                assert done.returncode == 0 and "Evil?]0;x?" in done.stdout, done
+                harmless(done.stdout)
+        finally:
+            card.stop()
