@@ -142,9 +142,9 @@ class Demo:
         self.port = wait_for("the bank naming its port", lambda: port_file.exists()
                              and port_file.read_text().strip(), process)
 
-    def insert_cards(self):
+    def insert_cards(self, options=()):
         """Puts both cards into the slots of the PC/SC daemon."""
-        processes = self.pcscd.insert(self.lab, [card.folder for card in self.cards])
+        processes = self.pcscd.insert(self.lab, [card.folder for card in self.cards], options=options)
         for slot, (card, process) in enumerate(zip(self.cards, processes)):
             card.process, card.readers["pcsc"] = process, self.pcscd.reader(slot)
 
@@ -153,6 +153,12 @@ class Demo:
             if card.process:
                 card.process.stop()
                 card.process = None
+
+        def all_gone():
+            env = dict(self.lab.env, **self.pcscd.env)
+            said = json_lines(self.lab.run("cardwire", "--json", "readers", env=env).stdout)
+            return said and not any(r["card"] for r in said[-1].get("readers", []))
+        wait_for("the PC/SC daemon noticing that the cards are gone", all_gone, self.pcscd.process)
 
     def issue(self, reader, card):
         env = dict(self.lab.env, **(self.pcscd.env if self.pcscd else {}))
@@ -251,6 +257,19 @@ class Demo:
             detail += " (unblocked: lets it in again)"
         return code == 4 and not said.get("ok") and again == 0, detail, said
 
+    def contactless(self, card):
+        """The same card on a contactless reader: it logs in, and refuses the order by itself."""
+        self.take_cards_out()
+        self.insert_cards(["--contactless"])
+        before = self.cardwired("report")["payments"]
+        good, detail, said = self.login("pcsc", card, "tls13")
+        if not good:
+            return False, detail, said
+        code, said = self.cardwire("pcsc", card, "pay", "--to", self.cards[0].account, "--amount",
+                                   "1.00", "--currency", "EUR", "--yes")
+        good = code != 0 and not said.get("ok") and self.cardwired("report")["payments"] == before
+        return good, f"it logs in; an order: {said.get('detail', '')}", said
+
     def act(self, reader):
         """Everything that a card can live through, with one kind of reader."""
         ada, ben = self.cards
@@ -302,6 +321,8 @@ class Demo:
         if self.pcscd:
             tell.heading("Through pcscd and vpcd, each card in a process of its own")
             self.act("pcsc")
+            self.step("contactless", "contactless: login, but no order", "pcsc",
+                      lambda: self.contactless(self.cards[1]), "tls13")
             self.take_cards_out()
         tell.heading("In process: the same cards, linked into the terminal program")
         self.act("inproc")

@@ -40,6 +40,7 @@ def test_demo_tells_every_step(told, reader):
     names = [name for name, _ in here]
     for step in STEPS:
         assert names.count(step) == 1, step
+    assert names.count("contactless") == (reader == "pcsc")
     for kind in ("rsa2048", "p256"):
         for profile in ("tls13", "ecdhe", "rsa"):
             assert (f"login-{kind}", profile) in here
