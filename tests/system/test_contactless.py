@@ -4,17 +4,19 @@ go over the air in clear."""
 import pytest
 
 from cardwire_lab import Lab, Pcscd, json_lines
-from small_bank import small_bank
+from rawcard import OPEN, ORDER, RawCard
+from small_bank import NAME, small_bank
 
+PIN = "135790"
 ATR = "3b8180018080"  # PC/SC part 3 §3.1.3.2.3: contactless, no historical bytes that tell more
 
 
 @pytest.fixture(scope="module")
 def bank():
     with Lab() as lab:
-        it = small_bank(lab, "135790")
+        it = small_bank(lab, PIN)
         it.pcscd = Pcscd(lab)
-        it.pcscd.insert(lab, [it.card], options=["--contactless"])
+        it.cards = it.pcscd.insert(lab, [it.card], options=["--contactless"])
         yield it
 
 
@@ -49,3 +51,17 @@ def test_no_order_without_contact(bank):
     assert bank.admin("report")["payments"] == before["payments"]
     # No try of the PIN was spent on it, and the line is there as before.
     assert cardwire(bank, "login")[0] == 0
+
+
+def test_card_itself_refuses(bank):
+    """Whatever the terminal says: the order's PIN is not taken, and an order not even looked at (without a PIN
+    it would be 6982)."""
+    bank.pcscd.process.stop()
+    for process in bank.cards:
+        process.stop()
+    with RawCard(bank.lab, bank.card, "--contactless") as card:
+        assert card.atr.hex() == ATR
+        assert card.open(PIN, int(bank.port), NAME) & OPEN
+        assert card.verify(PIN, 0x82) == 0x6985
+        assert card.command(0x80, 0x18, 0, 0, ORDER, le=256) == (b"", 0x6985)
+        assert card.session()[0x90][0] & OPEN  # the line has nothing against it
