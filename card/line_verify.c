@@ -171,12 +171,17 @@ static bool out_of_memory(int ret)
     }
 }
 
-/* A record whose header announces more than the buffer holds. */
+/* A record whose header announces more than the buffer holds, or a message in several records that
+ * does. What is no TLS record at all announces nothing. */
 static bool oversize(const struct line *line)
 {
-    const uint8_t *h = line->ssl.in_hdr;
-    size_t announced = h != NULL ? (size_t)(h[3] << 8 | h[4]) : 0;
-    return announced > MBEDTLS_SSL_IN_CONTENT_LEN + 256;
+    const mbedtls_ssl_context *ssl = &line->ssl;
+    const uint8_t *h = ssl->in_hdr;
+    if (h == NULL || h[0] < MBEDTLS_SSL_MSG_CHANGE_CIPHER_SPEC ||
+        h[0] > MBEDTLS_SSL_MSG_APPLICATION_DATA || h[1] != 3)
+        return false;
+    return (size_t)(h[3] << 8 | h[4]) > MBEDTLS_SSL_IN_CONTENT_LEN + 256 ||
+           ssl->in_hslen > MBEDTLS_SSL_IN_CONTENT_LEN;
 }
 
 static bool malformed_certificate(int ret)
@@ -207,6 +212,8 @@ enum link_reason line_reason_of(const struct line *line, int ret, int state)
     case MBEDTLS_SSL_SERVER_HELLO:
         return LINK_REASON_PROFILE;
     case MBEDTLS_SSL_SERVER_CERTIFICATE:
+        if (ret == MBEDTLS_ERR_X509_FATAL_ERROR) /* more intermediates than the engine walks */
+            return LINK_REASON_UNTRUSTED;
         if (flags != 0 && flags != UINT32_MAX)
             return reason_of_flags(flags);
         return malformed_certificate(ret) ? LINK_REASON_CERTIFICATE : LINK_REASON_PROTOCOL;

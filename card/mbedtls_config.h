@@ -46,6 +46,7 @@
 #define MBEDTLS_RSA_C
 #define MBEDTLS_PKCS1_V15
 #define MBEDTLS_PKCS1_V21
+#define MBEDTLS_X509_RSASSA_PSS_SUPPORT /* mbedTLS verifies RSA servers in TLS 1.3 with it */
 #define MBEDTLS_GENPRIME
 #define MBEDTLS_OID_C
 #define MBEDTLS_ASN1_PARSE_C

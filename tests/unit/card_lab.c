@@ -222,7 +222,7 @@ struct lab_identity lab_server_new(const struct lab_identity *ca,
                       : spec->any_usage ? "anyExtendedKeyUsage"
                                         : "serverAuth");
     snprintf(usage, sizeof usage, "critical,%s%s",
-             spec->rsa ? "keyEncipherment" : "digitalSignature",
+             spec->rsa && !spec->signing ? "keyEncipherment" : "digitalSignature",
              spec->ca || spec->signs ? ",keyCertSign" : "");
     if (!spec->no_usage)
         add_extension(id.certificate, ca->certificate, NID_key_usage, usage);

@@ -40,6 +40,7 @@ struct lab_identity {
 /* What a server's certificate shall be; zero gives the good one. */
 struct lab_server_spec {
     bool rsa;            /* RSA-2048 key, keyEncipherment; else P-256, digitalSignature */
+    bool signing;        /* with rsa: digitalSignature in place of keyEncipherment */
     const char *host;    /* NULL: LAB_HOST */
     bool no_server_auth; /* no extended key usage at all */
     bool client_auth;    /* extended key usage clientAuth instead of serverAuth */

@@ -207,6 +207,50 @@ static void test_refuses_wrong_key_usage(void **state)
     refused(&(struct lab_server_spec){.wrong_usage = true}, &root, true, LINK_REASON_KEY_USAGE);
 }
 
+/* RFC 8446 §4.2.3: a TLS 1.3 server with an RSA key signs with PSS. */
+static void test_rsa_server_in_tls13(void **state)
+{
+    struct lab lab;
+    struct lab_line line = {0};
+    (void)state;
+    lab_init(&lab);
+    lab_personalise(&lab, P256_SLOTS, &card_ca, &root, ALL_PROFILES);
+    struct lab_identity server =
+        lab_server_new(&root, &(struct lab_server_spec){.rsa = true, .signing = true});
+    SSL_CTX *ctx = lab_server_context(&server, &card_ca);
+    lab_line_open(&lab, ctx, LINK_PROFILE_TLS13, LINK_KEY_AUTO, &line);
+    assert_int_equal(lab_reason(&lab), LINK_REASON_NONE);
+    assert_true(line.state & LINK_STATE_OPEN);
+    lab_line_free(&line);
+    SSL_CTX_free(ctx);
+    lab_identity_free(&server);
+    lab_free(&lab);
+}
+
+static void test_what_is_no_tls_is_a_protocol_error(void **state)
+{
+    static const char *const says[] = {"HTTP/1.1 400 Bad Request\r\n\r\n",
+                                       "SSH-2.0-OpenSSH_9.2\r\n"};
+    struct lab lab;
+    (void)state;
+    lab_init(&lab);
+    lab_personalise(&lab, P256_SLOTS, &card_ca, &root, ALL_PROFILES);
+    for (size_t i = 0; i < 2; i++) {
+        assert_int_equal(lab_verify(&lab, LINK_PIN_LINE, LAB_PIN), SW_OK);
+        assert_int_equal(lab_apdu(&lab, 0x80, INS_OPEN, 0, 0, NULL, 0, 256, NULL, NULL), SW_OK);
+        assert_int_equal(
+            lab_apdu(&lab, 0x80, INS_STEP, 0, 0, says[i], strlen(says[i]), 256, NULL, NULL), SW_OK);
+        assert_int_equal(lab_reason(&lab), LINK_REASON_PROTOCOL);
+    }
+    /* A record that announces 16 KB is TLS, and too large. */
+    assert_int_equal(lab_verify(&lab, LINK_PIN_LINE, LAB_PIN), SW_OK);
+    assert_int_equal(lab_apdu(&lab, 0x80, INS_OPEN, 0, 0, NULL, 0, 256, NULL, NULL), SW_OK);
+    assert_int_equal(
+        lab_apdu(&lab, 0x80, INS_STEP, 0, 0, "\x16\x03\x03\x40\x00", 5, 256, NULL, NULL), SW_OK);
+    assert_int_equal(lab_reason(&lab), LINK_REASON_OVERSIZE);
+    lab_free(&lab);
+}
+
 /* What TLS engines let pass, and the card does not. */
 static void test_refuses_loose_certificates(void **state)
 {
@@ -604,6 +648,8 @@ int main(int argc, char **argv)
         T(test_refuses_ca_as_leaf),
         T(test_refuses_missing_server_auth),
         T(test_refuses_wrong_key_usage),
+        T(test_rsa_server_in_tls13),
+        T(test_what_is_no_tls_is_a_protocol_error),
         T(test_refuses_loose_certificates),
         T(test_failing_memory_opens_no_line),
         T(test_refuses_server_that_does_not_ask),
