@@ -167,9 +167,10 @@ class Demo:
                             "--pin-file", self.pin, "--json", env=env)
         said = json_lines(done.stdout)
         if done.returncode or not said:
-            return False, done.stderr.strip(), None
+            return False, said[-1].get("detail") if said else done.stderr.strip(), None
         card.serial = said[-1]["serial"]
-        return True, f"card {card.serial} made its keys: {', '.join(said[-1]['keys'])}", None
+        return (True, f"card {card.serial} made its keys: {', '.join(said[-1]['keys'])}",
+                {"stats": said[-1]})
 
     def wrong_pin_refused(self, reader, card):
         code, said = self.cardwire(reader, card, "login", pin=self.wrong_pin)
