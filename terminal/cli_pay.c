@@ -248,7 +248,7 @@ static void name_order(struct cli *c, const struct order_fields *f, const char *
 static void clip(const struct say *why, char out[200])
 {
     size_t n;
-    snprintf(out, 200, "%s", why->text);
+    snprintf(out, 200, "%.199s", why->text);
     n = strlen(out);
     if (n > 0 && out[n - 1] == '.')
         out[n - 1] = '\0';
