@@ -61,13 +61,14 @@ enum link_life card_life(const struct card *card)
     return life == LINK_LIFE_BLANK || life == LINK_LIFE_ACTIVE ? (enum link_life)life : 0;
 }
 
-/* Big-endian number of `len` bytes; 0 only when it was never written. */
+/* Big-endian number of `len` bytes; 0 when it was never written, which on an active card cannot be.
+ */
 static enum cw_err number_read(const struct card *card, uint16_t key, size_t len, uint64_t *out)
 {
     uint8_t b[8] = {0};
     uint64_t v = 0;
     enum cw_err err = nvm_read_exact(&card->nvm, key, b, len);
-    if (err == CW_ERR_NOT_FOUND)
+    if (err == CW_ERR_NOT_FOUND && card_life(card) == LINK_LIFE_BLANK)
         err = CW_OK;
     if (err != CW_OK)
         return CW_ERR_IO;
@@ -240,6 +241,7 @@ enum cw_err card_do_activate(struct card_call *call)
     struct card *card = call->card;
     size_t len = 0;
     const uint8_t life = LINK_LIFE_ACTIVE;
+    const uint8_t none[4] = {0};
     bool roots = false;
     bool names = false;
     int64_t time = 0;
@@ -258,7 +260,9 @@ enum cw_err card_do_activate(struct card_call *call)
     if (!roots || !names ||
         !(key_present(card, LINK_KEY_TLS_P256) || key_present(card, LINK_KEY_TLS_RSA)))
         return CW_ERR_STATE;
-    return nvm_write(&card->nvm, NVM_LIFE, &life, 1);
+    /* From here on a missing counter is a fault, not a beginning. */
+    err = nvm_write(&card->nvm, NVM_COUNTER, none, sizeof none);
+    return err == CW_OK ? nvm_write(&card->nvm, NVM_LIFE, &life, 1) : err;
 }
 
 static enum cw_err info_card(struct card *card, struct buf_writer *out)

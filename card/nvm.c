@@ -178,6 +178,7 @@ struct record {
     uint16_t key, len;
     uint32_t whole; /* bytes, value and padding included */
     bool blank;     /* nothing was ever written here */
+    bool plausible; /* its header could be that of a record */
     bool good;      /* it checks */
     bool committed; /* its commit word is whole */
     bool touched;   /* its commit word is not blank */
@@ -208,7 +209,8 @@ static enum cw_err record_look(const struct nvm *nvm, uint32_t at, struct record
         .touched = !all_ff(r + COMMIT_AT, COMMIT_LEN),
     };
     rec.whole = RECORD_LEN + padded(rec.len);
-    if (r[0] == MARK && rec.len <= NVM_VALUE_MAX && rec.whole <= nvm->bank_size - at) {
+    rec.plausible = r[0] == MARK && rec.len <= NVM_VALUE_MAX && rec.whole <= nvm->bank_size - at;
+    if (rec.plausible) {
         uint32_t crc = header_crc(r);
         err = crc_of_value(nvm, base + RECORD_LEN, rec.len, &crc);
         rec.good = err == CW_OK && crc == get32(r + CRC_AT);
@@ -249,8 +251,10 @@ static enum cw_err bank_scan(struct nvm *nvm)
         if (rec.blank)
             break;
         if (!rec.good) {
+            /* What a torn write had already put into its value is not a record. */
+            uint32_t torn = rec.plausible && !rec.touched ? rec.whole : 8;
             bool more = false;
-            err = good_record_after(nvm, nvm->end + 8, &more);
+            err = good_record_after(nvm, nvm->end + torn, &more);
             if (err == CW_OK && (more || rec.touched))
                 err = CW_ERR_FORMAT;
             nvm->tail_dirty = true;
@@ -325,8 +329,12 @@ static enum cw_err move(struct nvm *nvm)
         return err;
     nvm->bank = to;
     nvm->generation++;
+    /* A read that fails here leaves half an index. Writing on from that would lose the other half
+     * for good; the next mount has both banks to choose from. */
     err = bank_scan(nvm);
-    return err == CW_OK ? bank_clear(nvm, 1 - to) : err;
+    if (err != CW_OK)
+        nvm->broken = true;
+    return err == CW_OK ? bank_clear(nvm, 1 - to) : CW_ERR_IO;
 }
 
 /* No bank is valid. The first one is made in bank 1, from an empty bank 0; power may have failed in
@@ -367,6 +375,8 @@ enum cw_err nvm_mount(struct nvm *nvm, const struct card_flash *flash)
 enum cw_err nvm_size(const struct nvm *nvm, uint16_t key, size_t *len)
 {
     const struct nvm_entry *e = find(nvm, key);
+    if (nvm->broken)
+        return CW_ERR_IO;
     if (e == NULL)
         return CW_ERR_NOT_FOUND;
     *len = e->len;
@@ -377,6 +387,8 @@ enum cw_err nvm_read(const struct nvm *nvm, uint16_t key, size_t from, void *out
                      size_t *len)
 {
     const struct nvm_entry *e = find(nvm, key);
+    if (nvm->broken)
+        return CW_ERR_IO;
     if (e == NULL)
         return CW_ERR_NOT_FOUND;
     if (from > e->len)
@@ -391,6 +403,8 @@ enum cw_err nvm_read(const struct nvm *nvm, uint16_t key, size_t from, void *out
 enum cw_err nvm_read_exact(const struct nvm *nvm, uint16_t key, void *out, size_t len)
 {
     const struct nvm_entry *e = find(nvm, key);
+    if (nvm->broken)
+        return CW_ERR_IO;
     if (e == NULL)
         return CW_ERR_NOT_FOUND;
     if (e->len != len)
@@ -404,6 +418,8 @@ static enum cw_err append(struct nvm *nvm, uint8_t kind, uint16_t key, const voi
 {
     size_t len = head_len + tail_len;
     uint32_t whole = RECORD_LEN + padded(len);
+    if (nvm->broken)
+        return CW_ERR_IO;
     if (nvm->tail_dirty || whole > nvm->bank_size - nvm->end) {
         enum cw_err err = move(nvm);
         if (err != CW_OK)
@@ -449,7 +465,7 @@ enum cw_err nvm_write(struct nvm *nvm, uint16_t key, const void *data, size_t le
 
 enum cw_err nvm_remove(struct nvm *nvm, uint16_t key)
 {
-    if (find(nvm, key) == NULL)
+    if (!nvm->broken && find(nvm, key) == NULL)
         return CW_OK;
     return append(nvm, KIND_REMOVED, key, NULL, 0, NULL, 0);
 }

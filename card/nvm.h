@@ -22,6 +22,7 @@ struct nvm {
     uint32_t bank;       /* 0 or 1: the live one */
     uint32_t generation; /* of the live bank; grows */
     uint32_t end;        /* first free byte, from the start of the live bank */
+    bool broken;         /* what is in RAM cannot be trusted: nothing works until the next mount */
     bool tail_dirty;     /* bytes after `end` are not blank: move before the next write */
     uint16_t count;
     struct nvm_entry entries[NVM_VALUES_MAX];

@@ -15,7 +15,8 @@
 
 /* NOR flash as a microcontroller has it. Offsets count from the start of the region given to the
  * card. Power may fail at any byte of any call: card/nvm.c copes with that, the driver need not.
- * Functions return CW_OK or CW_ERR_IO. */
+ * What a torn erase leaves is, byte by byte, the old value or FF. Functions return CW_OK or
+ * CW_ERR_IO. */
 struct card_flash {
     void *ctx;
     uint32_t page_size;  /* bytes erased at once; 2,048 */
