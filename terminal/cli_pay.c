@@ -254,17 +254,19 @@ static void clip(const struct say *why, char out[200])
         out[n - 1] = '\0';
 }
 
-/* The bank knows nothing of the order, and cannot take it any more: it is bound to the line that
- * broke (docs/api.md). The id must stay the same, because the first copy may still be on its way.
- */
+/* The bank knows nothing of the order, and cannot take it over this line: it is bound to the one
+ * that broke (docs/api.md). The first copy may still be on its way, and that line still up at the
+ * bank's end: until the order has expired, only its number keeps it from being booked besides
+ * another. */
 static enum cli_exit never_arrived(struct cli *c)
 {
-    c->booked = "no";
+    c->booked = "unknown";
     c->reason = "order-other-line";
-    return cli_fail_say(c, CLI_NET, CW_ERR_IO,
-                        "the bank has not booked this order, it did not get through; pay again "
-                        "with --order-id %s, so that it can never be booked twice",
-                        c->order);
+    return cli_fail_say(
+        c, CLI_NET, CW_ERR_IO,
+        "the bank has not booked this order so far, and it may still be on its way; "
+        "pay again with --order-id %s, which never books it twice",
+        c->order);
 }
 
 /* The order was sent, and what became of it was not heard: the holder has to know its number. */
@@ -285,9 +287,9 @@ static enum cli_exit not_known(struct cli *c, enum cli_exit code)
  * good for an order that it cannot have seen yet. Of the server errors `store` alone says so. */
 static bool says_not_booked(const struct bank *b, bool fresh)
 {
-    static const char *const after[] = {
-        "order-other-line", "order-expired", "order-signature", "order-counter", "account-unknown",
-        "payee-unknown",    "payee-name",    "currency",        "funds",         "same-account"};
+    static const char *const after[] = {"order-expired",   "order-signature", "order-counter",
+                                        "account-unknown", "payee-unknown",   "payee-name",
+                                        "currency",        "funds",           "same-account"};
     static const char *const before[] = {"malformed", "order-malformed", "not-logged-in",
                                          "too-large", "card-blocked",    "order-other-card"};
     if (b->problem_status == 503 && strcmp(b->problem, "store") == 0)

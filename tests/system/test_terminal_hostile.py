@@ -383,8 +383,8 @@ def test_answer_lost_and_asked_for_again(place, bank):
 
 
 def test_order_that_never_arrived(place, bank, tmp_path):
-    """The bank refuses the resent order, because it is bound to a line that is gone: then it is known
-    not to be booked, and its number can be used to pay."""
+    """The bank refuses the resent order, because it is bound to a line that is gone. Its first copy may
+    still be on its way: that is not known, and its number is what to pay with again."""
     before = payments(place)
     saved = tmp_path / "saved"
     with FakeBank(place.folder, lambda m, p, b: None if p == "/v1/payments" else honest(m, p, b)) as fake:
@@ -392,7 +392,7 @@ def test_order_that_never_arrived(place, bank, tmp_path):
         assert fake.posted == 2
     order = said["order"]
     done = cardwire(place, bank, "--json", "pay", "--resend", saved)
-    assert failed(done, "no")["reason"] == "order-other-line"
+    assert failed(done, "unknown")["reason"] == "order-other-line"
     done = cardwire(place, bank, "--json", "receipt", "--order", order, "--out", tmp_path / "r.p7")
     assert json_lines(done.stdout)[0]["reason"] == "not-found"
     done = pay(place, bank, "--order-id", order, "--receipt", tmp_path / "r.p7", to=place.ben)
