@@ -185,9 +185,10 @@ enum cw_err ledger_payment_book(struct ledger *l, const struct ledger_order *ord
     err = judge(l, order, &customer, &v, why);
     if (err == CW_OK && v == LEDGER_BOOKED)
         err = book(l, order, customer, reply, ctx, why);
-    /* A commit that wrote nothing, after a refusal, leaves nothing unknown. */
+    /* A commit that wrote nothing, after a refusal, leaves nothing unknown; but what was seen to be
+     * booked must not be called unbooked. */
     err = db_end_told(l, err, &unknown, why);
-    if (err != CW_OK && unknown && v == LEDGER_BOOKED) {
+    if (err != CW_OK && (v == LEDGER_REPEATED || (unknown && v == LEDGER_BOOKED))) {
         v = LEDGER_UNKNOWN;
         err = CW_OK;
     }
