@@ -363,7 +363,6 @@ static bool flush(struct line *line)
         return true;
     if (line->ssl.out_left > 0 && mbedtls_ssl_flush_output(&line->ssl) != 0)
         return false;
-    line->write_pending = false;
     if (line->phase == LINE_OVER)
         engine_free(line);
     return true;
@@ -388,16 +387,14 @@ void line_run(struct line *line, struct buf_reader *in, struct buf_writer *out)
 
 enum cw_err line_write(struct line *line, const uint8_t *data, size_t len, struct buf_writer *out)
 {
-    if (line->ssl.out_left > 0 || line->write_pending)
+    if (line->ssl.out_left > 0)
         return CW_ERR_STATE;
     line->out = out;
     int ret = mbedtls_ssl_write(&line->ssl, data, len);
     line->out = NULL;
     /* WANT_WRITE: the record is made and waits in the engine; the plaintext has been taken. */
-    if (ret == MBEDTLS_ERR_SSL_WANT_WRITE) {
-        line->write_pending = true;
+    if (ret == MBEDTLS_ERR_SSL_WANT_WRITE)
         return CW_OK;
-    }
     if (ret < 0)
         fail(line, ret, MBEDTLS_SSL_HANDSHAKE_OVER);
     else if ((size_t)ret != len)

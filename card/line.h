@@ -48,8 +48,7 @@ struct line {
     uint8_t peer_sha256[32];
     uint8_t binding[LINK_BINDING_LEN];
     bool bound;
-    bool engine;        /* the mbedTLS objects below are in use */
-    bool write_pending; /* plaintext was taken whose record has not left the card yet */
+    bool engine; /* the mbedTLS objects below are in use */
     mbedtls_ssl_context ssl;
     mbedtls_ssl_config conf;
     mbedtls_x509_crt roots, own;

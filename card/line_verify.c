@@ -81,12 +81,6 @@ static void found(struct line *line, enum link_reason reason, uint32_t *flags)
     *flags |= MBEDTLS_X509_BADCERT_OTHER;
 }
 
-static void check_logged(struct line *line, enum link_check check, bool good,
-                         enum link_reason reason)
-{
-    line_event(line, LINK_EVENT_CHECKED, (uint8_t)check, 0, good ? 0 : (uint8_t)reason, 0);
-}
-
 /* The engine's findings, in the order in which a person should hear of them. */
 static enum link_reason reason_of_flags(uint32_t flags)
 {
@@ -146,7 +140,8 @@ int line_verify(void *ctx, mbedtls_x509_crt *crt, int depth, uint32_t *flags)
             [LINK_REASON_KEY_USAGE] = LINK_CHECK_USAGE,
         };
         uint8_t check = check_of[line->reason];
-        check_logged(line, check != 0 ? check : LINK_CHECK_CHAIN, false, line->reason);
+        line_event(line, LINK_EVENT_CHECKED, check != 0 ? check : LINK_CHECK_CHAIN, 0,
+                   (uint8_t)line->reason, 0);
     }
     return 0;
 }

@@ -6,6 +6,8 @@
 
 #include <string.h>
 
+#define FILLER 900u /* bytes of a value that fills a bank in 17 writes */
+
 static void test_values_survive_remount(void **state)
 {
     static struct lab_flash flash;
@@ -90,6 +92,20 @@ static bool is_one_of(struct nvm *nvm, uint16_t key, uint32_t a, uint32_t b)
     return v == a || v == b;
 }
 
+/* Value 1 is `first`, value 2 is "rock", and the bank is so full that a few writes more move it. */
+static void nearly_full(struct lab_flash *flash, struct nvm *nvm, const struct card_flash *ops,
+                        uint32_t first)
+{
+    uint8_t filler[FILLER];
+    memset(filler, 0x5A, sizeof filler);
+    lab_flash_init(flash);
+    assert_int_equal(nvm_mount(nvm, ops), CW_OK);
+    assert_int_equal(nvm_write(nvm, 1, &first, 4), CW_OK);
+    assert_int_equal(nvm_write(nvm, 2, "rock", 4), CW_OK);
+    for (int i = 0; i < 17; i++)
+        assert_int_equal(nvm_write(nvm, 3, filler, sizeof filler), CW_OK);
+}
+
 /* A run of writes that crosses several moves between the banks; power fails after `budget` bytes of
  * flash work, at every budget. After the cut the value is the old or the new one, the other values
  * are untouched, and the store takes writes again. */
@@ -98,17 +114,9 @@ static void test_power_cut_at_every_byte(void **state)
     static struct lab_flash start, flash;
     struct card_flash ops = lab_flash_ops(&flash);
     struct nvm nvm;
-    uint8_t filler[900];
     unsigned cuts = 0;
     (void)state;
-    memset(filler, 0x5A, sizeof filler);
-    lab_flash_init(&flash);
-    assert_int_equal(nvm_mount(&nvm, &ops), CW_OK);
-    assert_int_equal(nvm_write(&nvm, 1, &(uint32_t){0}, 4), CW_OK);
-    assert_int_equal(nvm_write(&nvm, 2, "rock", 4), CW_OK);
-    /* Close to the end of the bank, so that the writes below move to the other one. */
-    for (int i = 0; i < 17; i++)
-        assert_int_equal(nvm_write(&nvm, 3, filler, sizeof filler), CW_OK);
+    nearly_full(&flash, &nvm, &ops, 0);
     start = flash;
     for (long budget = 0;; budget++) {
         uint32_t last = 0;
@@ -164,7 +172,7 @@ static void test_a_changed_bit_never_gives_an_old_state(void **state)
     static struct lab_flash start, flash;
     struct card_flash ops = lab_flash_ops(&flash);
     struct nvm nvm;
-    uint8_t filler[900];
+    uint8_t filler[FILLER];
     unsigned refused = 0, same = 0;
     (void)state;
     memset(filler, 0x5A, sizeof filler);
@@ -201,16 +209,10 @@ static void test_a_failed_read_in_a_move_loses_nothing(void **state)
     static struct lab_flash start, flash;
     struct card_flash ops = lab_flash_ops(&flash);
     struct nvm nvm;
-    uint8_t filler[900];
+    uint8_t filler[FILLER] = {0};
     unsigned failed = 0;
     (void)state;
-    memset(filler, 0x5A, sizeof filler);
-    lab_flash_init(&flash);
-    assert_int_equal(nvm_mount(&nvm, &ops), CW_OK);
-    assert_int_equal(nvm_write(&nvm, 2, "rock", 4), CW_OK);
-    assert_int_equal(nvm_write(&nvm, 1, &(uint32_t){10}, 4), CW_OK);
-    for (int i = 0; i < 17; i++)
-        assert_int_equal(nvm_write(&nvm, 3, filler, sizeof filler), CW_OK);
+    nearly_full(&flash, &nvm, &ops, 10);
     start = flash;
     for (long k = 0;; k++) {
         uint32_t last = 10;
