@@ -13,12 +13,17 @@ static bool in_use;
 /* The TLS library's heap; its size is the card's, and INFO tells how much of it was ever used. */
 static _Alignas(max_align_t) unsigned char pool[CARD_POOL_SIZE];
 
-/* Memory in which nothing was ever written is that of a new card. Being blank is written down, so
- * that a memory that has lost its state is not taken for a new one. */
+/* Memory in which nothing was ever written is that of a new card. Being blank is written down,
+ * last, so that a memory that has lost its state is not taken for a new one. */
 static enum cw_err first_power(struct card *card)
 {
     const uint8_t life = LINK_LIFE_BLANK;
-    return card->nvm.count == 0 ? nvm_write(&card->nvm, NVM_LIFE, &life, 1) : CW_OK;
+    size_t len = 0;
+    bool begun = card->nvm.count == 1 && nvm_size(&card->nvm, NVM_KEYSET, &len) == CW_OK;
+    if (card->nvm.count != 0 && !begun)
+        return CW_OK;
+    enum cw_err err = secure_begin(card);
+    return err == CW_OK ? nvm_write(&card->nvm, NVM_LIFE, &life, 1) : err;
 }
 
 /* Starts everything volatile from nothing. */
@@ -35,7 +40,8 @@ static enum cw_err start(struct card *card)
         err = first_power(card);
     if (err == CW_OK && psa_crypto_init() != PSA_SUCCESS)
         err = CW_ERR_CRYPTO;
-    return err;
+    /* The power may have failed while a terminated card was being wiped. */
+    return err == CW_OK ? life_settle(card) : err;
 }
 
 static void stop(struct card *card)

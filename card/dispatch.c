@@ -1,13 +1,14 @@
-/* dispatch.c - from a command's bytes to its handler: chains are joined, the command's row is
- * checked, errors become status words (here and nowhere else), and long answers are handed out in
- * parts. */
+/* dispatch.c - from a command's bytes to its handler: chains are joined, the issuer's secure
+ * messaging is taken off, the command's row is checked, errors become status words (here and
+ * nowhere else), and long answers are handed out in parts. */
 #include "card/state.h"
 
 #include "base/ct.h"
 
 #include <string.h>
 
-static uint16_t sw_of(const struct card *card, enum cw_err err)
+/* CW_ERR_AUTH is made a status word by who knows which PIN it was about: card_dispatch. */
+static uint16_t sw_of(enum cw_err err)
 {
     switch (err) {
     case CW_OK:
@@ -20,8 +21,6 @@ static uint16_t sw_of(const struct card *card, enum cw_err err)
         return SW_WRONG_DATA;
     case CW_ERR_STATE:
         return SW_CONDITIONS;
-    case CW_ERR_AUTH:
-        return (uint16_t)(SW_PIN_TRIES | pin_tries(&card->nvm));
     case CW_ERR_BLOCKED:
         return SW_PIN_BLOCKED;
     case CW_ERR_DENIED:
@@ -42,10 +41,10 @@ static uint16_t sw_of(const struct card *card, enum cw_err err)
 }
 
 /* The class tells more than the row's: chaining, secure messaging, channels (ISO/IEC 7816-4:2020
- * §5.4.1). Only chaining is ours. */
+ * §5.4.1). Chaining is ours, and proprietary secure messaging (GlobalPlatform 2.3.1 §11.1.4). */
 static uint16_t class_check(uint8_t cla)
 {
-    uint8_t base = cla & (uint8_t)~APDU_CLA_CHAIN;
+    uint8_t base = cla & (uint8_t) ~(APDU_CLA_CHAIN | SCP03_CLA_SECURE);
     if (base == APDU_CLA_ISO || base == APDU_CLA_PROPRIETARY)
         return SW_OK;
     if (cla == 0xFF || (cla & 0x60) == 0x20)
@@ -55,42 +54,81 @@ static uint16_t class_check(uint8_t cla)
     return SW_SECURE_MESSAGING;
 }
 
-static uint16_t find_row(const struct apdu_command *cmd, const struct card_row **out)
+static const struct card_app *const apps[] = {&link_app};
+
+static bool app_is(const struct card_app *app, const struct apdu_command *cmd)
 {
-    size_t count = 0;
-    const struct card_row *rows = card_rows(&count);
-    uint8_t cla = cmd->cla & (uint8_t)~APDU_CLA_CHAIN;
-    for (size_t i = 0; i < count; i++) {
-        if (rows[i].ins == cmd->ins && rows[i].cla == cla) {
-            *out = &rows[i];
+    return cmd->nc >= app->aid_min && cmd->nc <= app->aid_len &&
+           memcmp(app->aid, cmd->data, cmd->nc) == 0;
+}
+
+/* By name only (ISO/IEC 7816-4:2020 §11.2.2). What is not found changes nothing. */
+static enum cw_err do_select(struct card_call *call)
+{
+    struct card *card = call->card;
+    const struct apdu_command *cmd = call->cmd;
+    if (cmd->p1 != 0x04 || (cmd->p2 != 0x00 && cmd->p2 != 0x0C))
+        return CW_ERR_ARG;
+    for (size_t i = 0; i < sizeof apps / sizeof apps[0]; i++) {
+        if (!app_is(apps[i], cmd) || !(apps[i]->life & CARD_LIFE(card_life(card))))
+            continue;
+        if (card->app != NULL && card->app != apps[i])
+            card->app->leave(card);
+        card->app = apps[i];
+        return apps[i]->select(call);
+    }
+    return CW_ERR_NOT_FOUND;
+}
+
+static const struct card_row select_row = {0x00, INS_SELECT, 0xFF, 0xFF, 1,
+                                           16,   0,          0xFF, 0,    do_select};
+
+static uint16_t find_row(const struct card *card, const struct apdu_command *cmd,
+                         const struct card_row **out)
+{
+    uint8_t cla = cmd->cla & (uint8_t) ~(APDU_CLA_CHAIN | SCP03_CLA_SECURE);
+    if (cmd->ins == select_row.ins && cla == select_row.cla) {
+        *out = &select_row;
+        return SW_OK;
+    }
+    if (card->app == NULL)
+        return SW_CONDITIONS;
+    for (size_t i = 0; i < card->app->row_count; i++) {
+        const struct card_row *row = &card->app->rows[i];
+        if (row->ins == cmd->ins && row->cla == cla) {
+            *out = row;
             return SW_OK;
         }
     }
     return SW_INS;
 }
 
+static uint16_t pin_missing(const struct card *card)
+{
+    return pin_tries(card, LINK_PIN_HOLDER) > 0 ? SW_SECURITY_STATUS : SW_PIN_BLOCKED;
+}
+
 /* Everything that the row declares, before the handler runs. */
 static uint16_t row_check(const struct card *card, const struct card_row *row,
-                          const struct apdu_command *cmd)
+                          const struct apdu_command *cmd, bool secured)
 {
-    if ((row->needs & CARD_NEEDS_SELECTED) && !card->selected)
-        return SW_CONDITIONS;
     if (cmd->p1 > row->p1_max || cmd->p2 > row->p2_max)
         return SW_WRONG_P1P2;
     if (cmd->nc < row->nc_min || cmd->nc > row->nc_max || cmd->ne < row->ne_min)
         return SW_WRONG_LENGTH;
-    if (!(row->life & 1u << card_life(card)))
+    if (!(row->life & CARD_LIFE(card_life(card))))
         return SW_CONDITIONS;
-    if ((row->needs & CARD_NEEDS_CONTACT) && card->port->contactless)
+    if ((row->needs & CARD_NEEDS_ISSUER) && !secured)
+        return SW_SECURITY_STATUS;
+    if ((row->needs & CARD_NEEDS_ORDER_INTERFACE) &&
+        !card_interface_permits(card, POLICY_ORDER_CONTACTLESS))
         return SW_CONDITIONS;
     if ((row->needs & CARD_NEEDS_LINE) && card->line.phase == LINE_NONE)
         return SW_CONDITIONS;
     if ((row->needs & CARD_NEEDS_OPEN) && card->line.phase != LINE_OPEN)
         return SW_CONDITIONS;
     if ((row->needs & CARD_NEEDS_PIN_LINE) && !card->pin_line)
-        return pin_tries(&card->nvm) > 0 ? SW_SECURITY_STATUS : SW_PIN_BLOCKED;
-    if ((row->needs & CARD_NEEDS_PIN_ORDER) && !card->pin_order)
-        return pin_tries(&card->nvm) > 0 ? SW_SECURITY_STATUS : SW_PIN_BLOCKED;
+        return pin_missing(card);
     return SW_OK;
 }
 
@@ -110,13 +148,14 @@ static bool chain_goes_on(const struct card *card, const struct apdu_command *cm
 }
 
 /* Joins chained commands (ISO/IEC 7816-4:2020 §5.3.4). Sets *whole when `cmd` (changed to the
- * joined one) is to be carried out now. */
+ * joined one) is to be carried out now. Secure messaging, where it is used, is around the whole
+ * command: it is always joined into the card's own memory, where it can be decrypted. */
 static uint16_t chain_take(struct card *card, struct apdu_command *cmd, bool *whole)
 {
     bool more = cmd->cla & APDU_CLA_CHAIN;
     uint8_t header[4] = {cmd->cla & (uint8_t)~APDU_CLA_CHAIN, cmd->ins, cmd->p1, cmd->p2};
     *whole = false;
-    if (!card->chaining && !more) {
+    if (!card->chaining && !more && !(cmd->cla & SCP03_CLA_SECURE)) {
         *whole = true;
         return SW_OK;
     }
@@ -138,38 +177,122 @@ static uint16_t chain_take(struct card *card, struct apdu_command *cmd, bool *wh
     return SW_OK;
 }
 
+/* Takes the secure messaging off, where there is any. A command without it ends the secure channel:
+ * nothing may be mixed into what the issuer says (GlobalPlatform 2.3.1 §10.6). */
+static uint16_t take_off(struct card *card, const struct card_row *row, struct apdu_command *cmd,
+                         bool *secured)
+{
+    *secured = false;
+    if (!(cmd->cla & SCP03_CLA_SECURE)) {
+        secure_drop(card);
+        return SW_OK;
+    }
+    if (row->needs & CARD_SECURE)
+        return SW_OK;
+    if (!secure_is_open(card) || (row->needs & CARD_FLOW)) {
+        secure_drop(card);
+        return SW_SECURE_MESSAGING;
+    }
+    *secured = true;
+    return secure_unwrap(card, cmd) == CW_OK ? SW_OK : SW_SECURITY_STATUS;
+}
+
+/* Lets the handler run, and makes its error a status word. */
+static uint16_t run(const struct card_row *row, struct card_call *call)
+{
+    struct buf_writer *out = call->out;
+    /* What flows through the line is limited by Le, so that nothing waits in the card. */
+    if ((row->needs & CARD_FLOW) && call->cmd->ne < out->cap)
+        out->cap = call->cmd->ne;
+    enum cw_err err = row->handler(call);
+    if (err == CW_OK && out->bad)
+        err = CW_ERR_SPACE;
+    if (err != CW_OK) {
+        ct_wipe(out->start, out->len);
+        out->len = 0;
+        call->object = 0;
+    }
+    if (err == CW_ERR_AUTH)
+        return (uint16_t)(SW_PIN_TRIES | pin_tries(call->card, call->pin));
+    if (err == CW_ERR_NOT_FOUND && call->cmd->ins == INS_SELECT)
+        return SW_NOT_FOUND;
+    return sw_of(err);
+}
+
+/* What the channel protects is put into `out` as a whole. */
+static uint16_t put_on(struct card_call *call, uint16_t sw)
+{
+    struct buf_writer *out = call->out;
+    size_t len = 0;
+    enum cw_err err = CW_OK;
+    if (call->object != 0) {
+        err = nvm_read(&call->card->nvm, call->object, 0, out->start, SECURE_RESPONSE_MAX, &len);
+        out->len = len;
+        call->object = 0;
+    }
+    if (err == CW_OK)
+        err = secure_wrap(call->card, sw, out);
+    if (err == CW_OK)
+        return sw;
+    ct_wipe(out->start, out->cap);
+    out->len = 0;
+    return sw_of(err);
+}
+
 uint16_t card_dispatch(struct card *card, const struct apdu_command *received,
-                       struct buf_writer *out)
+                       struct buf_writer *out, uint16_t *object)
 {
     struct apdu_command cmd = *received;
     const struct card_row *row = NULL;
     bool whole = false;
+    bool secured = false;
     uint16_t sw = class_check(cmd.cla);
     if (sw == SW_OK)
-        sw = find_row(&cmd, &row);
+        sw = find_row(card, &cmd, &row);
     if (sw == SW_OK)
         sw = chain_take(card, &cmd, &whole);
     if (sw != SW_OK || !whole)
         return sw;
-    sw = row_check(card, row, &cmd);
+    sw = take_off(card, row, &cmd, &secured);
     if (sw == SW_OK) {
-        /* What flows through the line is limited by Le, so that nothing waits in the card. */
-        if ((row->needs & CARD_FLOW) && cmd.ne < out->cap)
-            out->cap = cmd.ne;
-        struct card_call call = {.card = card, .cmd = &cmd, .out = out};
-        enum cw_err err = row->handler(&call);
-        if (err == CW_OK && out->bad)
-            err = CW_ERR_SPACE;
-        if (err != CW_OK) {
-            ct_wipe(out->start, out->len);
-            out->len = 0;
-        }
-        sw = sw_of(card, err);
-        if (cmd.ins == INS_SELECT && err == CW_ERR_NOT_FOUND)
-            sw = SW_NOT_FOUND;
+        struct card_call call = {.card = card, .cmd = &cmd, .out = out, .secured = secured};
+        sw = row_check(card, row, &cmd, secured);
+        if (sw == SW_OK)
+            sw = run(row, &call);
+        if (secured)
+            sw = put_on(&call, sw);
+        *object = call.object;
     }
     chain_drop(card);
     return sw;
+}
+
+/* Takes `len` bytes of the answer, from `at` on: from the card's RAM, or from a value in memory. */
+static enum cw_err fetch(const struct card *card, size_t at, uint8_t *out, size_t len)
+{
+    size_t got = len;
+    enum cw_err err = CW_OK;
+    if (card->response_object != 0)
+        err = nvm_read(&card->nvm, card->response_object, at, out, len, &got);
+    else if (len > 0)
+        memcpy(out, card->response + at, len);
+    return err == CW_OK && got != len ? CW_ERR_IO : err;
+}
+
+static void answer_forget(struct card *card)
+{
+    ct_wipe(card->response, sizeof card->response);
+    card->response_len = 0;
+    card->response_at = 0;
+    card->response_object = 0;
+}
+
+/* An answer of a status word alone. */
+static size_t answer(uint8_t *response, uint16_t sw)
+{
+    response[0] = (uint8_t)(sw >> 8);
+    response[1] = (uint8_t)sw;
+    return 2;
 }
 
 /* Hands out at most Le bytes of the answer, and says what is left (§5.3.4). */
@@ -177,20 +300,19 @@ static size_t give(struct card *card, size_t ne, uint16_t sw, uint8_t *response)
 {
     size_t n = card->response_len - card->response_at;
     size_t now = n < ne ? n : ne;
-    struct buf_writer w;
-    buf_writer_init(&w, response, now + 2);
-    buf_put_bytes(&w, card->response + card->response_at, now);
+    if (now > CARD_RESPONSE_DATA_MAX)
+        now = CARD_RESPONSE_DATA_MAX;
+    if (fetch(card, card->response_at, response, now) != CW_OK) {
+        answer_forget(card);
+        return answer(response, SW_MEMORY_FAILURE);
+    }
     card->response_at += now;
     n -= now;
-    if (n == 0) {
-        ct_wipe(card->response, card->response_len);
-        card->response_len = 0;
-        card->response_at = 0;
-    } else {
+    if (n == 0)
+        answer_forget(card);
+    else
         sw = (uint16_t)(SW_MORE | (n > 0xFF ? 0 : n));
-    }
-    buf_put_u16(&w, sw);
-    return w.len;
+    return now + answer(response + now, sw);
 }
 
 /* May the rest of the last answer be given? */
@@ -205,12 +327,12 @@ static uint16_t rest_check(const struct card *card, const struct apdu_command *c
     return card->response_len > 0 ? SW_OK : SW_CONDITIONS;
 }
 
-/* An answer of a status word alone. */
-static size_t answer(uint8_t *response, uint16_t sw)
+/* How long the answer is. */
+static enum cw_err measure(struct card *card, const struct buf_writer *out, uint16_t object)
 {
-    response[0] = (uint8_t)(sw >> 8);
-    response[1] = (uint8_t)sw;
-    return 2;
+    card->response_object = object;
+    card->response_len = out->len;
+    return object != 0 ? nvm_size(&card->nvm, object, &card->response_len) : CW_OK;
 }
 
 size_t card_process(struct card *card, const uint8_t *command, size_t len, uint8_t *response,
@@ -218,6 +340,7 @@ size_t card_process(struct card *card, const uint8_t *command, size_t len, uint8
 {
     struct apdu_command cmd = {0};
     struct buf_writer out;
+    uint16_t object = 0;
     if (cap < CARD_RESPONSE_MAX)
         return 0;
     bool parsed = apdu_parse(command, len, &cmd) == CW_OK;
@@ -232,10 +355,12 @@ size_t card_process(struct card *card, const uint8_t *command, size_t len, uint8
         return sw == SW_OK ? give(card, cmd.ne, SW_OK, response) : answer(response, sw);
     }
     /* Any other command: what was left of the last answer is gone. */
-    ct_wipe(card->response, sizeof card->response);
-    card->response_at = 0;
+    answer_forget(card);
     buf_writer_init(&out, card->response, sizeof card->response);
-    uint16_t sw = card_dispatch(card, &cmd, &out);
-    card->response_len = out.len;
+    uint16_t sw = card_dispatch(card, &cmd, &out, &object);
+    if (measure(card, &out, object) != CW_OK) {
+        answer_forget(card);
+        sw = SW_MEMORY_FAILURE;
+    }
     return give(card, cmd.ne, sw, response);
 }

@@ -469,3 +469,31 @@ enum cw_err nvm_remove(struct nvm *nvm, uint16_t key)
         return CW_OK;
     return append(nvm, KIND_REMOVED, key, NULL, 0, NULL, 0);
 }
+
+bool nvm_next(const struct nvm *nvm, uint16_t *key)
+{
+    uint16_t best = 0;
+    for (uint16_t i = 0; i < nvm->count; i++) {
+        uint16_t k = nvm->entries[i].key;
+        if (k > *key && (best == 0 || k < best))
+            best = k;
+    }
+    if (nvm->broken || best == 0)
+        return false;
+    *key = best;
+    return true;
+}
+
+enum cw_err nvm_change_all(struct nvm *nvm, const struct nvm_change *changes, size_t count)
+{
+    enum cw_err err = CW_OK;
+    for (size_t i = 0; i < count && err == CW_OK; i++)
+        err = changes[i].remove ? nvm_remove(nvm, changes[i].key)
+                                : nvm_write(nvm, changes[i].key, changes[i].data, changes[i].len);
+    return err;
+}
+
+enum cw_err nvm_compact(struct nvm *nvm)
+{
+    return nvm->broken ? CW_ERR_IO : move(nvm);
+}

@@ -7,7 +7,7 @@
 
 #include "card/port.h"
 
-#define NVM_VALUES_MAX 48u   /* values at a time */
+#define NVM_VALUES_MAX 96u   /* values at a time */
 #define NVM_VALUE_MAX  2048u /* bytes of one value */
 
 struct nvm_entry {
@@ -48,5 +48,19 @@ CW_MUST_USE enum cw_err nvm_write2(struct nvm *nvm, uint16_t key, const void *he
 CW_MUST_USE enum cw_err nvm_write(struct nvm *nvm, uint16_t key, const void *data, size_t len);
 /* CW_OK also when there was none. */
 CW_MUST_USE enum cw_err nvm_remove(struct nvm *nvm, uint16_t key);
+
+/* The value with the smallest number above *key, which becomes that number; false when there is
+ * none. Start with 0. */
+bool nvm_next(const struct nvm *nvm, uint16_t *key);
+struct nvm_change {
+    uint16_t key;
+    bool remove; /* else write `len` bytes */
+    const void *data;
+    size_t len;
+};
+CW_MUST_USE enum cw_err nvm_change_all(struct nvm *nvm, const struct nvm_change *changes,
+                                       size_t count);
+/* Moves the live values now: of what was replaced or removed nothing is left in the flash. */
+CW_MUST_USE enum cw_err nvm_compact(struct nvm *nvm);
 
 #endif

@@ -1,68 +1,136 @@
-/* pin.c - the holder's PIN and its try counter. Stored padded to one length, so that the comparison
- * takes the same time whatever was given. */
+/* pin.c - the card's secret numbers and their try counters. Stored padded to one length, so that
+ * the comparison takes the same time whatever was given. Who may give which, and for what, is not
+ * decided here. */
 #include "card/state.h"
 
 #include "base/ct.h"
 
 #include <string.h>
 
-static void pin_pad(uint8_t out[PIN_STORED_LEN], const uint8_t *digits, size_t len)
+#define FLAGS_AT  0
+#define LEN_AT    1
+#define DIGITS_AT 2
+
+static uint16_t pin_key(enum link_pin pin)
 {
-    memset(out, 0, PIN_STORED_LEN);
-    out[0] = (uint8_t)len;
-    memcpy(out + 1, digits, len);
+    return (uint16_t)(NVM_PIN | (unsigned)pin);
 }
 
-enum cw_err pin_set(struct nvm *nvm, const uint8_t *digits, size_t len)
+static uint16_t tries_key(enum link_pin pin)
+{
+    return (uint16_t)(NVM_TRIES | (unsigned)pin);
+}
+
+static void pad(uint8_t out[PIN_STORED_LEN], uint8_t flags, const uint8_t *digits, size_t len)
+{
+    memset(out, 0, PIN_STORED_LEN);
+    out[FLAGS_AT] = flags;
+    out[LEN_AT] = (uint8_t)len;
+    memcpy(out + DIGITS_AT, digits, len);
+}
+
+/* Tries left and maximum; both 0 when there is no PIN, or nothing that makes sense. */
+static void tries_read(const struct card *card, enum link_pin pin, uint8_t out[2])
+{
+    if (nvm_read_exact(&card->nvm, tries_key(pin), out, 2) != CW_OK || out[0] > out[1] ||
+        out[1] > 15)
+        memset(out, 0, 2);
+}
+
+static enum cw_err tries_write(struct card *card, enum link_pin pin, uint8_t left, uint8_t max)
+{
+    const uint8_t tries[2] = {left, max};
+    return nvm_write(&card->nvm, tries_key(pin), tries, sizeof tries);
+}
+
+unsigned pin_tries(const struct card *card, enum link_pin pin)
+{
+    uint8_t tries[2];
+    tries_read(card, pin, tries);
+    return tries[0];
+}
+
+unsigned pin_tries_max(const struct card *card, enum link_pin pin)
+{
+    uint8_t tries[2];
+    tries_read(card, pin, tries);
+    return tries[1];
+}
+
+bool pin_present(const struct card *card, enum link_pin pin)
+{
+    size_t len = 0;
+    return pin_tries_max(card, pin) > 0 && nvm_size(&card->nvm, pin_key(pin), &len) == CW_OK;
+}
+
+bool pin_transport(const struct card *card, enum link_pin pin)
 {
     uint8_t stored[PIN_STORED_LEN];
-    const uint8_t tries = LINK_PIN_TRIES;
-    if (len < LINK_PIN_MIN || len > LINK_PIN_MAX)
+    bool must = nvm_read_exact(&card->nvm, pin_key(pin), stored, sizeof stored) == CW_OK &&
+                (stored[FLAGS_AT] & LINK_PIN_TRANSPORT) != 0;
+    ct_wipe(stored, sizeof stored);
+    return must;
+}
+
+enum cw_err pin_set(struct card *card, enum link_pin pin, uint8_t tries, uint8_t flags,
+                    const uint8_t *digits, size_t len)
+{
+    uint8_t stored[PIN_STORED_LEN];
+    if (len == 0 || len > LINK_PIN_MAX || tries < 1 || tries > 15)
         return CW_ERR_LENGTH;
-    for (size_t i = 0; i < len; i++)
-        if (digits[i] < '0' || digits[i] > '9')
-            return CW_ERR_FORMAT;
-    pin_pad(stored, digits, len);
-    /* The counter first: a PIN without one counts as blocked. */
-    enum cw_err err = nvm_write(nvm, NVM_TRIES, &tries, 1);
-    if (err == CW_OK)
-        err = nvm_write(nvm, NVM_PIN, stored, sizeof stored);
+    pad(stored, flags, digits, len);
+    /* Together: a new PIN with the tries of the old one, or the other way round, never is. */
+    const uint8_t full[2] = {tries, tries};
+    const struct nvm_change changes[] = {
+        {.key = pin_key(pin), .data = stored, .len = sizeof stored},
+        {.key = tries_key(pin), .data = full, .len = sizeof full},
+    };
+    enum cw_err err = nvm_change_all(&card->nvm, changes, sizeof changes / sizeof changes[0]);
     ct_wipe(stored, sizeof stored);
     return err;
 }
 
-unsigned pin_tries(const struct nvm *nvm)
-{
-    uint8_t tries = 0;
-    if (nvm_read_exact(nvm, NVM_TRIES, &tries, 1) != CW_OK || tries > LINK_PIN_TRIES)
-        return 0;
-    return tries;
-}
-
-enum cw_err pin_verify(struct nvm *nvm, const uint8_t *digits, size_t len)
+enum cw_err pin_verify(struct card *card, enum link_pin pin, const uint8_t *digits, size_t len)
 {
     uint8_t stored[PIN_STORED_LEN];
     uint8_t given[PIN_STORED_LEN];
-    unsigned tries = pin_tries(nvm);
-    if (tries == 0)
+    uint8_t tries[2];
+    tries_read(card, pin, tries);
+    if (tries[0] == 0)
         return CW_ERR_BLOCKED;
     if (len < LINK_PIN_MIN || len > LINK_PIN_MAX)
         return CW_ERR_LENGTH;
-    enum cw_err err = nvm_read_exact(nvm, NVM_PIN, stored, sizeof stored);
+    enum cw_err err = nvm_read_exact(&card->nvm, pin_key(pin), stored, sizeof stored);
     if (err != CW_OK)
-        return err;
-    pin_pad(given, digits, len);
-    uint8_t left = (uint8_t)(tries - 1);
-    err = nvm_write(nvm, NVM_TRIES, &left, 1);
+        return CW_ERR_IO;
+    pad(given, stored[FLAGS_AT], digits, len);
+    err = tries_write(card, pin, (uint8_t)(tries[0] - 1), tries[1]);
     if (err != CW_OK)
         goto out;
     err = CW_ERR_AUTH;
-    if (ct_equal(stored, given, sizeof stored)) {
-        left = LINK_PIN_TRIES;
-        err = nvm_write(nvm, NVM_TRIES, &left, 1);
-    }
+    if (ct_equal(stored, given, sizeof stored))
+        err = tries_write(card, pin, tries[1], tries[1]);
 out:
     ct_wipe(stored, sizeof stored);
     ct_wipe(given, sizeof given);
     return err;
+}
+
+enum cw_err pin_change(struct card *card, enum link_pin pin, const uint8_t *old, size_t old_len,
+                       const uint8_t *digits, size_t len)
+{
+    enum cw_err err = pin_verify(card, pin, old, old_len);
+    return err == CW_OK ? pin_set(card, pin, (uint8_t)pin_tries_max(card, pin), 0, digits, len)
+                        : err;
+}
+
+enum cw_err pin_unblock(struct card *card, enum link_pin puk, enum link_pin pin,
+                        const uint8_t *puk_digits, size_t puk_len, const uint8_t *digits,
+                        size_t len)
+{
+    if (!pin_present(card, pin))
+        return CW_ERR_NOT_FOUND;
+    enum cw_err err = pin_verify(card, puk, puk_digits, puk_len);
+    return err == CW_OK ? pin_set(card, pin, (uint8_t)pin_tries_max(card, pin), 0, digits, len)
+                        : err;
 }

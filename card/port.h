@@ -11,7 +11,10 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define CARD_UNIQUE_ID_LEN 8u
+#define CARD_UNIQUE_ID_LEN   8u
+#define CARD_INITIAL_KEY_LEN 16u
+#define CARD_INITIAL_KEYSET                                                                        \
+    0xFFu /* version of the first key set, as GlobalPlatform cards have it */
 
 /* NOR flash as a microcontroller has it. Offsets count from the start of the region given to the
  * card. Power may fail at any byte of any call: card/nvm.c copes with that, the driver need not.
@@ -35,7 +38,10 @@ struct card_port {
     enum cw_err (*random)(void *ctx, uint8_t *buf, size_t len);
     struct card_flash flash;
     uint8_t unique_id[CARD_UNIQUE_ID_LEN]; /* becomes the card's serial number */
-    bool contactless;                      /* the field it is powered by, for policy and ATR */
+    /* The key with which the maker delivers a blank card: ENC, MAC and DEK of its first key set
+     * (docs/scp03.md). Read when the memory is first used, never after. */
+    uint8_t initial_key[CARD_INITIAL_KEY_LEN];
+    bool contactless; /* the field it is powered by, for policy and ATR */
 };
 
 #endif

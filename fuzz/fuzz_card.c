@@ -84,7 +84,7 @@ static void command(struct buf_reader *in, struct model *m, bool is_active)
         {0x00, INS_SELECT},   {0x00, INS_VERIFY}, {0x00, INS_GET_DATA},     {0x80, INS_OPEN},
         {0x80, INS_STEP},     {0x80, INS_WRITE},  {0x80, INS_READ},         {0x80, INS_SIGN_ORDER},
         {0x80, INS_INFO},     {0x80, INS_CLOSE},  {0x00, INS_GET_RESPONSE}, {0x00, INS_PUT_DATA},
-        {0x00, INS_ACTIVATE}, {0x80, INS_REQUEST}};
+        {0x80, INS_SET_STATUS}, {0x80, INS_REQUEST}};
     uint8_t bytes[CARD_COMMAND_MAX];
     uint8_t response[CARD_RESPONSE_MAX];
     size_t n = 0;
@@ -115,7 +115,7 @@ static void command(struct buf_reader *in, struct model *m, bool is_active)
     }
     if (cmd.ins == INS_SIGN_ORDER && sw == SW_OK)
         broken("an order without an open line");
-    if ((cmd.ins == INS_PUT_DATA || cmd.ins == INS_ACTIVATE || cmd.ins == INS_REQUEST) &&
+    if ((cmd.ins == INS_PUT_DATA || cmd.ins == INS_SET_STATUS || cmd.ins == INS_REQUEST) &&
         sw == SW_OK)
         broken("personalisation of an active card");
 }

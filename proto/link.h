@@ -10,15 +10,20 @@
 /* Application identifier: proprietary category 'F', unregistered (ISO/IEC 7816-4:2020 §12.2.3) */
 #define LINK_AID     "\xF0\x43\x57\x4C\x01"
 #define LINK_AID_LEN 5u
+/* of the application: 0.2 brought the life cycle and the issuer's channel */
+#define LINK_VERSION_MAJOR 0
+#define LINK_VERSION_MINOR 2
 
 /* Instructions of class 00 (ISO/IEC 7816-4:2020, 7816-8, 7816-9) */
-#define INS_VERIFY       0x20
-#define INS_ACTIVATE     0x44
-#define INS_GENERATE_KEY 0x47
-#define INS_SELECT       0xA4
-#define INS_GET_RESPONSE 0xC0
-#define INS_GET_DATA     0xCA
-#define INS_PUT_DATA     0xDA
+#define INS_VERIFY        0x20
+#define INS_CHANGE_PIN    0x24 /* CHANGE REFERENCE DATA */
+#define INS_RESET_PIN     0x2C /* RESET RETRY COUNTER */
+#define INS_GENERATE_KEY  0x47
+#define INS_GET_CHALLENGE 0x84
+#define INS_SELECT        0xA4
+#define INS_GET_RESPONSE  0xC0
+#define INS_GET_DATA      0xCA
+#define INS_PUT_DATA      0xDA
 
 /* Instructions of class 80 */
 #define INS_OPEN       0x10
@@ -29,13 +34,19 @@
 #define INS_INFO       0x1A
 #define INS_CLOSE      0x1C
 #define INS_REQUEST    0x1E /* PKCS#10 certification request */
+#define INS_APPLY      0x22 /* a signed message of the issuer, proto/issuer.h */
 
-/* VERIFY P2: for which use the PIN is given. Same PIN, same try counter, separate status. */
+/* Life cycle (GlobalPlatform Card Specification 2.3.1 §11.10); the secure channel's own
+ * instructions are in proto/scp03.h */
+#define INS_SET_STATUS 0xF0
+
+/* VERIFY P2: for which use the PIN is given. Same PIN, same try counter, separate status.
+ * CHANGE REFERENCE DATA and RESET RETRY COUNTER take LINK_PIN_LINE. */
 #define LINK_PIN_LINE  0x81
 #define LINK_PIN_ORDER 0x82
 #define LINK_PIN_MIN   4u
 #define LINK_PIN_MAX   12u
-#define LINK_PIN_TRIES 3u
+#define LINK_PIN_TRIES 3u /* what a bank that says nothing else gives */
 
 /* OPEN P1 */
 enum link_profile {
@@ -59,13 +70,29 @@ enum link_key {
 #define LINK_KEY_COUNT 4
 
 /* GET DATA, PUT DATA: P1-P2 */
-#define LINK_DO_CERT  0x0100u /* | key slot; DER, one certificate */
-#define LINK_DO_ROOT  0x0200u /* | 0..1; DER, a root for server certificates */
-#define LINK_DO_NAME  0x0300u /* | 0..3; BER-TLV, a server that the card may talk to */
-#define LINK_DO_PIN   0x0400u /* PUT only; the PIN, 4 to 12 ASCII digits */
-#define LINK_DO_TIME  0x0500u /* 8 bytes, seconds since 1970: the card's floor of time */
-#define LINK_ROOT_MAX 2u
-#define LINK_NAME_MAX 4u
+#define LINK_DO_CERT   0x0100u /* | key slot; DER, one certificate */
+#define LINK_DO_ROOT   0x0200u /* | 0..1; DER, a root for server certificates */
+#define LINK_DO_NAME   0x0300u /* | 0..3; BER-TLV, a server that the card may talk to */
+#define LINK_DO_PIN    0x0400u /* | enum link_pin, PUT only; tries (1), flags (1), digits */
+#define LINK_DO_TIME   0x0500u /* 8 bytes, seconds since 1970: the card's floor of time */
+#define LINK_DO_POLICY 0x0600u /* proto/policy.h */
+#define LINK_DO_ISSUER 0x0700u /* the update key: uncompressed P-256 point, proto/issuer.h */
+#define LINK_DO_PAYEES 0x0900u /* proto/policy.h */
+#define LINK_DO_ADMIN  0x0A00u /* PUT only; PIV's card management key: algorithm (1), key */
+#define LINK_DO_LIFE   0x0B00u /* 1 byte, enum link_life; in messages of the issuer only */
+#define LINK_ROOT_MAX  2u
+#define LINK_NAME_MAX  4u
+/* Flags of LINK_DO_PIN */
+#define LINK_PIN_TRANSPORT 0x01 /* must be changed before it opens anything */
+
+/* The card's secret numbers */
+enum link_pin {
+    LINK_PIN_HOLDER = 0, /* of the link application */
+    LINK_PIN_PUK = 1,    /* unblocks it */
+    LINK_PIN_PIV = 2,    /* of the PIV application */
+    LINK_PIN_PIV_PUK = 3,
+};
+#define LINK_PIN_COUNT 4u
 /* Inside LINK_DO_NAME */
 #define LINK_TAG_NAME          0x80u /* DNS name, lower case, 1..64 bytes */
 #define LINK_TAG_NAME_PROFILES 0x81u /* 1 byte, mask of LINK_PROFILE_BIT */
@@ -88,16 +115,22 @@ enum link_key {
 #define LINK_INFO_TRACE   0x02 /* P2: first event wanted */
 
 /* INFO, card */
-#define LINK_TAG_SERIAL    0x81u /* 8 bytes */
-#define LINK_TAG_LIFE      0x82u /* 1 byte, enum link_life */
-#define LINK_TAG_TRIES     0x83u /* 2 bytes: left, maximum */
-#define LINK_TAG_TIME      0x84u /* 8 bytes, seconds since 1970: floor */
-#define LINK_TAG_KEYS      0x85u /* 2 bytes: slots with key, with certificate (bit slot-1) */
-#define LINK_TAG_LIMITS    0x86u /* 4 bytes: most command data, most response data of one APDU */
-#define LINK_TAG_COUNTER   0x87u /* 4 bytes: order counter, last value used */
-#define LINK_TAG_VERSION   0x88u /* 2 bytes: major, minor of the application */
-#define LINK_TAG_INTERFACE 0x89u /* 1 byte: 0 contact, 1 contactless */
-#define LINK_TAG_HEAP      0x8Au /* 8 bytes: peak use of the TLS pool, its size, in bytes */
+#define LINK_TAG_SERIAL     0x81u /* 8 bytes */
+#define LINK_TAG_LIFE       0x82u /* 1 byte, enum link_life */
+#define LINK_TAG_TRIES      0x83u /* 2 bytes: left, maximum */
+#define LINK_TAG_TIME       0x84u /* 8 bytes, seconds since 1970: floor */
+#define LINK_TAG_KEYS       0x85u /* 2 bytes: slots with key, with certificate (bit slot-1) */
+#define LINK_TAG_LIMITS     0x86u /* 4 bytes: most command data, most response data of one APDU */
+#define LINK_TAG_COUNTER    0x87u /* 4 bytes: order counter, last value used */
+#define LINK_TAG_VERSION    0x88u /* 2 bytes: major, minor of the application */
+#define LINK_TAG_INTERFACE  0x89u /* 1 byte: 0 contact, 1 contactless */
+#define LINK_TAG_HEAP       0x8Au /* 8 bytes: peak use of the TLS pool, its size, in bytes */
+#define LINK_TAG_PUK        0x8Bu /* 2 bytes, of the PUK: left, maximum */
+#define LINK_TAG_FLAGS      0x8Cu /* 1 byte: LINK_FLAG_* */
+#define LINK_TAG_SEQUENCE   0x8Du /* 4 bytes: sequence of the last update of the issuer */
+#define LINK_TAG_REFUSED    0x8Eu /* 1 byte, enum link_refusal: why the last order was not signed */
+#define LINK_TAG_KEYSET     0x8Fu /* 1 byte: version of the issuer's key set */
+#define LINK_FLAG_TRANSPORT 0x01  /* the PIN must be changed first */
 /* INFO, session */
 #define LINK_TAG_STATE       0x90u /* 1 byte, the state byte */
 #define LINK_TAG_PROFILE     0x91u /* 1 byte */
@@ -112,9 +145,25 @@ enum link_key {
 #define LINK_TAG_BINDING     0x9Au /* 1 byte, 1 if orders can be bound to this line */
 
 enum link_life {
-    LINK_LIFE_BLANK = 1,  /* takes keys, certificates, names and the PIN; opens no line */
-    LINK_LIFE_ACTIVE = 2, /* takes none of them any more */
+    LINK_LIFE_BLANK = 1, /* as it came from its maker; nothing works but personalisation */
+    LINK_LIFE_PERSONALISED =
+        2, /* complete, under the issuer's own keys; on its way to the holder */
+    LINK_LIFE_ACTIVE = 3,
+    LINK_LIFE_LOCKED = 4,     /* the issuer can unlock it */
+    LINK_LIFE_TERMINATED = 5, /* for ever: keys and PINs are gone */
 };
+
+/* Why an order was not signed, when it was the card's own policy. */
+enum link_refusal {
+    LINK_REFUSAL_NONE = 0,
+    LINK_REFUSAL_ORDER = 1,    /* above the limit of one order */
+    LINK_REFUSAL_DAY = 2,      /* above what is left of the day's limit */
+    LINK_REFUSAL_CURRENCY = 3, /* the card signs no orders in this currency */
+    LINK_REFUSAL_PAYEE = 4,    /* not on the card's list, or under another name there */
+    LINK_REFUSAL_EXPIRED = 5,  /* expired before the card's floor of time */
+    LINK_REFUSAL_LINE = 6,     /* this line cannot bind an order */
+};
+#define LINK_REFUSAL_COUNT 7
 
 /* Why a line ended, or never came to be. Order is fixed: numbers are on the wire. */
 enum link_reason {
@@ -194,6 +243,11 @@ const char *link_check_name(enum link_check check);
 /* RFC 8446 §B.3 and RFC 5246 §7.4: "ClientHello"; RFC 8446 §6: "bad_certificate". */
 const char *link_message_name(uint8_t handshake_type);
 const char *link_alert_name(uint8_t description);
+/* "blank", "active"... */
+const char *link_life_name(enum link_life life);
+const char *link_refusal_name(enum link_refusal refusal);
+/* One sentence for the holder: what the card found, and what to do. */
+const char *link_refusal_sentence(enum link_refusal refusal);
 /* The profile of that name ("default" included), -1 if there is none. */
 int link_profile_find(const char *name);
 

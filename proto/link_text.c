@@ -182,3 +182,45 @@ const char *link_alert_name(uint8_t description)
             return alerts[i].name;
     return "unknown";
 }
+
+const char *link_life_name(enum link_life life)
+{
+    static const char *const names[] = {
+        [LINK_LIFE_BLANK] = "blank",           [LINK_LIFE_PERSONALISED] = "personalised",
+        [LINK_LIFE_ACTIVE] = "active",         [LINK_LIFE_LOCKED] = "locked",
+        [LINK_LIFE_TERMINATED] = "terminated",
+    };
+    return PICK(names, life);
+}
+
+static const struct {
+    const char *name;
+    const char *sentence;
+} refusals[LINK_REFUSAL_COUNT] = {
+    [LINK_REFUSAL_NONE] = {"none", "The card has refused no order."},
+    [LINK_REFUSAL_ORDER] = {"order-limit",
+                            "The amount is above what this card signs in one order; ask your bank "
+                            "to raise the limit, or pay in another way."},
+    [LINK_REFUSAL_DAY] = {"day-limit",
+                          "With this order the card would sign more than its limit of one day; pay "
+                          "tomorrow, or ask your bank to raise the limit."},
+    [LINK_REFUSAL_CURRENCY] = {"currency", "This card signs no orders in this currency."},
+    [LINK_REFUSAL_PAYEE] = {"payee",
+                            "The payee is not on this card's list, or stands there under another "
+                            "name; have your bank add the payee first."},
+    [LINK_REFUSAL_EXPIRED] = {"expired", "The order has expired; make it anew."},
+    [LINK_REFUSAL_LINE] = {"line",
+                           "Orders cannot be bound to this line; the server lacks the extended "
+                           "master secret."},
+};
+
+const char *link_refusal_name(enum link_refusal refusal)
+{
+    return (size_t)refusal < LINK_REFUSAL_COUNT ? refusals[refusal].name : "unknown";
+}
+
+const char *link_refusal_sentence(enum link_refusal refusal)
+{
+    return (size_t)refusal < LINK_REFUSAL_COUNT ? refusals[refusal].sentence
+                                                : "The card refused, and gave no reason we know.";
+}

@@ -423,5 +423,6 @@ enum cw_err applet_request(struct reader *r, enum link_key slot, uint8_t *out, s
 
 enum cw_err applet_activate(struct reader *r, struct say *why)
 {
-    return run(r, APDU_CLA_ISO, INS_ACTIVATE, 0, NULL, 0, NULL, 0, NULL, "become active", why);
+    return run(r, APDU_CLA_PROPRIETARY, INS_SET_STATUS, 0x8000 | LINK_LIFE_ACTIVE, NULL, 0, NULL, 0,
+               NULL, "become active", why);
 }

@@ -102,8 +102,13 @@ static void init(struct lab *lab, bool contactless)
         .random = port_random,
         .flash = lab_flash_ops(&lab->flash),
         .unique_id = {0xC0, 0xFF, 0xEE, 0, 0, 0, 0, 1},
+        .initial_key = {0x40, 0x41, 0x42, 0x43, 0x44, 0x45, 0x46, 0x47, 0x48, 0x49, 0x4A, 0x4B,
+                        0x4C, 0x4D, 0x4E, 0x4F},
         .contactless = contactless,
     };
+    memcpy(lab->keys.enc, lab->port.initial_key, sizeof lab->keys.enc);
+    memcpy(lab->keys.mac, lab->port.initial_key, sizeof lab->keys.mac);
+    memcpy(lab->keys.dek, lab->port.initial_key, sizeof lab->keys.dek);
     assert_int_equal(card_power_up(&lab->port, &lab->card), CW_OK);
     assert_int_equal(lab_select(lab), SW_OK);
 }
@@ -121,6 +126,8 @@ void lab_init_contactless(struct lab *lab)
 void lab_free(struct lab *lab)
 {
     card_power_down(&lab->card);
+    EVP_PKEY_free(lab->update_key);
+    lab->update_key = NULL;
 }
 
 bool lab_power_cycle(struct lab *lab)
@@ -247,9 +254,7 @@ void lab_identity_free(struct lab_identity *id)
 
 static void put_object(struct lab *lab, uint16_t object, const void *data, size_t len)
 {
-    assert_int_equal(lab_apdu(lab, 0x00, INS_PUT_DATA, (uint8_t)(object >> 8), (uint8_t)object,
-                              data, len, 0, NULL, NULL),
-                     SW_OK);
+    assert_int_equal(lab_put(lab, object, data, len), SW_OK);
 }
 
 static void put_certificate(struct lab *lab, uint16_t object, X509 *x)
@@ -267,8 +272,9 @@ static void certify(struct lab *lab, uint8_t slot, const struct lab_identity *ca
     uint8_t der[CARD_RESPONSE_MAX];
     const uint8_t *p = der;
     size_t len = 0;
-    assert_int_equal(lab_apdu(lab, 0x00, INS_GENERATE_KEY, 0, slot, NULL, 0, 0, NULL, NULL), SW_OK);
-    assert_int_equal(lab_apdu(lab, 0x80, INS_REQUEST, 0, slot, NULL, 0, 1024, der, &len), SW_OK);
+    assert_int_equal(lab_secure(lab, 0x00, INS_GENERATE_KEY, 0, slot, NULL, 0, 0, NULL, NULL),
+                     SW_OK);
+    assert_int_equal(lab_secure(lab, 0x80, INS_REQUEST, 0, slot, NULL, 0, 1024, der, &len), SW_OK);
     X509_REQ *req = d2i_X509_REQ(NULL, &p, (long)len);
     assert_non_null(req);
     EVP_PKEY *key = X509_REQ_get0_pubkey(req);
@@ -291,6 +297,8 @@ void lab_personalise(struct lab *lab, uint8_t slots, const struct lab_identity *
     uint8_t name[64];
     uint8_t time[8];
     struct buf_writer w;
+    assert_true(lab_channel_open(lab));
+    assert_int_equal(lab_put_keys(lab), SW_OK);
     for (uint8_t slot = 1; slot <= LINK_KEY_COUNT; slot++)
         if (slots & 1u << (slot - 1))
             certify(lab, slot, card_ca);
@@ -306,8 +314,13 @@ void lab_personalise(struct lab *lab, uint8_t slots, const struct lab_identity *
     buf_writer_init(&w, time, sizeof time);
     buf_put_u64(&w, LAB_TIME);
     put_object(lab, LINK_DO_TIME, time, sizeof time);
-    put_object(lab, LINK_DO_PIN, LAB_PIN, sizeof LAB_PIN - 1);
-    assert_int_equal(lab_apdu(lab, 0x00, INS_ACTIVATE, 0, 0, NULL, 0, 0, NULL, NULL), SW_OK);
+    const struct policy policy = lab_policy();
+    assert_int_equal(lab_put_policy(lab, &policy), SW_OK);
+    assert_int_equal(lab_put_pin(lab, LINK_PIN_HOLDER, 0, LAB_PIN), SW_OK);
+    assert_int_equal(lab_put_pin(lab, LINK_PIN_PUK, 0, LAB_PUK), SW_OK);
+    assert_int_equal(lab_put_update_key(lab), SW_OK);
+    assert_int_equal(lab_set_status(lab, LINK_LIFE_PERSONALISED), SW_OK);
+    assert_int_equal(lab_set_status(lab, LINK_LIFE_ACTIVE), SW_OK);
 }
 
 SSL_CTX *lab_server_context(const struct lab_identity *server, const struct lab_identity *card_ca)

@@ -5,7 +5,10 @@
 
 #include "card/card.h"
 #include "proto/apdu.h"
+#include "proto/issuer.h"
 #include "proto/link.h"
+#include "proto/policy.h"
+#include "proto/scp03.h"
 
 #include <openssl/ssl.h>
 
@@ -13,6 +16,7 @@
 #define LAB_PAGES 16u
 #define LAB_HOST  "bank.test"
 #define LAB_PIN   "271828"
+#define LAB_PUK   "31415926"
 #define LAB_TIME  INT64_C(1790000000) /* 2026-09-21: the card's floor */
 
 struct lab_flash {
@@ -29,6 +33,10 @@ struct lab {
     struct card_port port;
     struct card *card;
     bool random_fails;
+    struct scp03 channel;   /* the issuer's end */
+    struct scp03_keys keys; /* that the card has now */
+    EVP_PKEY *update_key;   /* of the issuer's signed messages; made by lab_personalise */
+    uint32_t sequence;      /* of the last update made */
 };
 
 /* A certificate authority or a server's key and certificate. */
@@ -71,6 +79,32 @@ uint16_t lab_apdu(struct lab *lab, uint8_t cla, uint8_t ins, uint8_t p1, uint8_t
                   const void *data, size_t nc, size_t ne, uint8_t *out, size_t *len);
 uint16_t lab_select(struct lab *lab);
 uint16_t lab_verify(struct lab *lab, uint8_t use, const char *pin);
+/* Opens the issuer's secure channel: the link application is selected. False when the card refuses.
+ */
+bool lab_channel_open(struct lab *lab);
+/* One command through it; as lab_apdu. */
+uint16_t lab_secure(struct lab *lab, uint8_t cla, uint8_t ins, uint8_t p1, uint8_t p2,
+                    const void *data, size_t nc, size_t ne, uint8_t *out, size_t *len);
+/* PUT DATA through it. */
+uint16_t lab_put(struct lab *lab, uint16_t object, const void *data, size_t len);
+/* PUT KEY: the issuer's own set, version 1, in the place of the maker's. */
+uint16_t lab_put_keys(struct lab *lab);
+/* The key that checks the issuer's messages; makes the pair if there is none. */
+uint16_t lab_put_update_key(struct lab *lab);
+uint16_t lab_set_status(struct lab *lab, enum link_life life);
+/* What the lab's cards are issued with: no limits, any payee, sessions kept for good, the line's
+ * PIN over the air permitted. */
+struct policy lab_policy(void);
+uint16_t lab_put_policy(struct lab *lab, const struct policy *policy);
+/* A PIN as PUT DATA takes it. */
+uint16_t lab_put_pin(struct lab *lab, enum link_pin pin, uint8_t flags, const char *digits);
+
+/* Signs a message of the issuer; returns its length. The serial is the card's. */
+size_t lab_message(struct lab *lab, struct issuer_message *m, uint8_t out[ISSUER_MESSAGE_MAX]);
+/* Challenge, signed time, APPLY; the status word. */
+uint16_t lab_time_set(struct lab *lab, int64_t time);
+/* An update with the next sequence; a line must be open. */
+uint16_t lab_update(struct lab *lab, const struct issuer_write *writes, size_t count);
 
 struct lab_identity lab_ca_new(const char *name);
 struct lab_identity lab_server_new(const struct lab_identity *ca,
