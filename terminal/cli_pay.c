@@ -165,9 +165,9 @@ static enum cli_exit sign(struct cli *c, struct cli_session *s, const struct ord
     enum link_key key = c->opt.key == LINK_KEY_TLS_RSA    ? LINK_KEY_ORDER_RSA
                         : c->opt.key == LINK_KEY_TLS_P256 ? LINK_KEY_ORDER_P256
                                                           : LINK_KEY_AUTO;
-    enum cw_err err =
-        applet_sign_order(s->reader, key, f, out->text, sizeof out->text, &out->text_len,
-                          out->signature, sizeof out->signature, &out->signature_len, &c->why);
+    enum cw_err err = applet_sign_order(s->reader, key, f, out->text, sizeof out->text,
+                                        &out->text_len, out->signature, sizeof out->signature,
+                                        &out->signature_len, NULL, &c->why);
     if (err != CW_OK)
         return cli_fail_card(c, err);
     struct order_fields seen;
