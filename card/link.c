@@ -26,7 +26,7 @@ static const struct card_row rows[] = {
   { 0x00, INS_GET_DATA,     0xFF, 0xFF, 0,  0,    1,  BLANK | ACTIVE, SELECTED, card_do_get_data },
   { 0x80, INS_INFO,         0x02, 0xFF, 0,  0,    1,  BLANK | ACTIVE, SELECTED, card_do_info },
 
-  { 0x00, INS_GENERATE_KEY, 0x00, 0xFF, 0,  0,    0,  BLANK,          SELECTED, card_do_generate },
+  { 0x00, INS_GENERATE_KEY, 0x01, 0xFF, 0,  0,    0,  BLANK,          SELECTED, card_do_generate },
   { 0x80, INS_REQUEST,      0x00, 0xFF, 0,  0,    1,  BLANK,          SELECTED, card_do_request },
   { 0x00, INS_PUT_DATA,     0xFF, 0xFF, 1,  MAXC, 0,  BLANK,          SELECTED, card_do_put_data },
   { 0x00, INS_ACTIVATE,     0x00, 0x00, 0,  0,    0,  BLANK,          SELECTED, card_do_activate },
@@ -106,8 +106,9 @@ enum cw_err card_do_select(struct card_call *call)
         return CW_ERR_ARG;
     if (cmd->nc != LINK_AID_LEN || memcmp(cmd->data, LINK_AID, LINK_AID_LEN) != 0)
         return CW_ERR_NOT_FOUND;
-    /* A new start: the line and every PIN given are gone. */
+    /* A new start: the line, every PIN given and a key that is being made are gone. */
     line_drop(&card->line);
+    key_unfinished_drop(card);
     card->pin_line = false;
     card->pin_order = false;
     card->selected = true;
@@ -262,7 +263,11 @@ enum cw_err card_do_activate(struct card_call *call)
         return CW_ERR_STATE;
     /* From here on a missing counter is a fault, not a beginning. */
     err = nvm_write(&card->nvm, NVM_COUNTER, none, sizeof none);
-    return err == CW_OK ? nvm_write(&card->nvm, NVM_LIFE, &life, 1) : err;
+    if (err == CW_OK)
+        err = nvm_write(&card->nvm, NVM_LIFE, &life, 1);
+    if (err == CW_OK)
+        key_unfinished_drop(card); /* nobody can finish it now */
+    return err;
 }
 
 static enum cw_err info_card(struct card *card, struct buf_writer *out)

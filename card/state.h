@@ -4,6 +4,7 @@
 #define CARDWIRE_CARD_STATE_H
 
 #include "card/card.h"
+#include "card/keygen.h"
 #include "card/line.h"
 #include "card/nvm.h"
 #include "proto/apdu.h"
@@ -29,6 +30,8 @@ struct card {
     const struct card_port *port;
     struct nvm nvm;
     struct line line;
+    struct keygen keygen;     /* an RSA key that is being made */
+    uint8_t keygen_slot;      /* for this slot; 0: none is */
     bool selected;            /* the link application */
     bool pin_line, pin_order; /* PIN given, and for what; spent by its use */
     uint8_t chain[4];         /* CLA INS P1 P2 of the chain that is being received */
@@ -93,6 +96,8 @@ CW_MUST_USE enum cw_err pin_verify(struct nvm *nvm, const uint8_t *digits, size_
 bool key_slot_valid(unsigned slot);
 bool key_present(const struct card *card, unsigned slot);
 bool key_certified(const struct card *card, unsigned slot);
+/* Forgets the key that is being made, if any. */
+void key_unfinished_drop(struct card *card);
 /* Does the certificate carry the public key of the slot? */
 CW_MUST_USE enum cw_err key_matches(unsigned slot, const uint8_t *der, size_t len);
 /* DER signature (RFC 3279) over SHA-256 of data, by the key in `slot`. */

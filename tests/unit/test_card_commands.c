@@ -118,7 +118,7 @@ static void test_wrong_state_everywhere(void **state)
         {0x00, INS_ACTIVATE, 0, 0, 1, 0, SW_WRONG_LENGTH},
         {0x00, INS_GENERATE_KEY, 0, 0, 0, 0, SW_REFERENCE_NOT_FOUND},
         {0x00, INS_GENERATE_KEY, 0, 5, 0, 0, SW_REFERENCE_NOT_FOUND},
-        {0x00, INS_GENERATE_KEY, 1, 1, 0, 0, SW_WRONG_P1P2},
+        {0x00, INS_GENERATE_KEY, 2, 1, 0, 0, SW_WRONG_P1P2},
         {0x80, INS_REQUEST, 0, 1, 0, 256, SW_REFERENCE_NOT_FOUND},
         {0x80, INS_REQUEST, 0, 1, 0, 0, SW_WRONG_LENGTH},
         {0x00, INS_GET_DATA, 1, 1, 0, 256, SW_REFERENCE_NOT_FOUND},
