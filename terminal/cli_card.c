@@ -97,14 +97,15 @@ static enum cli_exit info_json(struct cli *c, struct cli_session *s, const struc
                                         profiles_json(names[n].profiles), "alpn",
                                         names[n].alpn[0] != '\0' ? names[n].alpn : NULL));
     return cli_emit(
-        c, json_pack("{s:s, s:s, s:s, s:s, s:i, s:i, s:s, s:o, s:o, s:i, s:i, s:I, s:s, s:i, s:i}",
-                     "reader", reader_name(s->reader), "atr", atr, "serial", serial, "life",
-                     link_life_name(i->life), "pin_tries_left", (int)i->pin_tries_left, "pin_tries_max",
-                     (int)i->pin_tries_max, "time_floor", floor, "keys", keys_json(i), "servers",
-                     servers, "command_max", (int)i->command_max, "response_max",
-                     (int)i->response_max, "order_counter", (json_int_t)i->order_counter,
-                     "interface", i->contactless ? "contactless" : "contact", "heap_peak",
-                     (int)i->heap_peak, "heap_size", (int)i->heap_size));
+        c,
+        json_pack("{s:s, s:s, s:s, s:s, s:i, s:i, s:s, s:o, s:o, s:i, s:i, s:I, s:s, s:i, s:i}",
+                  "reader", reader_name(s->reader), "atr", atr, "serial", serial, "life",
+                  link_life_name(i->life), "pin_tries_left", (int)i->pin_tries_left,
+                  "pin_tries_max", (int)i->pin_tries_max, "time_floor", floor, "keys", keys_json(i),
+                  "servers", servers, "command_max", (int)i->command_max, "response_max",
+                  (int)i->response_max, "order_counter", (json_int_t)i->order_counter, "interface",
+                  i->contactless ? "contactless" : "contact", "heap_peak", (int)i->heap_peak,
+                  "heap_size", (int)i->heap_size));
 }
 
 static void info_print(const struct cli_session *s, const struct applet_info *i,
@@ -113,8 +114,8 @@ static void info_print(const struct cli_session *s, const struct applet_info *i,
     char serial[2 * ORDER_SERIAL_LEN + 1], floor[24];
     cli_hex_write(i->serial, sizeof i->serial, serial);
     time_text(i->time_floor, floor);
-    printf("Card      %s, %s, in %s (%s)\n", serial, link_life_name(i->life), reader_name(s->reader),
-           i->contactless ? "contactless" : "contact");
+    printf("Card      %s, %s, in %s (%s)\n", serial, link_life_name(i->life),
+           reader_name(s->reader), i->contactless ? "contactless" : "contact");
     printf("PIN       %u of %u tries left%s\n", i->pin_tries_left, i->pin_tries_max,
            i->pin_tries_left == 0 && i->life == LINK_LIFE_ACTIVE ? ": blocked" : "");
     printf("Time      not before %s\n", floor);
