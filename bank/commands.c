@@ -186,10 +186,36 @@ static enum cw_err run_account_list(const struct cli_args *args, struct say *why
 
 /* ---- cards ---- */
 
-static void show_progress(void *ctx, const char *step)
+/* What is shown while a card is issued: on a terminal each step, on a line that is written over
+ * while it goes on; in a log only the quarters of what takes long. */
+struct progress {
+    bool tty;
+    bool open; /* a line stands there without its end */
+    int shown; /* percent of the step */
+};
+
+static void progress_end(struct progress *p)
 {
-    (void)ctx;
-    fprintf(stderr, "cardwired: %s\n", step);
+    if (p->open)
+        fprintf(stderr, "\n");
+    p->open = false;
+}
+
+static void progress_show(void *ctx, const char *step, int percent)
+{
+    struct progress *p = ctx;
+    if (percent == ISSUE_NO_PERCENT) {
+        progress_end(p);
+        if (p->tty)
+            fprintf(stderr, "cardwired: %s", step);
+        p->open = p->tty;
+        p->shown = 0;
+        return;
+    }
+    if (p->tty ? percent == p->shown : percent / 25 <= p->shown / 25 || percent >= 100)
+        return;
+    fprintf(stderr, p->tty ? "\rcardwired: %s: %d %%" : "cardwired: %s: %d %%\n", step, percent);
+    p->shown = percent;
 }
 
 static enum cw_err issue_options(const struct cli_args *args, struct issue_options *o,
@@ -207,7 +233,7 @@ static enum cw_err issue_options(const struct cli_args *args, struct issue_optio
         .name_count = args->host_count,
         .days = args->days > 0 ? args->days : BANK_CARD_DAYS,
         .time = args->time,
-        .progress = isatty(STDERR_FILENO) ? show_progress : NULL,
+        .progress = progress_show,
     };
     if (!o->p256 && !o->rsa)
         return say_fail(why, CW_ERR_ARG, "--key %.20s: wants p256, rsa2048 or both", key);
@@ -229,11 +255,14 @@ static enum cw_err run_card_issue(const struct cli_args *args, struct say *why)
     struct bank *bank = NULL;
     struct issue_options o;
     struct issue_result result;
+    struct progress progress = {.tty = isatty(STDERR_FILENO)};
     char serial[2 * ORDER_SERIAL_LEN + 1];
     enum cw_err err = issue_options(args, &o, why);
     if (err != CW_OK || (err = open_bank(args, &bank, why)) != CW_OK)
         return err;
+    o.progress_ctx = &progress;
     err = issue_card(bank, &o, &result, why);
+    progress_end(&progress);
     bank_free(&bank);
     if (err != CW_OK)
         return err;

@@ -44,10 +44,15 @@ static const struct slot {
 };
 #define SLOTS (sizeof slots / sizeof slots[0])
 
-static void progress(const struct issue *s, const char *step)
+static void progress_percent(const struct issue *s, const char *step, int percent)
 {
     if (s->o->progress != NULL)
-        s->o->progress(s->o->progress_ctx, step);
+        s->o->progress(s->o->progress_ctx, step, percent);
+}
+
+static void progress(const struct issue *s, const char *step)
+{
+    progress_percent(s, step, ISSUE_NO_PERCENT);
 }
 
 /* A key that an earlier try left in the card is used: slots are never overwritten, and a card with
@@ -114,14 +119,25 @@ static enum cw_err prepare(struct issue *s, struct say *why)
 
 /* ---- keys and certificates ---- */
 
+struct making {
+    const struct issue *issue;
+    char step[64];
+};
+
+static void key_goes_on(void *ctx, unsigned permille)
+{
+    const struct making *m = ctx;
+    progress_percent(m->issue, m->step, (int)(permille / 10));
+}
+
 static enum cw_err make_key(struct issue *s, const struct slot *slot, struct say *why)
 {
-    char step[64];
+    struct making m = {.issue = s};
     if ((s->info.keys >> (slot->key - 1) & 1) != 0)
         return CW_OK;
-    snprintf(step, sizeof step, "the card makes its key %s", link_key_name(slot->key));
-    progress(s, step);
-    return applet_key_generate(s->reader, slot->key, why);
+    snprintf(m.step, sizeof m.step, "the card makes its key %s", link_key_name(slot->key));
+    progress(s, m.step);
+    return applet_key_generate(s->reader, slot->key, key_goes_on, &m, why);
 }
 
 static enum cw_err certify(struct issue *s, const struct slot *slot, X509 *root, EVP_PKEY *root_key,

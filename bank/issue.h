@@ -6,17 +6,21 @@
 #include "bank/bank.h"
 #include "terminal/applet.h"
 
+#define ISSUE_NO_PERCENT (-1)
+
 struct issue_options {
     int64_t customer;
-    const char *reader;                            /* URI, reader/reader.h */
-    bool p256, rsa;                                /* which kinds of keys; at least one */
-    const char *pin_file;                          /* NULL: a random PIN goes into a mailer file */
-    struct applet_name names[LINK_NAME_MAX];       /* servers that the card may talk to */
-    size_t name_count;                             /* 0: the bank's own, all profiles */
-    const char *root_file;                         /* NULL, or PEM of a second root for servers */
-    int days;                                      /* validity of the card's certificates */
-    int64_t time;                                  /* the card's floor of time; -1: now */
-    void (*progress)(void *ctx, const char *step); /* NULL, or called before each step */
+    const char *reader;                      /* URI, reader/reader.h */
+    bool p256, rsa;                          /* which kinds of keys; at least one */
+    const char *pin_file;                    /* NULL: a random PIN goes into a mailer file */
+    struct applet_name names[LINK_NAME_MAX]; /* servers that the card may talk to */
+    size_t name_count;                       /* 0: the bank's own, all profiles */
+    const char *root_file;                   /* NULL, or PEM of a second root for servers */
+    int days;                                /* validity of the card's certificates */
+    int64_t time;                            /* the card's floor of time; -1: now */
+    /* NULL, or called before each step, with ISSUE_NO_PERCENT, and while a step goes on that knows
+     * how far it is. */
+    void (*progress)(void *ctx, const char *step, int percent);
     void *progress_ctx;
 };
 

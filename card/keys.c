@@ -51,13 +51,8 @@ static enum cw_err err_of(psa_status_t status)
     }
 }
 
-enum cw_err card_do_generate(struct card_call *call)
+static psa_key_attributes_t attributes_of(unsigned slot)
 {
-    unsigned slot = call->cmd->p2;
-    if (!key_slot_valid(slot))
-        return CW_ERR_NOT_FOUND;
-    if (key_present(call->card, slot))
-        return CW_ERR_EXISTS;
     psa_key_attributes_t a = PSA_KEY_ATTRIBUTES_INIT;
     psa_set_key_id(&a, slot);
     psa_set_key_lifetime(&a, PSA_KEY_LIFETIME_PERSISTENT);
@@ -73,8 +68,83 @@ enum cw_err card_do_generate(struct card_call *call)
         psa_set_key_bits(&a, 256);
         psa_set_key_algorithm(&a, PSA_ALG_ECDSA(PSA_ALG_ANY_HASH));
     }
+    return a;
+}
+
+void key_unfinished_drop(struct card *card)
+{
+    keygen_drop(&card->keygen);
+    card->keygen_slot = 0;
+}
+
+/* Puts the finished key into its slot, in one write. */
+static enum cw_err rsa_store(struct card *card)
+{
+    uint8_t der[KEYGEN_DER_MAX];
+    size_t len = 0;
+    enum cw_err err = keygen_der(&card->keygen, der, sizeof der, &len);
+    if (err != CW_OK)
+        return err;
+    psa_key_attributes_t a = attributes_of(card->keygen_slot);
     psa_key_id_t id = PSA_KEY_ID_NULL;
-    return err_of(psa_generate_key(&a, &id));
+    err = err_of(psa_import_key(&a, der, len, &id));
+    ct_wipe(der, sizeof der);
+    return err;
+}
+
+/* Goes on with the RSA key of the slot, or begins it: for one step, or until it is there. Checking
+ * and storing it is a step of its own. */
+static enum cw_err rsa_generate(struct card *card, unsigned slot, bool slice, bool *done)
+{
+    const struct card_port *port = card->port;
+    bool ready = false;
+    if (card->keygen_slot == 0) {
+        keygen_start(&card->keygen);
+        card->keygen_slot = (uint8_t)slot;
+    }
+    enum cw_err err = keygen_step(&card->keygen, &ready);
+    while (err == CW_OK && !ready && !slice) {
+        if (port->working != NULL)
+            port->working(port->ctx);
+        err = keygen_step(&card->keygen, &ready);
+    }
+    if (err == CW_OK && ready)
+        err = rsa_store(card);
+    if (err != CW_OK || ready)
+        key_unfinished_drop(card);
+    if (err == CW_OK)
+        *done = ready;
+    return err;
+}
+
+enum cw_err card_do_generate(struct card_call *call)
+{
+    struct card *card = call->card;
+    unsigned slot = call->cmd->p2;
+    bool slice = call->cmd->p1 == LINK_GENERATE_SLICE;
+    bool done = true;
+    enum cw_err err;
+    if (!key_slot_valid(slot))
+        return CW_ERR_NOT_FOUND;
+    if (key_present(card, slot))
+        return CW_ERR_EXISTS;
+    if (card->keygen_slot != slot) /* one key at a time */
+        key_unfinished_drop(card);
+    unsigned permille = LINK_PERMILLE_MAX;
+    if (slot_is_rsa(slot)) {
+        err = rsa_generate(card, slot, slice, &done);
+        if (!done)
+            permille = keygen_permille(&card->keygen);
+    } else {
+        psa_key_attributes_t a = attributes_of(slot);
+        psa_key_id_t id = PSA_KEY_ID_NULL;
+        err = err_of(psa_generate_key(&a, &id));
+    }
+    if (err == CW_OK && slice) {
+        buf_put_u8(call->out, done ? LINK_GENERATE_DONE : LINK_GENERATE_WORKING);
+        buf_put_u16(call->out, (uint16_t)permille);
+    }
+    return err;
 }
 
 /* Common name: the card's serial number in hexadecimal. */

@@ -99,5 +99,8 @@ enum cw_err card_do_set_status(struct card_call *call)
     };
     order_begin(ledger);
     err = nvm_change_all(&card->nvm, changes, life == LINK_LIFE_PERSONALISED ? 3 : 1);
-    return err == CW_OK && life == LINK_LIFE_TERMINATED ? life_settle(card) : err;
+    if (err != CW_OK)
+        return err;
+    key_unfinished_drop(card); /* what the life before had begun */
+    return life == LINK_LIFE_TERMINATED ? life_settle(card) : CW_OK;
 }

@@ -30,7 +30,7 @@ static const struct card_row rows[] = {
     card_do_external_authenticate },
   { 0x80, SCP03_INS_PUT_KEY, 0xFF, 0xFF, 1,  MAXC, 1,  LIVING,       ISSUER, card_do_put_key },
   { 0x80, INS_SET_STATUS,    0x80, 0xFF, 0,  0,    0,  LIVING,       ISSUER, card_do_set_status },
-  { 0x00, INS_GENERATE_KEY,  0x00, 0xFF, 0,  0,    0,  NEW | ACTIVE, ISSUER, card_do_generate },
+  { 0x00, INS_GENERATE_KEY,  0x01, 0xFF, 0,  0,    0,  NEW | ACTIVE, ISSUER, card_do_generate },
   { 0x80, INS_REQUEST,       0x00, 0xFF, 0,  0,    1,  NEW | ACTIVE, ISSUER, card_do_request },
   { 0x00, INS_PUT_DATA,      0xFF, 0xFF, 0,  MAXC, 0,  NEW | ACTIVE, ISSUER, card_do_put_data },
   /* and by its signed messages */
@@ -52,11 +52,12 @@ static const struct card_row rows[] = {
 };
 /* clang-format on */
 
-/* A new start: the line and every PIN given are gone. */
+/* A new start: the line, every PIN given and a key that is being made are gone. */
 static void leave(struct card *card)
 {
     line_drop(&card->line);
     secure_drop(card);
+    key_unfinished_drop(card);
     card->pin_line = false;
     card->pin_order = false;
     card->challenged = false;
@@ -68,21 +69,10 @@ static enum cw_err selected(struct card_call *call)
     leave(call->card);
     if (call->cmd->p2 == 0x0C)
         return CW_OK;
-    const uint8_t fci[] = {0x6F,
-                           0x0D,
-                           0x84,
-                           LINK_AID_LEN,
-                           0xF0,
-                           0x43,
-                           0x57,
-                           0x4C,
-                           0x01,
-                           0xA5,
-                           0x04,
-                           0x88,
-                           0x02,
-                           LINK_VERSION_MAJOR,
-                           LINK_VERSION_MINOR};
+    /* clang-format off */
+    const uint8_t fci[] = {0x6F, 0x0D, 0x84, LINK_AID_LEN, 0xF0, 0x43, 0x57, 0x4C, 0x01,
+                           0xA5, 0x04, 0x88, 0x02, LINK_VERSION_MAJOR, LINK_VERSION_MINOR};
+    /* clang-format on */
     buf_put_bytes(call->out, fci, sizeof fci);
     return CW_OK;
 }

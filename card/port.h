@@ -36,6 +36,10 @@ struct card_port {
     /* Fills buf with random bytes fit for keys (seeded DRBG or TRNG with health tests).
      * CW_ERR_IO: then the card does nothing that needs randomness. */
     enum cw_err (*random)(void *ctx, uint8_t *buf, size_t len);
+    /* NULL, or called at least every so often during long work, so that a transport can ask for a
+     * waiting time extension (ISO/IEC 7816-3:2006 §11.6.2.3 S(WTX), ISO/IEC 14443-4 §7.3). It must
+     * not call the card. */
+    void (*working)(void *ctx);
     struct card_flash flash;
     uint8_t unique_id[CARD_UNIQUE_ID_LEN]; /* becomes the card's serial number */
     /* The key with which the maker delivers a blank card: ENC, MAC and DEK of its first key set

@@ -4,6 +4,7 @@
 #define CARDWIRE_CARD_STATE_H
 
 #include "card/card.h"
+#include "card/keygen.h"
 #include "card/line.h"
 #include "card/nvm.h"
 #include "proto/apdu.h"
@@ -41,6 +42,8 @@ struct card {
     const struct card_port *port;
     struct nvm nvm;
     struct line line;
+    struct keygen keygen;       /* an RSA key that is being made */
+    uint8_t keygen_slot;        /* for this slot; 0: none is */
     const struct card_app *app; /* selected; NULL: none */
     bool pin_line, pin_order;   /* PIN given, and for what; spent by its use */
     uint8_t refused;            /* enum link_refusal: why the last order was not signed */
@@ -210,6 +213,8 @@ CW_MUST_USE enum cw_err life_settle(struct card *card);
 bool key_slot_valid(unsigned slot);
 bool key_present(const struct card *card, unsigned slot);
 bool key_certified(const struct card *card, unsigned slot);
+/* Forgets the key that is being made, if any. */
+void key_unfinished_drop(struct card *card);
 /* Does the certificate carry the public key of the slot? */
 CW_MUST_USE enum cw_err key_matches(unsigned slot, const uint8_t *der, size_t len);
 /* DER signature (RFC 3279) over SHA-256 of data, by the key in `slot`. */

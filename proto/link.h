@@ -69,6 +69,15 @@ enum link_key {
 };
 #define LINK_KEY_COUNT 4
 
+/* GENERATE KEY P1: the whole key in one command, or a slice of the work. The answer to a slice is a
+ * byte and two more, how far it is in thousandths. */
+#define LINK_GENERATE_WHOLE   0x00
+#define LINK_GENERATE_SLICE   0x01
+#define LINK_GENERATE_DONE    0x00 /* the key is in its slot */
+#define LINK_GENERATE_WORKING 0x01 /* send the same command again */
+#define LINK_GENERATE_LEN     3u
+#define LINK_PERMILLE_MAX     1000u
+
 /* GET DATA, PUT DATA: P1-P2 */
 #define LINK_DO_CERT   0x0100u /* | key slot; DER, one certificate */
 #define LINK_DO_ROOT   0x0200u /* | 0..1; DER, a root for server certificates */

@@ -83,6 +83,45 @@ static void test_issue(void **state)
     assert_int_equal(status(f, info.serial), LEDGER_CARD_ACTIVE);
 }
 
+struct heard {
+    char step[64];
+    int percent, moved;     /* of the step; how often it rose */
+    unsigned steps, making; /* all; those that are about keys */
+};
+
+static void hear(void *ctx, const char *step, int percent)
+{
+    struct heard *h = ctx;
+    if (percent == ISSUE_NO_PERCENT) {
+        h->steps++;
+        h->making += strncmp(step, "the card makes its key ", 23) == 0;
+        snprintf(h->step, sizeof h->step, "%s", step);
+        h->percent = 0;
+        return;
+    }
+    assert_string_equal(step, h->step);
+    assert_in_range(percent, h->percent, 100);
+    h->moved += percent > h->percent && percent < 100 && strstr(step, "rsa") != NULL;
+    h->percent = percent;
+}
+
+/* While the card makes a key the caller hears how far it is. */
+static void test_progress(void **state)
+{
+    struct fixture *f = *state;
+    struct say why = {""};
+    struct issue_result result;
+    struct heard heard = {.steps = 0};
+    struct issue_options o = options(f);
+    o.rsa = true;
+    o.progress = hear;
+    o.progress_ctx = &heard;
+    lab_ok(issue_card(f->lab->bank, &o, &result, &why), &why);
+    assert_int_equal(heard.making, 4);
+    assert_int_equal(heard.steps, 6);
+    assert_true(heard.moved >= 4);
+}
+
 static void test_pin_of_mailer_opens(void **state)
 {
     struct fixture *f = *state;
@@ -167,7 +206,7 @@ static void test_cut_before_activation(void **state)
     lab_ok(ledger_card_begin(f->lab->bank->ledger, blank.serial, f->lab->bob, NULL, 0, &why), &why);
     lab_ok(reader_open(f->reader, &r, &why), &why);
     lab_ok(applet_select(r, &why), &why);
-    lab_ok(applet_key_generate(r, LINK_KEY_TLS_P256, &why), &why);
+    lab_ok(applet_key_generate(r, LINK_KEY_TLS_P256, NULL, NULL, &why), &why);
     reader_free(&r);
     struct issue_options o = options(f);
     lab_ok(issue_card(f->lab->bank, &o, &result, &why), &why);
@@ -208,6 +247,7 @@ int main(int argc, char **argv)
 #define TEST(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
     const struct CMUnitTest tests[] = {
         TEST(test_issue),
+        TEST(test_progress),
         TEST(test_pin_of_mailer_opens),
         TEST(test_names_and_second_root),
         TEST(test_cut_after_activation),

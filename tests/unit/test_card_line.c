@@ -491,7 +491,10 @@ static void order_once(struct lab *lab, SSL *ssl, bool rsa, uint32_t counter)
     sign_data(&w, LAB_TIME);
     assert_int_equal(lab_verify(lab, LINK_PIN_ORDER, LAB_PIN), SW_OK);
     assert_int_equal(lab_apdu(lab, 0x80, INS_SIGN_ORDER, 0, 0, data, w.len, 1024, out, &n),
-                     SW_WRONG_DATA);
+                     SW_CONDITIONS);
+    assert_int_equal(lab_apdu(lab, 0x80, INS_INFO, 0, 0, NULL, 0, 256, out, &n), SW_OK);
+    assert_int_equal(ber_find(out, n, LINK_TAG_REFUSED, &text), CW_OK);
+    assert_int_equal(text.value[0], LINK_REFUSAL_EXPIRED);
 }
 
 static void test_orders(void **state)
