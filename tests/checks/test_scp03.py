@@ -26,8 +26,8 @@ def test_sessions():
 
 
 def test_put_key():
-    assert text_of("test_proto_scp03_attack.c", "put_key_data") == KEYS.put(NEW, 0x31).hex()
-    assert text_of("test_proto_scp03_attack.c", "put_key_answer") == NEW.confirm(0x31).hex()
+    assert text_of("test_proto_scp03.c", "put_key_data") == KEYS.put(NEW, 0x31).hex()
+    assert text_of("test_proto_scp03.c", "put_key_answer") == NEW.confirm(0x31).hex()
 
 
 def test_card_keys():

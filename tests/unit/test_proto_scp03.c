@@ -309,12 +309,73 @@ static void test_same_bytes_as_python(void **state)
     }
 }
 
+/* ---- PUT KEY ---- */
+
+/* The default keys of GlobalPlatform's test cards: their AES check value is well known. */
+static void test_key_check_value(void **state)
+{
+    uint8_t key[16], check[SCP03_CHECK_LEN];
+    (void)state;
+    bytes_of("404142434445464748494a4b4c4d4e4f", key);
+    for (size_t e = 0; e < ENGINES; e++) {
+        assert_int_equal(scp03_key_check(engines[e], key, check), CW_OK);
+        assert_hex(check, sizeof check, "504a77");
+    }
+}
+
+/* By tests/lib/scp03.py, as above. */
+static const char put_key_data[] =
+    "3188111002429116cc2b043dd240b34d979704840380458d881110d8e969394bb62c4d"
+    "5446d7fb5e351829035d299f8811106204ff383d9c699c1612176bccfc9da603bac79f";
+static const char put_key_answer[] = "3180458d5d299fbac79f";
+
+static void test_put_key(void **state)
+{
+    struct scp03_keys old = test_keys(), new = {{1}, {2}, {3}}, got;
+    uint8_t bytes[SCP03_KEYS_LEN + 1], answer[SCP03_CONFIRM_LEN], version = 0;
+    struct buf_writer w;
+    (void)state;
+    for (size_t e = 0; e < ENGINES; e++) {
+        buf_writer_init(&w, bytes, SCP03_KEYS_LEN - 1);
+        assert_int_equal(scp03_keys_write(engines[e], old.dek, 0x31, &new, &w), CW_ERR_SPACE);
+        buf_writer_init(&w, bytes, SCP03_KEYS_LEN);
+        assert_int_equal(scp03_keys_write(engines[e], old.dek, 0x31, &new, &w), CW_OK);
+        assert_hex(bytes, w.len, put_key_data);
+        assert_int_equal(scp03_keys_read(engines[e], old.dek, bytes, w.len, &version, &got), CW_OK);
+        assert_int_equal(version, 0x31);
+        assert_memory_equal(&got, &new, sizeof got);
+        buf_writer_init(&w, answer, sizeof answer);
+        assert_int_equal(scp03_keys_confirm(engines[e], version, &got, &w), CW_OK);
+        assert_hex(answer, w.len, put_key_answer);
+        buf_writer_init(&w, answer, sizeof answer - 1);
+        assert_int_equal(scp03_keys_confirm(engines[e], version, &got, &w), CW_ERR_SPACE);
+        /* Every bit but those of the version, which nothing but the C-MAC covers. */
+        for (size_t bit = 8; bit < 8 * SCP03_KEYS_LEN; bit++) {
+            memset(&got, 0xEE, sizeof got);
+            bytes[bit / 8] ^= (uint8_t)(1 << bit % 8);
+            enum cw_err err =
+                scp03_keys_read(engines[e], old.dek, bytes, SCP03_KEYS_LEN, &version, &got);
+            assert_true(err == CW_ERR_DENIED || err == CW_ERR_FORMAT);
+            assert_int_equal(got.enc[0], 0xEE);
+            bytes[bit / 8] ^= (uint8_t)(1 << bit % 8);
+        }
+        for (size_t len = 0; len <= sizeof bytes; len++)
+            if (len != SCP03_KEYS_LEN)
+                assert_int_equal(scp03_keys_read(engines[e], old.dek, bytes, len, &version, &got),
+                                 CW_ERR_FORMAT);
+    }
+}
+
 int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
-        SCP03_TEST(test_cmac_vectors),         SCP03_TEST(test_kdf_vectors),
-        SCP03_TEST(test_cbc_vectors),          SCP03_TEST(test_trace_of_a_card),
+        SCP03_TEST(test_cmac_vectors),
+        SCP03_TEST(test_kdf_vectors),
+        SCP03_TEST(test_cbc_vectors),
+        SCP03_TEST(test_trace_of_a_card),
         SCP03_TEST(test_same_bytes_as_python),
+        SCP03_TEST(test_key_check_value),
+        SCP03_TEST(test_put_key),
     };
     return unit_main(argc, argv, tests, sizeof tests / sizeof *tests);
 }
