@@ -354,6 +354,7 @@ static void test_new_keys(void **state)
     wrong.dek[0] ^= 1;
     assert_int_equal(channel_keys_put(c, &wrong, 0x30, 0x31, &new, &why), CW_ERR_FORMAT);
     assert_int_equal(p.version, 0x30); /* check values told the card */
+    assert_non_null(strstr(why.text, "refused to take its issuer's new keys"));
     assert_int_equal(channel_keys_put(c, &old, 0x30, 0x31, &new, &why), CW_OK);
     assert_int_equal(echo(c, old.enc, 1, &sw), CW_OK); /* the session goes on */
     channel_free(&c);
