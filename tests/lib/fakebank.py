@@ -68,8 +68,10 @@ class FakeBank:
             if reply is None:
                 return
             status, kind, text = reply
-            line.sendall(f"HTTP/1.1 {status} X\r\nContent-Type: {kind}\r\n"
-                         f"Content-Length: {len(text)}\r\n\r\n".encode() + text)
+            reply = (f"HTTP/1.1 {status} X\r\nContent-Type: {kind}\r\n"
+                     f"Content-Length: {len(text)}\r\n\r\n".encode() + text)
+            for at in range(0, len(reply), 4096):  # the card takes no longer records
+                line.sendall(reply[at:at + 4096])
             data = body[length:]
 
 
