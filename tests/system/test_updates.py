@@ -62,6 +62,8 @@ class Bank:
         if path == "/v1/card/updates":
             self.applied = json.loads(body)["sequence"]
             return as_json({})
+        if path == "/v1/payments":
+            return problem(422, "funds")
         return honest(method, path, body)
 
 
@@ -105,9 +107,9 @@ def card(lab, issued):
     return run
 
 
-def pay(card, bank, **options):
+def pay(card, bank, more=(), **options):
     return card(bank, "pay", "--to", PAYEE, "--amount", "1.00", "--currency", "EUR", "--reference", "Tea", "--yes",
-                **options)
+                *more, **options)
 
 
 def stamp(seconds):
@@ -244,8 +246,8 @@ def test_the_card_checks_the_signature(card):
     said = card(Bank(card.serial, [(number, forged)]), "login")
     assert "not signed by the bank" in said["sync_failed"] and said["updates"] == 0
     assert card.info()["sequence"] == 0
-    stranger = update_message(card.serial, 1, [(0x0900, b"")])
-    assert card(Bank(card.serial, [(1, stranger)]), "login")["updates"] == 1  # the same, honest
+    assert card(Bank(card.serial, [(number, forged)]), "card", "update", code=3)["error"] == "denied"
+    assert card(Bank(card.serial, [(number, message)]), "login")["updates"] == 1  # the same, honest
 
 
 @pytest.mark.parametrize("life, name", [(LOCKED, "locked"), (TERMINATED, "terminated")])
@@ -274,6 +276,18 @@ def test_a_word_that_was_lost_is_said_again(card):
         bank.applied = 0
         said = card(bank, "login")
         assert said["updates"] == 0 and bank.applied == 4 and "sync_failed" not in said
+
+
+def test_an_order_that_was_sent_comes_first(card, lab):
+    """What became of it must be known before the bank can take the card back."""
+    saved = lab.folder / f"{card.folder.name}-order"
+    terms = update(card.serial, 1, (0x0600, policy(flags=1)))
+    pay(card, Bank(card.serial, [terms]), more=["--save", saved], code=4)  # "funds"
+    bank = Bank(card.serial, [terms, update(card.serial, 2, (0x0B00, bytes([LOCKED])))])
+    said = card(bank, "pay", "--resend", saved, code=4)
+    assert said["reason"] == "funds" and said["order"]
+    assert ("GET", "/v1/card") not in bank.asked
+    assert card(bank, "login", code=6)["reason"] == "locked"
 
 
 def test_payee_and_limits_are_the_cards_to_say(card):
