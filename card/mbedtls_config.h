@@ -64,11 +64,21 @@
 #define PSA_WANT_ALG_RSA_PKCS1V15_SIGN          1
 #define PSA_WANT_ALG_RSA_PSS                    1
 
+/* Not for TLS: secure channels of card management (GlobalPlatform SCP03: CMAC, CBC, ECB) and the
+ * administration key 9B of PIV (SP 800-73: 3DES or AES, by ECB). */
+#define PSA_WANT_ALG_CMAC           1
+#define PSA_WANT_ALG_CBC_NO_PADDING 1
+#define PSA_WANT_ALG_ECB_NO_PADDING 1
+#define PSA_WANT_KEY_TYPE_DES       1
+
 /* The same, where mbedTLS's own modules ask by their own names, and how they are built */
 #define MBEDTLS_AES_C
 #define MBEDTLS_AES_ROM_TABLES
 #define MBEDTLS_AES_FEWER_TABLES
+#define MBEDTLS_DES_C
 #define MBEDTLS_CIPHER_C
+#define MBEDTLS_CIPHER_MODE_CBC
+#define MBEDTLS_CMAC_C
 #define MBEDTLS_GCM_C
 #define MBEDTLS_MD_C
 #define MBEDTLS_SHA256_C

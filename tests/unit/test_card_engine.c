@@ -35,6 +35,65 @@ static psa_key_id_t import(psa_key_type_t type, psa_algorithm_t alg, psa_key_usa
     return id;
 }
 
+static const uint8_t aes_key[16] =
+    "\x2b\x7e\x15\x16\x28\xae\xd2\xa6\xab\xf7\x15\x88\x09\xcf\x4f\x3c";
+static const uint8_t block[16] = "\x6b\xc1\xbe\xe2\x2e\x40\x9f\x96\xe9\x3d\x7e\x11\x73\x93\x17\x2a";
+
+/* RFC 4493 §4, examples 1 and 2. */
+static void test_cmac(void **state)
+{
+    static const uint8_t none[16] =
+        "\xbb\x1d\x69\x29\xe9\x59\x37\x28\x7f\xa3\x7d\x12\x9b\x75\x67\x46";
+    static const uint8_t one[16] =
+        "\x07\x0a\x16\xb4\x6b\x4d\x41\x44\xf7\x9b\xdd\x9d\xd0\x4a\x28\x7c";
+    uint8_t mac[16];
+    size_t n = 0;
+    (void)state;
+    psa_key_id_t key =
+        import(PSA_KEY_TYPE_AES, PSA_ALG_CMAC, PSA_KEY_USAGE_SIGN_MESSAGE, aes_key, sizeof aes_key);
+    assert_int_equal(psa_mac_compute(key, PSA_ALG_CMAC, NULL, 0, mac, sizeof mac, &n), PSA_SUCCESS);
+    assert_memory_equal(mac, none, 16);
+    assert_int_equal(psa_mac_compute(key, PSA_ALG_CMAC, block, sizeof block, mac, sizeof mac, &n),
+                     PSA_SUCCESS);
+    assert_memory_equal(mac, one, 16);
+    assert_int_equal(psa_destroy_key(key), PSA_SUCCESS);
+}
+
+static void encrypts(psa_key_type_t type, psa_algorithm_t alg, const uint8_t *key, size_t key_len,
+                     const uint8_t *iv, const uint8_t *in, const uint8_t *want, size_t len)
+{
+    psa_cipher_operation_t op = PSA_CIPHER_OPERATION_INIT;
+    uint8_t out[32];
+    size_t n = 0;
+    psa_key_id_t id = import(type, alg, PSA_KEY_USAGE_ENCRYPT, key, key_len);
+    assert_int_equal(psa_cipher_encrypt_setup(&op, id, alg), PSA_SUCCESS);
+    if (iv != NULL)
+        assert_int_equal(psa_cipher_set_iv(&op, iv, len), PSA_SUCCESS);
+    assert_int_equal(psa_cipher_update(&op, in, len, out, sizeof out, &n), PSA_SUCCESS);
+    assert_int_equal(n, len);
+    assert_memory_equal(out, want, len);
+    assert_int_equal(psa_cipher_abort(&op), PSA_SUCCESS);
+    assert_int_equal(psa_destroy_key(id), PSA_SUCCESS);
+}
+
+/* SP 800-38A F.1.1 and F.2.1; SP 800-67 appendix B.1 (first block, three keys). */
+static void test_block_ciphers(void **state)
+{
+    static const uint8_t iv[16] = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15};
+    static const uint8_t des_key[24] =
+        "\x01\x23\x45\x67\x89\xab\xcd\xef\x23\x45\x67\x89\xab\xcd\xef\x01\x45\x67\x89\xab\xcd\xef"
+        "\x01\x23";
+    (void)state;
+    encrypts(PSA_KEY_TYPE_AES, PSA_ALG_ECB_NO_PADDING, aes_key, 16, NULL, block,
+             (const uint8_t *)"\x3a\xd7\x7b\xb4\x0d\x7a\x36\x60\xa8\x9e\xca\xf3\x24\x66\xef\x97",
+             16);
+    encrypts(PSA_KEY_TYPE_AES, PSA_ALG_CBC_NO_PADDING, aes_key, 16, iv, block,
+             (const uint8_t *)"\x76\x49\xab\xac\x81\x19\xb2\x46\xce\xe9\x8e\x9b\x12\xe9\x19\x7d",
+             16);
+    encrypts(PSA_KEY_TYPE_DES, PSA_ALG_ECB_NO_PADDING, des_key, 24, NULL,
+             (const uint8_t *)"The qufc", (const uint8_t *)"\xa8\x26\xfd\x8c\xe5\x3b\x85\x5f", 8);
+}
+
 /* RFC 5903 §8.1 */
 static const uint8_t scalar_i[32] =
     "\xC8\x8F\x01\xF5\x10\xD9\xAC\x3F\x70\xA2\x92\xDA\xA2\x31\x6D\xE5\x44\xE9\xAA\xB8\xAF\xE8\x40"
@@ -114,6 +173,8 @@ int main(int argc, char **argv)
 {
 #define T(f) cmocka_unit_test_setup_teardown(f, power_up, power_down)
     const struct CMUnitTest tests[] = {
+        T(test_cmac),
+        T(test_block_ciphers),
         T(test_p256_agreement),
         T(test_p256_signature),
     };
