@@ -35,6 +35,8 @@ static enum cw_err start(struct card *card)
         err = first_power(card);
     if (err == CW_OK && psa_crypto_init() != PSA_SUCCESS)
         err = CW_ERR_CRYPTO;
+    if (err == CW_OK)
+        session_power_up(card);
     return err;
 }
 

@@ -31,7 +31,7 @@ static const struct card_row rows[] = {
   { 0x00, INS_PUT_DATA,     0xFF, 0xFF, 1,  MAXC, 0,  BLANK,          SELECTED, card_do_put_data },
   { 0x00, INS_ACTIVATE,     0x00, 0x00, 0,  0,    0,  BLANK,          SELECTED, card_do_activate },
 
-  { 0x80, INS_OPEN,         0x03, 0x02, 0,  LINK_HOST_MAX, 4, ACTIVE,
+  { 0x80, INS_OPEN,         LINK_OPEN_FULL | LINK_PROFILE_COUNT, 0x02, 0,  LINK_HOST_MAX, 4, ACTIVE,
     SELECTED | CARD_NEEDS_PIN_LINE | CARD_FLOW, card_do_open },
   { 0x80, INS_STEP,         0x01, 0x00, 0,  MAXC, 4,  ACTIVE,
     SELECTED | CARD_NEEDS_LINE | CARD_FLOW, card_do_step },
@@ -142,6 +142,8 @@ enum cw_err card_do_verify(struct card_call *call)
         card->pin_line = false;
         card->pin_order = false;
     }
+    if (pin_tries(&card->nvm) == 0)
+        session_forget_all(card);
     return err;
 }
 
@@ -231,7 +233,10 @@ enum cw_err card_do_put_data(struct card_call *call)
     default:
         return put_time(card, cmd->data, cmd->nc);
     }
-    return err == CW_OK ? nvm_write(&card->nvm, object, cmd->data, cmd->nc) : err;
+    if (err != CW_OK)
+        return err;
+    session_forget_all(card);
+    return nvm_write(&card->nvm, object, cmd->data, cmd->nc);
 }
 
 /* Nothing may be missing: a PIN, a floor of time, a root, a name, a TLS key, and for every key its

@@ -22,6 +22,7 @@ enum card_value {
     NVM_CERT = LINK_DO_CERT,
     NVM_ROOT = LINK_DO_ROOT,
     NVM_NAME = LINK_DO_NAME,
+    NVM_SESSION = 0x0800, /* | index of a name: a TLS session (card/line_session.c) */
     NVM_PSA = 0x4000,
 };
 
@@ -29,6 +30,7 @@ struct card {
     const struct card_port *port;
     struct nvm nvm;
     struct line line;
+    struct session_store sessions; /* those in RAM survive SELECT */
     bool selected;            /* the link application */
     bool pin_line, pin_order; /* PIN given, and for what; spent by its use */
     uint8_t chain[4];         /* CLA INS P1 P2 of the chain that is being received */
