@@ -35,6 +35,7 @@ static const char help[] =
     "  --profile tls13|ecdhe|rsa  default: the best that the card permits for that name\n"
     "  --key auto|p256|rsa        the card's key for the line\n"
     "  --pin-file FILE            first line is the PIN; otherwise it is asked for\n"
+    "  --full                     a full handshake, even if the card could resume an earlier line\n"
     "  --extended                 extended-length APDUs, if reader and card carry them\n"
     "  --progress                 say on stderr what a slow reader does, terminal or not\n"
     "  --json                     one JSON object on stdout, errors too\n"
@@ -50,6 +51,7 @@ enum {
     OPT_PROFILE,
     OPT_KEY,
     OPT_PIN_FILE,
+    OPT_FULL,
     OPT_EXTENDED,
     OPT_PROGRESS,
     OPT_JSON,
@@ -80,6 +82,7 @@ static const struct option options[] = {
     {"profile", required_argument, NULL, OPT_PROFILE},
     {"key", required_argument, NULL, OPT_KEY},
     {"pin-file", required_argument, NULL, OPT_PIN_FILE},
+    {"full", no_argument, NULL, OPT_FULL},
     {"extended", no_argument, NULL, OPT_EXTENDED},
     {"progress", no_argument, NULL, OPT_PROGRESS},
     {"json", no_argument, NULL, OPT_JSON},
@@ -150,6 +153,8 @@ static const char **text_option(struct cli_options *o, int c)
 static bool flag_option(struct cli_options *o, int c)
 {
     switch (c) {
+    case OPT_FULL:
+        return o->full = true;
     case OPT_EXTENDED:
         return o->extended = true;
     case OPT_PROGRESS:

@@ -30,7 +30,7 @@ struct cli_options {
     enum link_profile profile;
     enum link_key key;
     unsigned limit;
-    bool json, yes, extended, handshake_only, progress;
+    bool json, yes, extended, full, handshake_only, progress;
 };
 
 struct cli {

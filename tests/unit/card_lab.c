@@ -433,7 +433,9 @@ void lab_line_begin(struct lab *lab, SSL_CTX *ctx, enum link_profile profile, en
         line->chunk = 255;
         line->flip = SIZE_MAX;
     }
-    (void)line_apdu(lab, line, INS_OPEN, (uint8_t)profile, (uint8_t)key, NULL, 0);
+    unsigned how = (unsigned)profile | (line->resume ? 0 : LINK_OPEN_FULL);
+    (void)line_apdu(lab, line, INS_OPEN, (uint8_t)how, (uint8_t)key, NULL, 0);
+    line->hello = line->tls;
     if (line->sw == SW_OK)
         lab_line_pump(lab, line);
 }

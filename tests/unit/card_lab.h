@@ -122,6 +122,7 @@ SSL_CTX *lab_server_context(const struct lab_identity *server, const struct lab_
 /* A handshake between the card (selected, PIN given) and a server in this process. */
 struct lab_line {
     SSL *ssl;      /* the server's side; freed by lab_line_free */
+    bool resume;   /* the card may go on from a session that it has; else a full handshake */
     uint8_t state; /* last state byte of the card */
     uint16_t sw;   /* last status word that was not 9000, or 9000 */
     unsigned apdus;
@@ -130,6 +131,7 @@ struct lab_line {
     size_t chunk;              /* most TLS bytes in one STEP; 255 */
     size_t flip;               /* offset in the server's stream of a bit to flip; SIZE_MAX: none */
     size_t sent;               /* bytes of the server's stream so far */
+    size_t hello;              /* bytes of TLS that OPEN answered with */
     size_t record_at, record_left; /* where in a record of that stream the next byte is */
     /* The flip hit the version bytes of a record header, which TLS neither checks nor protects. */
     bool flip_harmless;
