@@ -26,6 +26,7 @@
 #define MBEDTLS_AES_C
 #define MBEDTLS_AES_ROM_TABLES
 #define MBEDTLS_AES_FEWER_TABLES
+#define MBEDTLS_DES_C /* PIV's administration key */
 #define MBEDTLS_CIPHER_C
 #define MBEDTLS_CIPHER_MODE_CBC /* SCP03 */
 #define MBEDTLS_CMAC_C          /* SCP03 */
