@@ -299,6 +299,14 @@ static size_t answer(uint8_t *response, uint16_t sw)
     return 2;
 }
 
+/* How much may go out at once: Le, and where it was left out what a short one could have asked for,
+ * if the application has such clients. */
+static size_t ne_of(const struct card *card, const struct apdu_command *cmd)
+{
+    bool assumed = cmd->ne == 0 && card->app != NULL && card->app->le_assumed;
+    return assumed ? APDU_SHORT_NE_MAX : cmd->ne;
+}
+
 /* Hands out at most Le bytes of the answer, and says what is left (§5.3.4). */
 static size_t give(struct card *card, size_t ne, uint16_t sw, uint8_t *response)
 {
@@ -368,5 +376,5 @@ size_t card_process(struct card *card, const uint8_t *command, size_t len, uint8
         answer_forget(card);
         sw = SW_MEMORY_FAILURE;
     }
-    return give(card, cmd.ne, sw, response);
+    return give(card, ne_of(card, &cmd), sw, response);
 }

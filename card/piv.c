@@ -14,7 +14,6 @@
 #define ADMIN  (CARD_NEEDS_CONTACT | CARD_NEEDS_PIV_ADMIN)
 #define MAXC   CARD_COMMAND_DATA_MAX
 
-/* Le is never demanded: there are tools that leave it out and fetch the answer by GET RESPONSE. */
 /* clang-format off */
 static const struct card_row rows[] = {
 /*  CLA   INS               P1    P2    Nc        Ne life    needs                                  */
@@ -54,6 +53,7 @@ const struct card_app piv_app = {
     .aid_len = PIV_AID_LEN,
     .aid_min = 5, /* the registered part */
     .life = USABLE,
+    .le_assumed = true, /* yubico-piv-tool never says it */
     .rows = rows,
     .row_count = sizeof rows / sizeof rows[0],
     .select = selected,

@@ -127,6 +127,7 @@ struct card_app {
     const uint8_t *aid;
     uint8_t aid_len, aid_min; /* SELECT takes aid_min..aid_len bytes of it (right-truncated) */
     uint8_t life;             /* in which it can be selected */
+    bool le_assumed;          /* answers also those who leave out Le */
     const struct card_row *rows;
     size_t row_count;
     card_handler *select;             /* writes the FCI, unless P2 is 0C */
