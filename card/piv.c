@@ -7,7 +7,9 @@
 #define INS_GET_DATA_BER 0xCB
 #define INS_PUT_DATA_BER 0xDB
 #define INS_AUTHENTICATE 0x87
-#define INS_SET_ADMIN    0xFF /* as yubico-piv-tool sends it; the standard has no such command */
+/* The standard has no such commands; yubico-piv-tool sends these. */
+#define INS_GET_METADATA 0xF7
+#define INS_SET_ADMIN    0xFF
 
 #define ACTIVE CARD_LIFE(LINK_LIFE_ACTIVE)
 #define USABLE (CARD_LIFE(LINK_LIFE_BLANK) | CARD_LIFE(LINK_LIFE_PERSONALISED) | ACTIVE)
@@ -22,10 +24,11 @@ static const struct card_row rows[] = {
   { 0x00, INS_CHANGE_PIN,   0x00, 0xFF, 16, 16,   0, ACTIVE, 0, piv_do_change_pin },
   { 0x00, INS_RESET_PIN,    0x00, 0xFF, 16, 16,   0, ACTIVE, CARD_NEEDS_CONTACT, piv_do_reset_pin },
   { 0x00, INS_AUTHENTICATE, 0xFF, 0xFF, 2,  MAXC, 0, USABLE, 0, piv_do_authenticate },
+  { 0x00, INS_GET_METADATA, 0x00, 0xFF, 0,  0,    0, USABLE, CARD_NEEDS_CONTACT, piv_do_get_metadata },
 
   /* card management, after the administration key was proved */
   { 0x00, INS_PUT_DATA_BER, 0x3F, 0xFF, 5,  MAXC, 0, USABLE, ADMIN | CARD_OBJECTS, piv_do_put_data },
-  { 0x00, INS_GENERATE_KEY, 0x00, 0xFF, 5,  5,    0, USABLE, ADMIN, piv_do_generate },
+  { 0x00, INS_GENERATE_KEY, 0x00, 0xFF, 5,  64,   0, USABLE, ADMIN, piv_do_generate },
   { 0x00, INS_SET_ADMIN,    0xFF, 0xFF, 3,  35,   0, USABLE, ADMIN, piv_do_set_admin },
 };
 /* clang-format on */

@@ -168,6 +168,19 @@ out:
     return err;
 }
 
+/* Of 9B alone, and of that only what a client cannot know and has to: the algorithm. */
+enum cw_err piv_do_get_metadata(struct card_call *call)
+{
+    struct admin_key key;
+    if (call->cmd->p2 != PIV_REF_ADMIN)
+        return CW_ERR_NOT_FOUND;
+    enum cw_err err = key_read(call->card, &key);
+    if (err == CW_OK)
+        ber_put_u8(call->out, 0x01, key.algorithm);
+    ct_wipe(&key, sizeof key);
+    return err;
+}
+
 /* Algorithm, 9B, length, key. P2 FE would want a finger on the card. */
 enum cw_err piv_do_set_admin(struct card_call *call)
 {

@@ -152,7 +152,7 @@ card_handler card_do_open, card_do_step, card_do_write, card_do_read, card_do_cl
 card_handler piv_do_get_data, piv_do_put_data;                   /* piv_data.c */
 card_handler piv_do_verify, piv_do_change_pin, piv_do_reset_pin; /* piv_pin.c */
 card_handler piv_do_authenticate, piv_do_generate;               /* piv_keys.c */
-card_handler piv_do_set_admin;                                   /* piv_admin.c */
+card_handler piv_do_set_admin, piv_do_get_metadata;              /* piv_admin.c */
 
 /* --- secure.c ------------------------------------------------------------------------------------
  */
