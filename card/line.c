@@ -292,6 +292,14 @@ static bool not_asked(const struct line *line)
     return ssl->state >= MBEDTLS_SSL_SERVER_HELLO_DONE && ssl->state <= MBEDTLS_SSL_CLIENT_FINISHED;
 }
 
+/* A point comes uncompressed and says so (RFC 8446 §4.2.8.2, RFC 8422 §5.4.1). p256-m checks that
+ * the server's point is on the curve, but does not read the byte before it. */
+static bool point_mislabelled(const struct line *line)
+{
+    const mbedtls_ssl_handshake_params *hs = line->ssl.handshake;
+    return hs != NULL && hs->xxdh_psa_peerkey_len > 0 && hs->xxdh_psa_peerkey[0] != 0x04;
+}
+
 /* The handshake is finished: take what binds orders to this line. On TLS 1.2 only with an extended
  * master secret, without which the exporter's value could be made equal on two lines (RFC 7627 §1).
  */
@@ -323,6 +331,10 @@ static bool handshake_step(struct line *line)
         line_watch_step(line, before, ssl->state);
     if (not_asked(line)) {
         refuse(line, LINK_REASON_NO_CLIENT_AUTH, MBEDTLS_SSL_ALERT_MSG_HANDSHAKE_FAILURE);
+        return false;
+    }
+    if (point_mislabelled(line)) {
+        refuse(line, LINK_REASON_PROTOCOL, MBEDTLS_SSL_ALERT_MSG_ILLEGAL_PARAMETER);
         return false;
     }
     if (mbedtls_ssl_is_handshake_over(ssl))

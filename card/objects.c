@@ -82,13 +82,16 @@ static enum cw_err time_check(const struct card *card, const uint8_t *data, size
     return err;
 }
 
-/* A point of the curve: the library says whether it is one. */
+/* A point of the curve, uncompressed (SEC 1 §2.3.3). The library says whether it is one; the byte that
+ * says how it is written, it does not look at. */
 static enum cw_err point_check(const uint8_t *data, size_t len)
 {
     psa_key_attributes_t a = PSA_KEY_ATTRIBUTES_INIT;
     psa_key_id_t id = PSA_KEY_ID_NULL;
     if (len != ISSUER_POINT_LEN)
         return CW_ERR_LENGTH;
+    if (data[0] != 0x04)
+        return CW_ERR_FORMAT;
     psa_set_key_type(&a, PSA_KEY_TYPE_ECC_PUBLIC_KEY(PSA_ECC_FAMILY_SECP_R1));
     psa_set_key_bits(&a, 256);
     psa_set_key_usage_flags(&a, PSA_KEY_USAGE_VERIFY_MESSAGE);
