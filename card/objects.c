@@ -195,19 +195,6 @@ static enum cw_err put_pin(struct card *card, enum link_pin pin, const uint8_t *
     return pin_set(card, pin, data[0], data[1], data + 2, len - 2);
 }
 
-/* SP 800-78-4 table 6-2: algorithm (1) and key of the card management key. */
-static enum cw_err put_admin(struct card *card, const uint8_t *data, size_t len)
-{
-    static const struct {
-        uint8_t algorithm, len;
-    } kinds[] = {{0x03, 24}, {0x08, 16}, {0x0A, 24}, {0x0C, 32}};
-    for (size_t i = 0; i < sizeof kinds / sizeof kinds[0]; i++)
-        if (data[0] == kinds[i].algorithm)
-            return len == 1u + kinds[i].len ? nvm_write(&card->nvm, NVM_ADMIN, data, len)
-                                            : CW_ERR_LENGTH;
-    return CW_ERR_FORMAT;
-}
-
 enum cw_err card_do_put_data(struct card_call *call)
 {
     struct card *card = call->card;
@@ -220,7 +207,7 @@ enum cw_err card_do_put_data(struct card_call *call)
     if ((object & 0xFF00) == LINK_DO_PIN)
         return put_pin(card, (enum link_pin)cmd->p2, cmd->data, cmd->nc);
     if (object == LINK_DO_ADMIN)
-        return put_admin(card, cmd->data, cmd->nc);
+        return piv_admin_set(card, cmd->data[0], cmd->data + 1, cmd->nc - 1);
     enum cw_err err = object_check(card, object, cmd->data, cmd->nc);
     if (err != CW_OK)
         return err;

@@ -16,6 +16,11 @@
 #define PAGE_COUNT 32u /* 64 KB: half of a small microcontroller's flash */
 #define FLASH_SIZE (PAGE_SIZE * PAGE_COUNT)
 
+/* Under which GlobalPlatform cards for development are delivered. */
+static const uint8_t well_known[CARD_INITIAL_KEY_LEN] = {0x40, 0x41, 0x42, 0x43, 0x44, 0x45,
+                                                         0x46, 0x47, 0x48, 0x49, 0x4A, 0x4B,
+                                                         0x4C, 0x4D, 0x4E, 0x4F};
+
 struct card_linux {
     struct card_port port;
     int dir;   /* holds the lock */
@@ -226,6 +231,7 @@ enum cw_err card_linux_open(const char *dir, bool contactless, struct card_linux
     c->port.ctx = c;
     c->port.random = random_bytes;
     c->port.contactless = contactless;
+    memcpy(c->port.initial_key, well_known, sizeof c->port.initial_key);
     c->port.flash = (struct card_flash){
         .ctx = c,
         .page_size = PAGE_SIZE,
