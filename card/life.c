@@ -4,7 +4,6 @@
 
 #include "base/ct.h"
 
-#include <psa/crypto.h>
 
 #define STATUS_CARD 0x80 /* SET STATUS P1: the card as a whole */
 
