@@ -6,13 +6,10 @@
 #include "proto/ber.h"
 #include "proto/text.h"
 
-#include <limits.h>
 #include <stdbool.h>
 #include <string.h>
 
 #define ANSWER_MAX 2048u /* the largest object a card gives out, over GET RESPONSE */
-/* Slices of one key: no honest card needs more, even one that draws a number a slice. */
-#define SLICES_MAX 40000u
 
 /* One exchange: writes the command, sends it, takes the status word off. */
 static enum cw_err exchange(struct reader *r, const struct apdu_command *cmd, uint8_t *out,
@@ -388,63 +385,4 @@ enum cw_err applet_sign_order(struct reader *r, enum link_key key,
     memcpy(signature, s.value, s.len);
     *sig_len = s.len;
     return CW_OK;
-}
-
-enum cw_err applet_data_put(struct reader *r, uint16_t object, const uint8_t *data, size_t len,
-                            struct say *why)
-{
-    return run(r, APDU_CLA_ISO, INS_PUT_DATA, object, data, len, NULL, 0, NULL, "store an object",
-               why);
-}
-
-enum cw_err applet_name_put(struct reader *r, unsigned index, const struct applet_name *name,
-                            struct say *why)
-{
-    uint8_t data[3 * 2 + LINK_HOST_MAX + 1 + sizeof name->alpn];
-    struct buf_writer w;
-    buf_writer_init(&w, data, sizeof data);
-    ber_put(&w, LINK_TAG_NAME, name->host, strlen(name->host));
-    ber_put_u8(&w, LINK_TAG_NAME_PROFILES, name->profiles);
-    if (name->alpn[0] != '\0')
-        ber_put(&w, LINK_TAG_NAME_ALPN, name->alpn, strlen(name->alpn));
-    if (w.bad)
-        return say_fail(why, CW_ERR_LENGTH, "the server name %s is too long", name->host);
-    return applet_data_put(r, (uint16_t)(LINK_DO_NAME | index), data, w.len, why);
-}
-
-enum cw_err applet_key_generate(struct reader *r, enum link_key slot, applet_progress *progress,
-                                void *ctx, struct say *why)
-{
-    for (unsigned i = 0; i < SLICES_MAX; i++) {
-        uint8_t d[ANSWER_MAX];
-        size_t n = 0;
-        enum cw_err err =
-            run(r, APDU_CLA_ISO, INS_GENERATE_KEY, (uint16_t)(LINK_GENERATE_SLICE << 8 | slot),
-                NULL, 0, d, sizeof d, &n, "make a key", why);
-        if (err != CW_OK)
-            return err;
-        unsigned permille = n == LINK_GENERATE_LEN ? (unsigned)(d[1] << 8 | d[2]) : UINT_MAX;
-        if (permille > LINK_PERMILLE_MAX ||
-            (d[0] != LINK_GENERATE_DONE && d[0] != LINK_GENERATE_WORKING))
-            return nonsense(why);
-        if (progress != NULL)
-            progress(ctx, permille);
-        if (d[0] == LINK_GENERATE_DONE)
-            return CW_OK;
-    }
-    return say_fail(why, CW_ERR_FORMAT,
-                    "the card works at its key without an end; use another card");
-}
-
-enum cw_err applet_request(struct reader *r, enum link_key slot, uint8_t *out, size_t cap,
-                           size_t *len, struct say *why)
-{
-    return run(r, APDU_CLA_PROPRIETARY, INS_REQUEST, (uint16_t)slot, NULL, 0, out, cap, len,
-               "make a certification request", why);
-}
-
-enum cw_err applet_activate(struct reader *r, struct say *why)
-{
-    return run(r, APDU_CLA_PROPRIETARY, INS_SET_STATUS, 0x8000 | LINK_LIFE_ACTIVE, NULL, 0, NULL, 0,
-               NULL, "become active", why);
 }

@@ -93,20 +93,4 @@ CW_MUST_USE enum cw_err applet_sign_order(struct reader *r, enum link_key key,
                                           size_t text_cap, size_t *text_len, uint8_t *signature,
                                           size_t sig_cap, size_t *sig_len, struct say *why);
 
-/* Personalisation, card blank only. */
-CW_MUST_USE enum cw_err applet_data_put(struct reader *r, uint16_t object, const uint8_t *data,
-                                        size_t len, struct say *why);
-CW_MUST_USE enum cw_err applet_name_put(struct reader *r, unsigned index,
-                                        const struct applet_name *name, struct say *why);
-/* Minutes on a real chip for RSA: in slices, between which others get at the reader. `progress` may
- * be NULL; it is called after each slice with how far the card is, in thousandths, as the card says
- * it. CW_ERR_FORMAT when the card does not come to an end. */
-typedef void applet_progress(void *ctx, unsigned permille);
-CW_MUST_USE enum cw_err applet_key_generate(struct reader *r, enum link_key slot,
-                                            applet_progress *progress, void *ctx, struct say *why);
-/* DER PKCS#10 request, signed by the key in `slot`, subject CN = card serial in hex. */
-CW_MUST_USE enum cw_err applet_request(struct reader *r, enum link_key slot, uint8_t *out,
-                                       size_t cap, size_t *len, struct say *why);
-CW_MUST_USE enum cw_err applet_activate(struct reader *r, struct say *why);
-
 #endif
