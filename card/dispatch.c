@@ -236,6 +236,7 @@ size_t card_process(struct card *card, const uint8_t *command, size_t len, uint8
     card->response_at = 0;
     buf_writer_init(&out, card->response, sizeof card->response);
     uint16_t sw = card_dispatch(card, &cmd, &out);
+    ct_wipe_stack(); /* p256-m leaves the scalar that it worked with */
     card->response_len = out.len;
     return give(card, cmd.ne, sw, response);
 }
