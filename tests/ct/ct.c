@@ -56,6 +56,17 @@ static void find_pin(const char *digits)
     assert_true(secret_count > before);
 }
 
+/* The set of keys of the issuer's channel. */
+static void find_channel_keys(void)
+{
+    const uint8_t *const keys[] = {lab.keys.enc, lab.keys.mac, lab.keys.dek};
+    for (size_t i = 0; i < sizeof keys / sizeof *keys; i++) {
+        const uint8_t *at = next_in_flash(NULL, keys[i], SCP03_KEY_LEN);
+        assert_non_null(at);
+        secret_add(at, SCP03_KEY_LEN);
+    }
+}
+
 /* The P-256 keys, as PSA stores them: magic (8 bytes), version (4), lifetime (4), type (2), bits
  * (2), policy (12), length (4), key. */
 static void find_keys(void)
@@ -120,6 +131,8 @@ static int make_card(void **state)
     assert_true(lab_power_cycle(&lab));
     secret_count = 0;
     find_pin(LAB_PIN);
+    find_pin(LAB_PUK);
+    find_channel_keys();
     find_keys();
     memset(&secret_seen, 0, sizeof secret_seen);
     return 0;
@@ -170,6 +183,50 @@ static void test_pin(void **state)
     (void)state;
     mark_all();
     verify_all();
+}
+
+/* CHANGE REFERENCE DATA, RESET RETRY COUNTER: length of the first number, it, the new PIN. */
+static uint16_t give_two(uint8_t ins, const char *first, const char *pin)
+{
+    uint8_t data[1 + 2 * LINK_PIN_MAX];
+    struct buf_writer w;
+    buf_writer_init(&w, data, sizeof data);
+    buf_put_u8(&w, (uint8_t)strlen(first));
+    buf_put_str(&w, first);
+    buf_put_str(&w, pin);
+    return lab_apdu(&lab, 0x00, ins, 0, LINK_PIN_LINE, data, w.len, 0, NULL, NULL);
+}
+
+/* The old PIN and the PUK are the card's; the new PIN the terminal knows. */
+static void test_pin_change(void **state)
+{
+    (void)state;
+    mark_all();
+    assert_int_equal(give_two(INS_CHANGE_PIN, "271829", "1379"), SW_PIN_TRIES | 2);
+    assert_int_equal(give_two(INS_CHANGE_PIN, LAB_PIN, "1379"), SW_OK);
+    assert_int_equal(lab_verify(&lab, LINK_PIN_LINE, "1379"), SW_OK);
+    assert_int_equal(give_two(INS_RESET_PIN, "31415927", "2468"), SW_PIN_TRIES | 2);
+    assert_int_equal(give_two(INS_RESET_PIN, LAB_PUK, "2468"), SW_OK);
+    assert_int_equal(lab_verify(&lab, LINK_PIN_LINE, "2468"), SW_OK);
+    assert_int_equal(secret_seen.compared, 4);
+}
+
+/* The issuer's channel: its keys, and those of the session. */
+static void test_issuer_channel(void **state)
+{
+    const struct policy policy = lab_policy();
+    (void)state;
+    mark_all();
+    assert_true(lab_channel_open(&lab));
+    secret_commands = 1;
+    assert_int_equal(lab_put_policy(&lab, &policy), SW_OK);
+    /* The issuer's cryptogram, and the MACs of two commands. */
+    assert_int_equal(secret_seen.compared, 3);
+    assert_true(secret_seen.decrypted > 0 && secret_seen.answered > 0);
+    /* New keys come encrypted in a command that is encrypted: they stay secret. */
+    secret_commands = 1;
+    assert_int_equal(lab_put_keys(&lab), SW_OK);
+    assert_int_equal(secret_seen.compared, 4 + 3); /* MAC, check values */
 }
 
 /* The same commands with a comparison that stops at the first difference. */
@@ -398,6 +455,8 @@ int main(int argc, char **argv)
         cmocka_unit_test(stack_leak_is_found),
         cmocka_unit_test(test_equal),
         T(test_pin),
+        T(test_pin_change),
+        T(test_issuer_channel),
         T(leak_pin),
         T(test_line_tls13),
         T(test_line_ecdhe),

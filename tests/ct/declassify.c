@@ -16,6 +16,7 @@
 
 struct secret_seen secret_seen;
 bool secret_leaky_equal;
+unsigned secret_commands;
 
 void secret_mark(const void *p, size_t len)
 {
@@ -146,6 +147,46 @@ psa_status_t __wrap_psa_aead_decrypt(psa_key_id_t key, psa_algorithm_t alg, cons
     psa_status_t status =
         __real_psa_aead_decrypt(key, alg, nonce, nonce_len, ad, ad_len, in, in_len, out, cap, len);
     if (status == PSA_SUCCESS)
+        make_public(out, *len, &secret_seen.decrypted);
+    return status;
+}
+
+/* So is that of a command through the issuer's channel, whose MAC is checked before it is decrypted
+ * (proto/scp03.c); its padding is looked at byte by byte. */
+static const psa_cipher_operation_t *decrypting;
+
+psa_status_t __real_psa_cipher_decrypt_setup(psa_cipher_operation_t *op, psa_key_id_t key,
+                                             psa_algorithm_t alg);
+psa_status_t __wrap_psa_cipher_decrypt_setup(psa_cipher_operation_t *op, psa_key_id_t key,
+                                             psa_algorithm_t alg);
+psa_status_t __wrap_psa_cipher_decrypt_setup(psa_cipher_operation_t *op, psa_key_id_t key,
+                                             psa_algorithm_t alg)
+{
+    decrypting = secret_commands > 0 ? op : NULL;
+    secret_commands -= secret_commands > 0;
+    return __real_psa_cipher_decrypt_setup(op, key, alg);
+}
+
+psa_status_t __real_psa_cipher_encrypt_setup(psa_cipher_operation_t *op, psa_key_id_t key,
+                                             psa_algorithm_t alg);
+psa_status_t __wrap_psa_cipher_encrypt_setup(psa_cipher_operation_t *op, psa_key_id_t key,
+                                             psa_algorithm_t alg);
+psa_status_t __wrap_psa_cipher_encrypt_setup(psa_cipher_operation_t *op, psa_key_id_t key,
+                                             psa_algorithm_t alg)
+{
+    decrypting = NULL;
+    return __real_psa_cipher_encrypt_setup(op, key, alg);
+}
+
+psa_status_t __real_psa_cipher_update(psa_cipher_operation_t *op, const uint8_t *in, size_t in_len,
+                                      uint8_t *out, size_t cap, size_t *len);
+psa_status_t __wrap_psa_cipher_update(psa_cipher_operation_t *op, const uint8_t *in, size_t in_len,
+                                      uint8_t *out, size_t cap, size_t *len);
+psa_status_t __wrap_psa_cipher_update(psa_cipher_operation_t *op, const uint8_t *in, size_t in_len,
+                                      uint8_t *out, size_t cap, size_t *len)
+{
+    psa_status_t status = __real_psa_cipher_update(op, in, in_len, out, cap, len);
+    if (status == PSA_SUCCESS && op == decrypting)
         make_public(out, *len, &secret_seen.decrypted);
     return status;
 }

@@ -30,4 +30,9 @@ extern struct secret_seen secret_seen;
  * find. */
 extern bool secret_leaky_equal;
 
+/* How many of the next decryptions by AES-CBC are of commands that come through the issuer's
+ * channel.
+ */
+extern unsigned secret_commands;
+
 #endif
