@@ -30,7 +30,7 @@ struct card {
     const struct card_port *port;
     struct nvm nvm;
     struct line line;
-    struct session_store sessions; /* those in RAM survive SELECT */
+    struct session_store sessions;
     bool selected;            /* the link application */
     bool pin_line, pin_order; /* PIN given, and for what; spent by its use */
     uint8_t chain[4];         /* CLA INS P1 P2 of the chain that is being received */
