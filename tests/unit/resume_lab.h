@@ -23,7 +23,9 @@
 #define CARD_ENDS   (LAB_TIME + 86400 * 1000)
 
 static struct lab_identity root, card_ca, ec_server, rsa_server, other_server;
-static struct lab_flash issued; /* memory of a card for LAB_HOST and OTHER_HOST, all profiles */
+/* Memory of a card for LAB_HOST and OTHER_HOST, all profiles; of one that has an RSA key as well.
+ */
+static struct lab_flash issued, issued_both;
 
 /* In the place of the card's own: the policy is the test's. */
 static enum session_keep policy = SESSION_KEEP_NVM;
@@ -37,10 +39,21 @@ enum session_keep session_policy(const struct card *card)
 /* --- the card ------------------------------------------------------------------------------------
  */
 
-static inline int make_all(void **state)
+static inline void issue(uint8_t slots, struct lab_flash *out)
 {
     static const uint8_t other[] = "\x80\x0Aother.test\x81\x01\x07";
     static struct lab lab;
+    lab_init(&lab);
+    assert_int_equal(lab_apdu(&lab, 0x00, INS_PUT_DATA, LINK_DO_NAME >> 8, 1, other,
+                              sizeof other - 1, 0, NULL, NULL),
+                     SW_OK);
+    lab_personalise(&lab, slots, &card_ca, &root, ALL_PROFILES);
+    *out = lab.flash;
+    lab_free(&lab);
+}
+
+static inline int make_all(void **state)
+{
     (void)state;
     if (root.key != NULL)
         return 0; /* once for all tests of a program */
@@ -49,13 +62,7 @@ static inline int make_all(void **state)
     ec_server = lab_server_new(&root, &(struct lab_server_spec){0});
     rsa_server = lab_server_new(&root, &(struct lab_server_spec){.rsa = true});
     other_server = lab_server_new(&root, &(struct lab_server_spec){.host = OTHER_HOST});
-    lab_init(&lab);
-    assert_int_equal(lab_apdu(&lab, 0x00, INS_PUT_DATA, LINK_DO_NAME >> 8, 1, other,
-                              sizeof other - 1, 0, NULL, NULL),
-                     SW_OK);
-    lab_personalise(&lab, P256_SLOTS | TLS_RSA_SLOT, &card_ca, &root, ALL_PROFILES);
-    issued = lab.flash;
-    lab_free(&lab);
+    issue(P256_SLOTS, &issued);
     return 0;
 }
 
@@ -65,6 +72,16 @@ static inline void card_new(struct lab *lab)
     policy = SESSION_KEEP_NVM;
     lab_init(lab);
     lab->flash = issued;
+    assert_true(lab_power_cycle(lab));
+}
+
+/* The same with keys of both kinds for the line. */
+static inline void card_new_both(struct lab *lab)
+{
+    if (issued_both.programmed == 0)
+        issue(P256_SLOTS | TLS_RSA_SLOT, &issued_both);
+    card_new(lab);
+    lab->flash = issued_both;
     assert_true(lab_power_cycle(lab));
 }
 
