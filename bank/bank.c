@@ -1,6 +1,7 @@
 #include "bank/bank.h"
 
 #include "bank/ca.h"
+#include "bank/issuer_keys.h"
 #include "host/file.h"
 
 #include <dirent.h>
@@ -74,20 +75,28 @@ static enum cw_err write_bio(const char *dir, const char *stem, const char *suff
     return err != CW_OK ? err : bank_file_make(path, data, (size_t)len, mode, why);
 }
 
+static enum cw_err write_key(const char *dir, const char *stem, EVP_PKEY *key, struct say *why)
+{
+    enum cw_err err;
+    BIO *secret = BIO_new(BIO_s_secmem());
+    if (secret == NULL || PEM_write_bio_PrivateKey(secret, key, NULL, NULL, 0, NULL, NULL) != 1)
+        err = ca_fail(why, "cannot write a key");
+    else
+        err = write_bio(dir, stem, ".key", secret, 0600, why);
+    BIO_free(secret); /* BIO_s_secmem wipes what it held */
+    return err;
+}
+
 /* Writes key and certificate under one stem. */
 static enum cw_err write_pair(const char *dir, const char *stem, EVP_PKEY *key, X509 *cert,
                               struct say *why)
 {
-    enum cw_err err;
-    BIO *secret = BIO_new(BIO_s_secmem());
     BIO *open = BIO_new(BIO_s_mem());
-    if (secret == NULL || open == NULL ||
-        PEM_write_bio_PrivateKey(secret, key, NULL, NULL, 0, NULL, NULL) != 1 ||
-        PEM_write_bio_X509(open, cert) != 1)
-        err = ca_fail(why, "cannot write a key");
-    else if ((err = write_bio(dir, stem, ".key", secret, 0600, why)) == CW_OK)
+    enum cw_err err = write_key(dir, stem, key, why);
+    if (err == CW_OK && (open == NULL || PEM_write_bio_X509(open, cert) != 1))
+        err = ca_fail(why, "cannot write a certificate");
+    if (err == CW_OK)
         err = write_bio(dir, stem, ".pem", open, 0644, why);
-    BIO_free(secret); /* BIO_s_secmem wipes what it held */
     BIO_free(open);
     return err;
 }
@@ -154,13 +163,33 @@ static enum cw_err make_keys(const char *dir, const struct bank_options *o, int6
     return err;
 }
 
+/* The keys by which the bank manages its cards, those of them that are not there yet. */
+static enum cw_err make_issuer_keys(const char *dir, struct say *why)
+{
+    char path[BANK_PATH_MAX];
+    EVP_PKEY *key = NULL;
+    enum cw_err err = bank_path(dir, BANK_FILE_ISSUER, "", path, why);
+    if (err == CW_OK && access(path, F_OK) != 0)
+        err = issuer_master_make(path, why);
+    if (err == CW_OK)
+        err = bank_path(dir, BANK_FILE_UPDATE, ".key", path, why);
+    if (err != CW_OK || access(path, F_OK) == 0)
+        return err;
+    err = ca_key_make(false, &key, why);
+    if (err == CW_OK)
+        err = write_key(dir, BANK_FILE_UPDATE, key, why);
+    EVP_PKEY_free(key);
+    return err;
+}
+
 /* Nothing that a bank consists of may be there yet: it would be lost, or be mixed with another's.
  */
 static enum cw_err check_free(const char *dir, struct say *why)
 {
     static const char *const files[] = {
         BANK_FILE_LEDGER,           BANK_FILE_SERVER_ROOT ".key", BANK_FILE_CARD_ROOT ".key",
-        BANK_FILE_SERVER_EC ".key", BANK_FILE_SERVER_RSA ".key",
+        BANK_FILE_SERVER_EC ".key", BANK_FILE_SERVER_RSA ".key",  BANK_FILE_ISSUER,
+        BANK_FILE_UPDATE ".key",
     };
     char path[BANK_PATH_MAX];
     for (size_t i = 0; i < sizeof files / sizeof files[0]; i++) {
@@ -269,6 +298,8 @@ enum cw_err bank_init(const char *dir, const struct bank_options *options,
         return say_fail(why, CW_ERR_IO, "cannot make the folder %s: %s", path, strerror(errno));
     if ((err = make_keys(dir, options, clock->now(clock->ctx), why)) != CW_OK)
         return err;
+    if ((err = make_issuer_keys(dir, why)) != CW_OK)
+        return err;
     /* The ledger comes last: a folder with one is a whole bank. */
     if ((err = bank_path(dir, BANK_FILE_LEDGER, "", path, why)) != CW_OK ||
         (err = ledger_create(path, clock, &ledger, why)) != CW_OK)
@@ -305,6 +336,11 @@ enum cw_err bank_open(const char *dir, const struct ledger_clock *clock, struct 
     }
     *out = b;
     return CW_OK;
+}
+
+enum cw_err bank_issuer_keys_make(struct bank *b, struct say *why)
+{
+    return make_issuer_keys(b->dir, why);
 }
 
 void bank_free(struct bank **bank)

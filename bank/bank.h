@@ -24,6 +24,8 @@
 #define BANK_FILE_CARD_ROOT   "card-root"
 #define BANK_FILE_SERVER_EC   "server-p256"
 #define BANK_FILE_SERVER_RSA  "server-rsa2048"
+#define BANK_FILE_ISSUER      "issuer.key"  /* issuer_keys.h */
+#define BANK_FILE_UPDATE      "card-update" /* .key alone: signs messages to cards */
 #define BANK_DIR_MAILERS      "mailers"
 
 struct bank {
@@ -61,6 +63,9 @@ CW_MUST_USE enum cw_err bank_certificate_load(const struct bank *b, const char *
                                               struct say *why);
 CW_MUST_USE enum cw_err bank_key_load(const struct bank *b, const char *stem, EVP_PKEY **out,
                                       struct say *why);
+
+/* Makes the keys by which the bank manages its cards, when it is one of a time that had none. */
+CW_MUST_USE enum cw_err bank_issuer_keys_make(struct bank *b, struct say *why);
 
 /* 16 hex digits and NUL. */
 void bank_serial_text(const uint8_t serial[ORDER_SERIAL_LEN], char out[2 * ORDER_SERIAL_LEN + 1]);

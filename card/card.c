@@ -41,7 +41,11 @@ static enum cw_err start(struct card *card)
     if (err == CW_OK && psa_crypto_init() != PSA_SUCCESS)
         err = CW_ERR_CRYPTO;
     /* The power may have failed while a terminated card was being wiped. */
-    return err == CW_OK ? life_settle(card) : err;
+    if (err == CW_OK)
+        err = life_settle(card);
+    if (err == CW_OK)
+        session_power_up(card);
+    return err;
 }
 
 static void stop(struct card *card)

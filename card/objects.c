@@ -82,8 +82,8 @@ static enum cw_err time_check(const struct card *card, const uint8_t *data, size
     return err;
 }
 
-/* A point of the curve, uncompressed (SEC 1 §2.3.3). The library says whether it is one; the byte that
- * says how it is written, it does not look at. */
+/* A point of the curve, uncompressed (SEC 1 §2.3.3). The library says whether it is one; the byte
+ * that says how it is written, it does not look at. */
 static enum cw_err point_check(const uint8_t *data, size_t len)
 {
     psa_key_attributes_t a = PSA_KEY_ATTRIBUTES_INIT;
@@ -152,6 +152,12 @@ enum cw_err objects_remain(const struct card *card, const struct issuer_write *w
     return root && name ? CW_OK : CW_ERR_STATE;
 }
 
+bool object_is_trust(uint16_t object)
+{
+    unsigned kind = object & 0xFF00;
+    return kind == LINK_DO_CERT || kind == LINK_DO_ROOT || kind == LINK_DO_NAME;
+}
+
 bool object_removable(uint16_t object)
 {
     unsigned kind = object & 0xFF00;
@@ -165,7 +171,11 @@ static enum cw_err remove_object(struct card *card, uint16_t object)
     if (!object_removable(object))
         return CW_ERR_LENGTH;
     enum cw_err err = card_life(card) == LINK_LIFE_BLANK ? CW_OK : objects_remain(card, &write, 1);
-    return err == CW_OK ? nvm_remove(&card->nvm, object) : err;
+    if (err != CW_OK)
+        return err;
+    if (object_is_trust(object))
+        session_forget_all(card);
+    return nvm_remove(&card->nvm, object);
 }
 
 /* Tries (1), flags (1), digits. */
@@ -199,5 +209,9 @@ enum cw_err card_do_put_data(struct card_call *call)
     if (object == LINK_DO_ADMIN)
         return piv_admin_set(card, cmd->data[0], cmd->data + 1, cmd->nc - 1);
     enum cw_err err = object_check(card, object, cmd->data, cmd->nc);
-    return err == CW_OK ? nvm_write(&card->nvm, object, cmd->data, cmd->nc) : err;
+    if (err != CW_OK)
+        return err;
+    if (object_is_trust(object))
+        session_forget_all(card);
+    return nvm_write(&card->nvm, object, cmd->data, cmd->nc);
 }

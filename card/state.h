@@ -6,6 +6,7 @@
 #include "card/card.h"
 #include "card/keygen.h"
 #include "card/line.h"
+#include "card/line_session.h"
 #include "card/nvm.h"
 #include "card/piv.h"
 #include "proto/apdu.h"
@@ -31,7 +32,7 @@ enum card_value {
     NVM_TIME = LINK_DO_TIME, /* 8 bytes, floor of time */
     NVM_POLICY = LINK_DO_POLICY,
     NVM_ISSUER = LINK_DO_ISSUER,
-    NVM_SESSION = 0x0800, /* | index of the name */
+    NVM_SESSION = 0x0800, /* | index of a name: a TLS session (card/line_session.c) */
     NVM_PAYEES = LINK_DO_PAYEES,
     NVM_ADMIN = LINK_DO_ADMIN,
     NVM_PIV_KEY = 0x1000,    /* | key reference: algorithm (1), private key */
@@ -45,23 +46,24 @@ struct card {
     const struct card_port *port;
     struct nvm nvm;
     struct line line;
-    struct keygen keygen;       /* an RSA key that is being made */
-    uint8_t keygen_slot;        /* for this slot; 0: none is */
-    const struct card_app *app; /* selected; NULL: none */
-    bool pin_line, pin_order;   /* PIN given, and for what; spent by its use */
-    uint8_t refused;            /* enum link_refusal: why the last order was not signed */
-    struct scp03 channel;       /* the issuer's */
-    bool challenged;            /* `challenge` was given out and not used yet */
+    struct session_store sessions; /* those in RAM survive SELECT */
+    struct keygen keygen;          /* an RSA key that is being made */
+    uint8_t keygen_slot;           /* for this slot; 0: none is */
+    const struct card_app *app;    /* selected; NULL: none */
+    bool pin_line, pin_order;      /* PIN given, and for what; spent by its use */
+    uint8_t refused;               /* enum link_refusal: why the last order was not signed */
+    struct scp03 channel;          /* the issuer's */
+    bool challenged;               /* `challenge` was given out and not used yet */
     uint8_t challenge[ISSUER_CHALLENGE_LEN];
     struct piv piv;
     uint32_t commands; /* received since power up, chained ones as one */
     uint8_t chain[4];  /* CLA INS P1 P2 of the chain that is being received */
     bool chaining;
     size_t chain_len;
-    uint8_t command[CARD_COMMAND_DATA_MAX];   /* data of a chain */
-    uint8_t response[CARD_RESPONSE_DATA_MAX]; /* data of the answer */
-    size_t response_len, response_at;         /* what GET RESPONSE still has to give */
-    uint16_t response_object;                 /* not 0: the answer is this value, in memory */
+    uint8_t command[CARD_COMMAND_DATA_MAX + SCP03_OVERHEAD]; /* data of a chain, protected or not */
+    uint8_t response[CARD_RESPONSE_DATA_MAX];                /* data of the answer */
+    size_t response_len, response_at; /* what GET RESPONSE still has to give */
+    uint16_t response_object;         /* not 0: the answer is this value, in memory */
 };
 
 /* --- values.c ------------------------------------------------------------------------------------
@@ -205,6 +207,8 @@ CW_MUST_USE enum cw_err pin_unblock(struct card *card, enum link_pin puk, enum l
 /* May this value be stored under this LINK_DO_ number? Not for PINs and keys. */
 CW_MUST_USE enum cw_err object_check(struct card *card, uint16_t object, const uint8_t *value,
                                      size_t len);
+/* Does a TLS session rest on it? When it changes, sessions end. */
+bool object_is_trust(uint16_t object);
 /* May this object be taken away from a card? */
 bool object_removable(uint16_t object);
 /* Does the card still have a root and a name when these writes are done? CW_ERR_STATE. */

@@ -75,6 +75,12 @@ class Keys:
         """Key check value, §4.1.4."""
         return cbc(True, key, bytes(16), b"\1" * 16)[:3]
 
+    @classmethod
+    def of_card(cls, master, serial):
+        """The bank's: NIST SP 800-108 in counter mode, everything else as docs/scp03.md has it."""
+        return cls(*(cmac(master, b"\0\0\0\1" + label + b"\0" + serial + b"\0\0\0\x80")
+                     for label in (b"ENC", b"MAC", b"DEK")))
+
     def put(self, new, version):
         """The data field of PUT KEY that replaces this set by `new`."""
         data = bytes([version])

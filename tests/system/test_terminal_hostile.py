@@ -36,8 +36,7 @@ def place():
         do("--dir", folder, "account", "open", "--customer", 1, "--deposit", "1000.00")
         ben = do("--dir", folder, "account", "open", "--customer", 2)
         pin = lab.file("pin", PIN + "\n")
-        do("--dir", folder, "card", "issue", "--customer", 1, "--reader", f"inproc:{lab.folder}/card",
-           "--pin-file", pin)
+        assert lab.issue(folder, 1, f"inproc:{lab.folder}/card", "--pin-file", pin).returncode == 0
         yield types.SimpleNamespace(lab=lab, folder=folder, pin=pin, ben=ben,
                                     reader=f"inproc:{lab.folder}/card")
 

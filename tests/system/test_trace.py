@@ -22,8 +22,7 @@ def bank():
         assert lab.run("cardwired", "init", folder).returncode == 0
         assert lab.run("cardwired", "--dir", folder, "customer", "add", "--name", "Ada").returncode == 0
         card = f"inproc:{lab.folder}/card"
-        assert lab.run("cardwired", "--dir", folder, "card", "issue", "--customer", 1, "--reader", card,
-                       "--key", "both", "--pin-file", pin).returncode == 0
+        assert lab.issue(folder, 1, card, "--key", "both", "--pin-file", pin).returncode == 0
         port_file, keylog = lab.folder / "port", lab.folder / "keylog"
         process = lab.start("cardwired", [
             lab.program("cardwired"), "--dir", folder, "serve", "--listen", "127.0.0.1:0",

@@ -3,65 +3,9 @@
  * (tests/lib/scp03.py), and against everything that an attacker in between can do. */
 #include "tests/unit/unit.h"
 
-#include "bank/scp03_openssl.h"
-#include "base/ct.h"
-#include "card/scp03_mbedtls.h"
-#include "proto/scp03.h"
-#include "tests/unit/card_lab.h"
+#include "tests/unit/scp03_lab.h"
 
 #include <openssl/sha.h>
-#include <stdio.h>
-#include <string.h>
-
-#define MOST 2048u
-
-static const struct scp03_crypto *const engines[] = {&scp03_openssl, &scp03_mbedtls};
-#define ENGINES (sizeof engines / sizeof *engines)
-
-static const uint8_t levels[] = {0x00, 0x01, 0x03, 0x11, 0x13, 0x33};
-#define LEVELS (sizeof levels)
-
-/* A card has power: PSA needs its random numbers, its store and its heap. */
-static int power_up(void **state)
-{
-    static struct lab lab;
-    lab_init(&lab);
-    *state = &lab;
-    return 0;
-}
-
-static int power_down(void **state)
-{
-    lab_free(*state);
-    return 0;
-}
-
-static size_t bytes_of(const char *hex, uint8_t *out)
-{
-    size_t n = 0;
-    for (unsigned v; sscanf(hex + 2 * n, "%2x", &v) == 1; n++)
-        out[n] = (uint8_t)v;
-    assert_int_equal(hex[2 * n], '\0');
-    return n;
-}
-
-static void assert_hex(const uint8_t *bytes, size_t len, const char *hex)
-{
-    uint8_t expected[256];
-    assert_int_equal(len, bytes_of(hex, expected));
-    assert_memory_equal(bytes, expected, len);
-}
-
-static struct scp03_keys test_keys(void)
-{
-    struct scp03_keys k;
-    for (size_t i = 0; i < SCP03_KEY_LEN; i++) {
-        k.enc[i] = (uint8_t)i;
-        k.mac[i] = (uint8_t)(0x10 + i);
-        k.dek[i] = (uint8_t)(0x20 + i);
-    }
-    return k;
-}
 
 /* ---- the primitives ---- */
 
@@ -284,42 +228,6 @@ static void test_trace_of_a_card(void **state)
 
 /* ---- against the Python implementation ---- */
 
-/* A pair of ends with fixed challenges, both open. */
-struct pair {
-    struct scp03 host, card;
-};
-
-/* What crosses the reader is noted in `note`, if it is given. */
-static struct pair pair_open(const struct scp03_crypto *host, const struct scp03_crypto *card,
-                             uint8_t level, struct buf_writer *note)
-{
-    struct pair p = {0};
-    struct scp03_keys keys = test_keys();
-    struct scp03_update u = {.version = 0x30, .i = SCP03_I_FULL};
-    uint8_t challenge[8], bytes[SCP03_UPDATE_MAX], data[SCP03_AUTHENTICATE_LEN];
-    struct apdu_command cmd;
-    struct buf_writer w;
-    for (size_t i = 0; i < 8; i++) {
-        challenge[i] = (uint8_t)(0xA0 + i);
-        u.challenge[i] = (uint8_t)(0xC0 + i);
-    }
-    for (size_t i = 0; i < sizeof u.diversification; i++)
-        u.diversification[i] = (uint8_t)i;
-    assert_int_equal(scp03_card_begin(&p.card, card, &keys, challenge, &u), CW_OK);
-    buf_writer_init(&w, bytes, sizeof bytes);
-    scp03_update_write(&u, &w);
-    assert_int_equal(w.len, 29);
-    assert_int_equal(scp03_update_parse(bytes, w.len, &u), CW_OK);
-    assert_int_equal(scp03_host_begin(&p.host, host, &keys, challenge, &u), CW_OK);
-    assert_int_equal(scp03_host_authenticate(&p.host, level, data, &cmd), CW_OK);
-    assert_int_equal(scp03_card_authenticate(&p.card, &cmd, 0), CW_OK);
-    if (note != NULL) {
-        buf_put_bytes(note, bytes, w.len);
-        buf_put_bytes(note, data, sizeof data);
-    }
-    return p;
-}
-
 static void note_field(struct buf_writer *note, const uint8_t *data, size_t len)
 {
     buf_put_u16(note, (uint16_t)len);
@@ -401,12 +309,73 @@ static void test_same_bytes_as_python(void **state)
     }
 }
 
+/* ---- PUT KEY ---- */
+
+/* The default keys of GlobalPlatform's test cards: their AES check value is well known. */
+static void test_key_check_value(void **state)
+{
+    uint8_t key[16], check[SCP03_CHECK_LEN];
+    (void)state;
+    bytes_of("404142434445464748494a4b4c4d4e4f", key);
+    for (size_t e = 0; e < ENGINES; e++) {
+        assert_int_equal(scp03_key_check(engines[e], key, check), CW_OK);
+        assert_hex(check, sizeof check, "504a77");
+    }
+}
+
+/* By tests/lib/scp03.py, as above. */
+static const char put_key_data[] =
+    "3188111002429116cc2b043dd240b34d979704840380458d881110d8e969394bb62c4d"
+    "5446d7fb5e351829035d299f8811106204ff383d9c699c1612176bccfc9da603bac79f";
+static const char put_key_answer[] = "3180458d5d299fbac79f";
+
+static void test_put_key(void **state)
+{
+    struct scp03_keys old = test_keys(), new = {{1}, {2}, {3}}, got;
+    uint8_t bytes[SCP03_KEYS_LEN + 1], answer[SCP03_CONFIRM_LEN], version = 0;
+    struct buf_writer w;
+    (void)state;
+    for (size_t e = 0; e < ENGINES; e++) {
+        buf_writer_init(&w, bytes, SCP03_KEYS_LEN - 1);
+        assert_int_equal(scp03_keys_write(engines[e], old.dek, 0x31, &new, &w), CW_ERR_SPACE);
+        buf_writer_init(&w, bytes, SCP03_KEYS_LEN);
+        assert_int_equal(scp03_keys_write(engines[e], old.dek, 0x31, &new, &w), CW_OK);
+        assert_hex(bytes, w.len, put_key_data);
+        assert_int_equal(scp03_keys_read(engines[e], old.dek, bytes, w.len, &version, &got), CW_OK);
+        assert_int_equal(version, 0x31);
+        assert_memory_equal(&got, &new, sizeof got);
+        buf_writer_init(&w, answer, sizeof answer);
+        assert_int_equal(scp03_keys_confirm(engines[e], version, &got, &w), CW_OK);
+        assert_hex(answer, w.len, put_key_answer);
+        buf_writer_init(&w, answer, sizeof answer - 1);
+        assert_int_equal(scp03_keys_confirm(engines[e], version, &got, &w), CW_ERR_SPACE);
+        /* Every bit but those of the version, which nothing but the C-MAC covers. */
+        for (size_t bit = 8; bit < 8 * SCP03_KEYS_LEN; bit++) {
+            memset(&got, 0xEE, sizeof got);
+            bytes[bit / 8] ^= (uint8_t)(1 << bit % 8);
+            enum cw_err err =
+                scp03_keys_read(engines[e], old.dek, bytes, SCP03_KEYS_LEN, &version, &got);
+            assert_true(err == CW_ERR_DENIED || err == CW_ERR_FORMAT);
+            assert_int_equal(got.enc[0], 0xEE);
+            bytes[bit / 8] ^= (uint8_t)(1 << bit % 8);
+        }
+        for (size_t len = 0; len <= sizeof bytes; len++)
+            if (len != SCP03_KEYS_LEN)
+                assert_int_equal(scp03_keys_read(engines[e], old.dek, bytes, len, &version, &got),
+                                 CW_ERR_FORMAT);
+    }
+}
+
 int main(int argc, char **argv)
 {
-#define TEST(name) cmocka_unit_test_setup_teardown(name, power_up, power_down)
     const struct CMUnitTest tests[] = {
-        TEST(test_cmac_vectors),    TEST(test_kdf_vectors),          TEST(test_cbc_vectors),
-        TEST(test_trace_of_a_card), TEST(test_same_bytes_as_python),
+        SCP03_TEST(test_cmac_vectors),
+        SCP03_TEST(test_kdf_vectors),
+        SCP03_TEST(test_cbc_vectors),
+        SCP03_TEST(test_trace_of_a_card),
+        SCP03_TEST(test_same_bytes_as_python),
+        SCP03_TEST(test_key_check_value),
+        SCP03_TEST(test_put_key),
     };
     return unit_main(argc, argv, tests, sizeof tests / sizeof *tests);
 }
