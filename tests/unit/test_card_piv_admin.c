@@ -363,7 +363,7 @@ static void test_lives(void **state)
     assert_int_equal(authenticate_with(PIV_REF_CARD), SW_OK);
     /* Terminated: nothing of it is left. */
     issuer();
-    lab_set_status(&lab, LINK_LIFE_TERMINATED);
+    assert_int_equal(lab_set_status(&lab, LINK_LIFE_TERMINATED), SW_OK);
     assert_int_equal(piv_lab_select(&lab), SW_NOT_FOUND);
     assert_false(has_secrets());
 }
