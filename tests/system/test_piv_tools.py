@@ -7,24 +7,15 @@ import shutil
 
 import pytest
 
-from cardwire_lab import Ca, Lab
-from piv_lab import ADMIN, ID, OPENSC, PIV_PIN, PIV_PUK, Desk, piv_card
-
-MIXES = {"rsa": {"9a": "RSA2048", "9c": "RSA2048", "9d": "RSA2048", "9e": "ECCP256"},
-         "p256": {"9a": "ECCP256", "9c": "ECCP256", "9d": "ECCP256", "9e": "RSA2048"}}
+from cardwire_lab import Lab
+from piv_lab import ADMIN, ID, MIXES, OPENSC, PIV_PIN, PIV_PUK, piv_desk
 
 
 @pytest.fixture(scope="module", params=list(MIXES))
 def desk(request):
     """A card with four keys, made and certified through yubico-piv-tool."""
     with Lab() as lab:
-        cards, servers = Ca(lab.folder / "cards"), Ca(lab.folder / "servers")
-        piv_card(lab, lab.folder / "card", cards, servers)
-        it = Desk(lab, lab.folder / "card")
-        it.mix, it.ca = MIXES[request.param], Ca(lab.folder / "holders", "Holders")
-        it.certificates = {slot: it.generate(slot, algorithm, it.ca, f"Ada {slot}")
-                           for slot, algorithm in it.mix.items()}
-        yield it
+        yield piv_desk(lab, request.param)
 
 
 def pem(text):
