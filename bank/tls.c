@@ -33,7 +33,7 @@ enum cw_err tls_card_find(struct ledger *l, X509 *leaf, struct ledger_card *out,
     OPENSSL_free(der);
     enum cw_err err = ledger_certificate_find(l, sha256, cert, why);
     if (err == CW_OK && cert->kind != LEDGER_CERT_TLS)
-        err = say_fail(why, CW_ERR_DENIED, "an order certificate opens no line");
+        err = say_fail(why, CW_ERR_DENIED, "that certificate is not for lines");
     if (err == CW_OK)
         err = ledger_card_get(l, cert->card, out, why);
     free(cert);
@@ -259,9 +259,9 @@ enum cw_err tls_new(struct bank *bank, const char *insecure_keylog, struct tls *
     if (t->ctx == NULL || !set_algorithms(t->ctx))
         err = ca_fail(why, "this OpenSSL cannot do what the bank needs");
     if (err == CW_OK)
-        err = load_identity(t, BANK_FILE_SERVER_EC, why);
+        err = load_identity(t, bank->server.ec, why);
     if (err == CW_OK)
-        err = load_identity(t, BANK_FILE_SERVER_RSA, why);
+        err = load_identity(t, bank->server.rsa, why);
     if (err == CW_OK)
         err = set_trust(t, why);
     if (err == CW_OK)
