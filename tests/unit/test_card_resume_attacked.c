@@ -567,7 +567,8 @@ static void test_failing_memory(void **state)
     lab_free(&lab);
 }
 
-/* Fills the card's memory: a value larger than a small one finds no room, the PIN's counter does. */
+/* Fills the card's memory: a value larger than a small one finds no room, the PIN's counter does.
+ */
 static void fill_up(struct lab *lab)
 {
     static const uint8_t filler[NVM_VALUE_MAX];
