@@ -270,6 +270,7 @@ enum cw_err applet_session_get(struct reader *r, struct applet_session *out, str
     s.tls = (uint16_t)number(d, n, LINK_TAG_TLS, 2, &absent);
     s.key = (enum link_key)number(d, n, LINK_TAG_KEY, 1, &absent);
     s.binding = number(d, n, LINK_TAG_BINDING, 1, &absent) == 1;
+    s.resumed = number(d, n, LINK_TAG_RESUMED, 1, &absent) == 1;
     const uint8_t *hash = fixed(d, n, LINK_TAG_PEER_SHA256, sizeof s.peer_sha256, &absent);
     if (hash != NULL)
         memcpy(s.peer_sha256, hash, sizeof s.peer_sha256);

@@ -46,6 +46,7 @@ struct applet_session {
     int alert_in, alert_out; /* -1: none */
     enum link_key key;
     bool binding;
+    bool resumed; /* goes on from a session that the card had kept */
 };
 
 struct applet_name {

@@ -40,6 +40,7 @@ static const char help[] =
     "  --profile tls13|ecdhe|rsa  default: the best that the card permits for that name\n"
     "  --key auto|p256|rsa        the card's key for the line\n"
     "  --pin-file FILE            first line is the PIN; otherwise it is asked for\n"
+    "  --full                     a full handshake, even if the card could resume an earlier line\n"
     "  --new-pin-file FILE        the same for a new PIN, --puk-file FILE for the PUK\n"
     "  --no-sync                  take no updates and no time from the bank after logging in\n"
     "  --extended                 extended-length APDUs, if reader and card carry them\n"
@@ -59,6 +60,7 @@ enum {
     OPT_PROFILE,
     OPT_KEY,
     OPT_PIN_FILE,
+    OPT_FULL,
     OPT_NEW_PIN_FILE,
     OPT_PUK_FILE,
     OPT_NO_SYNC,
@@ -92,6 +94,7 @@ static const struct option options[] = {
     {"profile", required_argument, NULL, OPT_PROFILE},
     {"key", required_argument, NULL, OPT_KEY},
     {"pin-file", required_argument, NULL, OPT_PIN_FILE},
+    {"full", no_argument, NULL, OPT_FULL},
     {"new-pin-file", required_argument, NULL, OPT_NEW_PIN_FILE},
     {"puk-file", required_argument, NULL, OPT_PUK_FILE},
     {"no-sync", no_argument, NULL, OPT_NO_SYNC},
@@ -169,6 +172,8 @@ static const char **text_option(struct cli_options *o, int c)
 static bool flag_option(struct cli_options *o, int c)
 {
     switch (c) {
+    case OPT_FULL:
+        return o->full = true;
     case OPT_EXTENDED:
         return o->extended = true;
     case OPT_PROGRESS:

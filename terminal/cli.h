@@ -31,7 +31,7 @@ struct cli_options {
     enum link_profile profile;
     enum link_key key;
     unsigned limit;
-    bool json, yes, extended, handshake_only, progress, no_sync;
+    bool json, yes, extended, full, handshake_only, progress, no_sync;
 };
 
 struct cli {

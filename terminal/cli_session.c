@@ -211,6 +211,7 @@ enum cli_exit cli_session_prepare(struct cli *c, struct cli_session *s, struct p
         .timeout_ms = SILENCE_MS,
         .cancel_fd = -1,
         .extended = c->opt.extended,
+        .full = c->opt.full,
         .hooks = {.turned = show_progress, .ctx = c},
     };
     return CLI_OK;
@@ -332,10 +333,11 @@ json_t *cli_session_json(const struct cli_session *s)
     char hash[2 * sizeof s->tls.peer_sha256 + 1];
     struct pump_stats now = pump_stats(s->line);
     cli_hex_write(s->tls.peer_sha256, sizeof s->tls.peer_sha256, hash);
-    return json_pack("{s:s, s:s, s:s, s:s, s:s, s:s, s:b, s:f, s:o, s:o}", "profile",
+    return json_pack("{s:s, s:s, s:s, s:s, s:s, s:s, s:b, s:b, s:f, s:o, s:o}", "profile",
                      link_profile_name(s->tls.profile), "tls", cli_tls_name(s->tls.tls), "suite",
                      cli_suite_name(s->tls.suite), "peer", s->tls.peer, "peer_sha256", hash, "key",
-                     link_key_name(s->tls.key), "bound", (int)s->tls.binding, "handshake_ms",
+                     link_key_name(s->tls.key), "bound", (int)s->tls.binding, "resumed",
+                     (int)s->tls.resumed, "handshake_ms",
                      (double)(s->opened_ns - s->began_ns) / 1e6, "handshake",
                      cli_stats_json(&s->handshake), "stats", cli_stats_json(&now));
 }
@@ -343,9 +345,10 @@ json_t *cli_session_json(const struct cli_session *s)
 void cli_session_print(const struct cli_session *s)
 {
     const struct pump_stats *st = &s->handshake;
-    fprintf(stderr, "Line: card <-> %s, TLS %s, %s, profile %s, card key %s\n", s->tls.peer,
+    fprintf(stderr, "Line: card <-> %s, TLS %s, %s, profile %s, card key %s%s\n", s->tls.peer,
             cli_tls_name(s->tls.tls), cli_suite_name(s->tls.suite),
-            link_profile_name(s->tls.profile), link_key_name(s->tls.key));
+            link_profile_name(s->tls.profile), link_key_name(s->tls.key),
+            s->tls.resumed ? ", resumed" : "");
     fprintf(stderr,
             "      handshake %.0f ms, %llu exchanges with the card, %llu bytes through the "
             "reader\n",
