@@ -1,7 +1,9 @@
 /* wire.c - what a login costs on the wire between reader and card: exchanges and bytes, from SELECT
- * to a finished handshake, PIN and (tls13) one ticket included, without HTTP. The card is the real
- * card, issued by the real bank into a temporary folder; the server is the bank's own TLS context.
- * Not a measure of time: the numbers are the same on every machine.
+ * to a finished handshake, PIN and (tls13) one ticket included, without HTTP; the first login, and
+ * the second, which goes on from the session that the first one left in the card. The card is the
+ * real card, issued by the real bank into a temporary folder, and torn out after each line; the
+ * server is the bank's own TLS context. Not a measure of time: the numbers are the same on every
+ * machine.
  *
  * Fails when a bar is missed, so that it can stand in a test. */
 #include "bank/bank.h"
@@ -24,6 +26,15 @@
 #define APDUS_MAX    14u   /* tls13 with P-256, in all */
 #define BYTES_MAX    2400u /* the same, both ways, with headers and status words */
 #define OVERHEAD_MAX 120u  /* thousandths of the bare TLS bytes: 12 % */
+
+/* The second login, with either key; SELECT and PIN count as well. */
+static const struct {
+    unsigned apdus, bytes;
+} resumed_max[LINK_PROFILE_COUNT + 1] = {
+    [LINK_PROFILE_TLS13] = {8, 1000},
+    [LINK_PROFILE_ECDHE] = {6, 800},
+    [LINK_PROFILE_RSA] = {6, 800},
+};
 
 struct scene {
     char dir[200], card[240], pin_file[240];
@@ -128,7 +139,8 @@ static enum cw_err handshake(struct pump *line, SSL *ssl, struct say *why)
     return err;
 }
 
-static enum cw_err measure(struct scene *s, struct result *r, struct say *why)
+/* A login; the card loses power after it, without a word to the server. `again`: the second one. */
+static enum cw_err measure(struct scene *s, bool again, struct result *r, struct say *why)
 {
     struct reader *reader = NULL;
     struct pump *line = NULL;
@@ -162,6 +174,9 @@ static enum cw_err measure(struct scene *s, struct result *r, struct say *why)
     r->resumed = SSL_session_reused(ssl) == 1;
     r->reader = reader_stats(reader);
     r->tls_bytes = st.tls_sent + st.tls_received;
+    if (r->resumed != again)
+        err = say_fail(why, CW_ERR_STATE, "%s: the %s login %s", link_profile_name(r->profile),
+                       again ? "second" : "first", again ? "did not resume" : "resumed");
 out:
     SSL_free(ssl);
     pump_free(&line);
@@ -169,14 +184,32 @@ out:
     return err;
 }
 
+/* Holds a result against the bars; says which one it misses. */
+static bool holds(const struct result *r, const char *key, uint64_t bytes, uint64_t over)
+{
+    const char *profile = link_profile_name(r->profile);
+    unsigned apdus_max = APDUS_MAX, bytes_max = BYTES_MAX;
+    if (r->resumed) {
+        apdus_max = resumed_max[r->profile].apdus;
+        bytes_max = resumed_max[r->profile].bytes;
+    } else if (over * 1000 > r->tls_bytes * OVERHEAD_MAX) {
+        fprintf(stderr, "wire: %s with %s: more than 12 %% over bare TLS\n", profile, key);
+        return false;
+    } else if (r->profile != LINK_PROFILE_TLS13 || r->key != LINK_KEY_TLS_P256) {
+        return true;
+    }
+    if (r->reader.apdus <= apdus_max && bytes <= bytes_max)
+        return true;
+    fprintf(stderr, "wire: %s with %s%s: more than %u APDUs or %u bytes\n", profile, key,
+            r->resumed ? ", resumed" : "", apdus_max, bytes_max);
+    return false;
+}
+
 /* Prints the line of a result; false when it misses a bar. */
 static bool show(const struct result *r, bool json)
 {
     uint64_t bytes = r->reader.bytes_to_card + r->reader.bytes_from_card;
     uint64_t over = bytes > r->tls_bytes ? bytes - r->tls_bytes : 0;
-    bool wide = over * 1000 > r->tls_bytes * OVERHEAD_MAX;
-    bool too_long = r->profile == LINK_PROFILE_TLS13 && r->key == LINK_KEY_TLS_P256 &&
-                    (r->reader.apdus > APDUS_MAX || bytes > BYTES_MAX);
     const char *key = r->key == LINK_KEY_TLS_P256 ? "p256" : "rsa2048";
     if (json)
         printf("{\"profile\":\"%s\",\"key\":\"%s\",\"resumed\":%s,\"apdus\":%llu,"
@@ -185,19 +218,14 @@ static bool show(const struct result *r, bool json)
                (unsigned long long)r->reader.apdus, (unsigned long long)r->reader.bytes_to_card,
                (unsigned long long)r->reader.bytes_from_card, (unsigned long long)r->tls_bytes);
     else
-        printf("%-6s %-8s %5llu APDUs %6llu bytes through the reader, %6llu of TLS: %llu.%llu %% "
-               "more\n",
-               link_profile_name(r->profile), key, (unsigned long long)r->reader.apdus,
-               (unsigned long long)bytes, (unsigned long long)r->tls_bytes,
+        printf("%-6s %-8s %-7s %5llu APDUs %6llu bytes through the reader, %6llu of TLS: %llu.%llu "
+               "%% more\n",
+               link_profile_name(r->profile), key, r->resumed ? "resumed" : "full",
+               (unsigned long long)r->reader.apdus, (unsigned long long)bytes,
+               (unsigned long long)r->tls_bytes,
                (unsigned long long)(over * 1000 / r->tls_bytes / 10),
                (unsigned long long)(over * 1000 / r->tls_bytes % 10));
-    if (wide)
-        fprintf(stderr, "wire: %s with %s: more than 12 %% over bare TLS\n",
-                link_profile_name(r->profile), key);
-    if (too_long)
-        fprintf(stderr, "wire: tls13 with p256: more than %u APDUs or %u bytes\n", APDUS_MAX,
-                BYTES_MAX);
-    return !wide && !too_long;
+    return holds(r, key, bytes, over);
 }
 
 int main(int argc, char **argv)
@@ -221,12 +249,13 @@ int main(int argc, char **argv)
     (void)setenv("CARDWIRE_CARD_NOSYNC", "1", 1); /* nobody pulls this card's plug */
     enum cw_err err = set_scene(&scene, &why);
     for (int p = 1; err == CW_OK && p <= LINK_PROFILE_COUNT; p++)
-        for (int k = LINK_KEY_TLS_P256; err == CW_OK && k <= LINK_KEY_TLS_RSA; k++) {
-            struct result r = {.profile = (enum link_profile)p, .key = (enum link_key)k};
-            err = measure(&scene, &r, &why);
-            if (err == CW_OK && !show(&r, json))
-                good = false;
-        }
+        for (int k = LINK_KEY_TLS_P256; err == CW_OK && k <= LINK_KEY_TLS_RSA; k++)
+            for (int again = 0; err == CW_OK && again < 2; again++) {
+                struct result r = {.profile = (enum link_profile)p, .key = (enum link_key)k};
+                err = measure(&scene, again == 1, &r, &why);
+                if (err == CW_OK && !show(&r, json))
+                    good = false;
+            }
     strike_scene(&scene);
     if (err != CW_OK)
         fprintf(stderr, "wire: %s\n", why.text);

@@ -41,7 +41,11 @@ static enum cw_err start(struct card *card)
     if (err == CW_OK && psa_crypto_init() != PSA_SUCCESS)
         err = CW_ERR_CRYPTO;
     /* The power may have failed while a terminated card was being wiped. */
-    return err == CW_OK ? life_settle(card) : err;
+    if (err == CW_OK)
+        err = life_settle(card);
+    if (err == CW_OK)
+        session_power_up(card);
+    return err;
 }
 
 static void stop(struct card *card)
@@ -84,10 +88,12 @@ void card_power_down(struct card **card)
     *card = NULL;
 }
 
-/* Both are accepted by OpenSC and by EMV terminals. Contact: direct convention, T=0, historical
- * bytes as in a bank card (EMV Book 1 §8.2). Contactless: what PC/SC makes of an ISO/IEC 14443-4
- * card without historical bytes (PC/SC part 3 §3.1.3.2.3.1). */
-static const uint8_t atr_contact[] = {0x3B, 0x65, 0x00, 0x00, 0x20, 0x63, 0xCB, 0x6A, 0x00};
+/* Both are accepted by OpenSC and by EMV terminals. Contact: direct convention, the basic answer
+ * for T=1 (EMV Book 1 §8.3, table 17), which yubico-piv-tool insists on, historical bytes as in a
+ * bank card. Contactless: what PC/SC makes of an ISO/IEC 14443-4 card without historical bytes
+ * (PC/SC part 3 §3.1.3.2.3.1). */
+static const uint8_t atr_contact[] = {0x3B, 0xE5, 0x00, 0x00, 0x81, 0x31, 0xFE,
+                                      0x45, 0x20, 0x63, 0xCB, 0x6A, 0x00, 0x0C};
 static const uint8_t atr_contactless[] = {0x3B, 0x81, 0x80, 0x01, 0x80, 0x80};
 
 const uint8_t *card_atr(const struct card *card, size_t *len)

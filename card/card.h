@@ -8,7 +8,7 @@
 #include "card/port.h"
 
 /* Largest command and response that card_process takes and gives, with header and status word. */
-#define CARD_COMMAND_MAX  (2048u + 9u)
+#define CARD_COMMAND_MAX  (2048u + 24u + 9u) /* 24: what secure messaging adds */
 #define CARD_RESPONSE_MAX (1024u + 2u)
 
 struct card;

@@ -54,7 +54,7 @@ static uint16_t class_check(uint8_t cla)
     return SW_SECURE_MESSAGING;
 }
 
-static const struct card_app *const apps[] = {&link_app};
+static const struct card_app *const apps[] = {&link_app, &piv_app};
 
 static bool app_is(const struct card_app *app, const struct apdu_command *cmd)
 {
@@ -80,8 +80,8 @@ static enum cw_err do_select(struct card_call *call)
     return CW_ERR_NOT_FOUND;
 }
 
-static const struct card_row select_row = {0x00, INS_SELECT, 0xFF, 0xFF, 1,
-                                           16,   0,          0xFF, 0,    do_select};
+static const struct card_row select_row = {0x00, INS_SELECT, 0xFF, 0xFF,         1,
+                                           16,   0,          0xFF, CARD_OBJECTS, do_select};
 
 static uint16_t find_row(const struct card *card, const struct apdu_command *cmd,
                          const struct card_row **out)
@@ -119,6 +119,10 @@ static uint16_t row_check(const struct card *card, const struct card_row *row,
     if (!(row->life & CARD_LIFE(card_life(card))))
         return SW_CONDITIONS;
     if ((row->needs & CARD_NEEDS_ISSUER) && !secured)
+        return SW_SECURITY_STATUS;
+    if ((row->needs & CARD_NEEDS_CONTACT) && card->port->contactless)
+        return SW_SECURITY_STATUS;
+    if ((row->needs & CARD_NEEDS_PIV_ADMIN) && !card->piv.admin)
         return SW_SECURITY_STATUS;
     if ((row->needs & CARD_NEEDS_ORDER_INTERFACE) &&
         !card_interface_permits(card, POLICY_ORDER_CONTACTLESS))
@@ -214,7 +218,7 @@ static uint16_t run(const struct card_row *row, struct card_call *call)
     }
     if (err == CW_ERR_AUTH)
         return (uint16_t)(SW_PIN_TRIES | pin_tries(call->card, call->pin));
-    if (err == CW_ERR_NOT_FOUND && call->cmd->ins == INS_SELECT)
+    if (err == CW_ERR_NOT_FOUND && (row->needs & CARD_OBJECTS))
         return SW_NOT_FOUND;
     return sw_of(err);
 }
@@ -295,6 +299,14 @@ static size_t answer(uint8_t *response, uint16_t sw)
     return 2;
 }
 
+/* How much may go out at once: Le, and where it was left out what a short one could have asked for,
+ * if the application has such clients. */
+static size_t ne_of(const struct card *card, const struct apdu_command *cmd)
+{
+    bool assumed = cmd->ne == 0 && card->app != NULL && card->app->le_assumed;
+    return assumed ? APDU_SHORT_NE_MAX : cmd->ne;
+}
+
 /* Hands out at most Le bytes of the answer, and says what is left (§5.3.4). */
 static size_t give(struct card *card, size_t ne, uint16_t sw, uint8_t *response)
 {
@@ -343,6 +355,8 @@ size_t card_process(struct card *card, const uint8_t *command, size_t len, uint8
     uint16_t object = 0;
     if (cap < CARD_RESPONSE_MAX)
         return 0;
+    if (!card->chaining)
+        card->commands++;
     bool parsed = apdu_parse(command, len, &cmd) == CW_OK;
     if (card->chaining && !chain_goes_on(card, &cmd, parsed)) {
         chain_drop(card);
@@ -358,9 +372,10 @@ size_t card_process(struct card *card, const uint8_t *command, size_t len, uint8
     answer_forget(card);
     buf_writer_init(&out, card->response, sizeof card->response);
     uint16_t sw = card_dispatch(card, &cmd, &out, &object);
+    ct_wipe_stack(); /* p256-m leaves the scalar that it worked with */
     if (measure(card, &out, object) != CW_OK) {
         answer_forget(card);
         sw = SW_MEMORY_FAILURE;
     }
-    return give(card, cmd.ne, sw, response);
+    return give(card, ne_of(card, &cmd), sw, response);
 }

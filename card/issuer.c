@@ -153,8 +153,11 @@ static enum cw_err apply_update(struct card_call *call, const struct issuer_mess
     buf_writer_init(&w, sequence, sizeof sequence);
     buf_put_u32(&w, m->sequence);
     size_t count = 0;
-    for (; count < m->write_count; count++)
+    for (; count < m->write_count; count++) {
         changes[count] = change_of(&m->writes[count]);
+        if (object_is_trust(m->writes[count].object))
+            session_forget_all(card);
+    }
     changes[count++] =
         (struct nvm_change){.key = NVM_SEQUENCE, .data = sequence, .len = sizeof sequence};
     err = nvm_change_all(&card->nvm, changes, count);

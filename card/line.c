@@ -203,6 +203,10 @@ enum cw_err line_start(struct line *line, const struct nvm *nvm)
         mbedtls_ssl_setup(&line->ssl, &line->conf) != 0 ||
         mbedtls_ssl_set_hostname(&line->ssl, line->name.host) != 0)
         goto fail;
+    line->session.ends = line_not_after(&line->own);
+    err = line_session_offer(line);
+    if (err != CW_OK)
+        goto fail;
     mbedtls_ssl_set_bio(&line->ssl, line, net_send, net_receive, NULL);
     line->phase = LINE_HANDSHAKE;
     return CW_OK;
@@ -281,15 +285,25 @@ static void fail(struct line *line, int ret, int state)
     die(line, line_reason_of(line, ret, state));
 }
 
-/* Did the server pass the point where it has to have asked for our certificate, without asking? */
+/* Did the server pass the point where it has to have asked for our certificate, without asking? In
+ * a line that goes on from another it asked there, or there would be no session. */
 static bool not_asked(const struct line *line)
 {
     const mbedtls_ssl_context *ssl = &line->ssl;
-    if (ssl->handshake == NULL || ssl->handshake->client_auth)
+    if (ssl->handshake == NULL || ssl->handshake->client_auth || line->session.resumed)
         return false;
     if (line->profile == LINK_PROFILE_TLS13)
-        return ssl->state == MBEDTLS_SSL_SERVER_CERTIFICATE;
+        return ssl->state == MBEDTLS_SSL_SERVER_CERTIFICATE ||
+               ssl->state == MBEDTLS_SSL_SERVER_FINISHED;
     return ssl->state >= MBEDTLS_SSL_SERVER_HELLO_DONE && ssl->state <= MBEDTLS_SSL_CLIENT_FINISHED;
+}
+
+/* A point comes uncompressed and says so (RFC 8446 §4.2.8.2, RFC 8422 §5.4.1). p256-m checks that
+ * the server's point is on the curve, but does not read the byte before it. */
+static bool point_mislabelled(const struct line *line)
+{
+    const mbedtls_ssl_handshake_params *hs = line->ssl.handshake;
+    return hs != NULL && hs->xxdh_psa_peerkey_len > 0 && hs->xxdh_psa_peerkey[0] != 0x04;
 }
 
 /* The handshake is finished: take what binds orders to this line. On TLS 1.2 only with an extended
@@ -302,6 +316,9 @@ static void opened(struct line *line, bool extended)
                         &line->ssl, line->binding, sizeof line->binding, LINK_EXPORTER_LABEL,
                         sizeof LINK_EXPORTER_LABEL - 1, NULL, 0, 0) == 0)
         line->bound = true;
+    /* TLS 1.3 has its session when a ticket comes. */
+    if (extended && line->profile != LINK_PROFILE_TLS13)
+        line_session_keep(line);
 }
 
 /* One step of the handshake. Returns false when it cannot go on now. */
@@ -319,10 +336,19 @@ static bool handshake_step(struct line *line)
         fail(line, ret, before);
         return false;
     }
-    if (ssl->state != before)
+    if (ssl->state != before) {
+        if (before == MBEDTLS_SSL_SERVER_HELLO && !line_session_answered(line)) {
+            refuse(line, LINK_REASON_PROTOCOL, MBEDTLS_SSL_ALERT_MSG_HANDSHAKE_FAILURE);
+            return false;
+        }
         line_watch_step(line, before, ssl->state);
+    }
     if (not_asked(line)) {
         refuse(line, LINK_REASON_NO_CLIENT_AUTH, MBEDTLS_SSL_ALERT_MSG_HANDSHAKE_FAILURE);
+        return false;
+    }
+    if (point_mislabelled(line)) {
+        refuse(line, LINK_REASON_PROTOCOL, MBEDTLS_SSL_ALERT_MSG_ILLEGAL_PARAMETER);
         return false;
     }
     if (mbedtls_ssl_is_handshake_over(ssl))
@@ -337,8 +363,10 @@ static bool record_step(struct line *line)
     if (mbedtls_ssl_get_bytes_avail(&line->ssl) > 0)
         return false;
     int ret = mbedtls_ssl_read(&line->ssl, NULL, 0);
-    if (ret == MBEDTLS_ERR_SSL_RECEIVED_NEW_SESSION_TICKET)
+    if (ret == MBEDTLS_ERR_SSL_RECEIVED_NEW_SESSION_TICKET) {
+        line_session_keep(line); /* now: the card may be torn out before the line is closed */
         return true;
+    }
     /* A ticket has been read but not yet handled: the engine says WANT_READ and needs no input. */
     if (ret == MBEDTLS_ERR_SSL_WANT_READ &&
         line->ssl.state == MBEDTLS_SSL_TLS1_3_NEW_SESSION_TICKET)
@@ -492,4 +520,5 @@ void line_info_put(const struct line *line, struct buf_writer *out)
         ber_put_u8(out, LINK_TAG_ALERT_OUT, (uint8_t)line->alert_out);
     ber_put_u8(out, LINK_TAG_KEY, (uint8_t)line->key);
     ber_put_u8(out, LINK_TAG_BINDING, line->bound);
+    ber_put_u8(out, LINK_TAG_RESUMED, line->session.resumed);
 }

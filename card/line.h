@@ -4,6 +4,7 @@
 #define CARDWIRE_CARD_LINE_H
 
 #include "base/buf.h"
+#include "card/line_session.h"
 #include "card/nvm.h"
 #include "proto/link.h"
 
@@ -48,6 +49,7 @@ struct line {
     uint8_t peer_sha256[32];
     uint8_t binding[LINK_BINDING_LEN];
     bool bound;
+    struct line_session session;
     bool engine; /* the mbedTLS objects below are in use */
     mbedtls_ssl_context ssl;
     mbedtls_ssl_config conf;
@@ -69,8 +71,8 @@ struct line {
 /* Parses and checks the value of a LINK_DO_NAME object. CW_ERR_FORMAT. */
 CW_MUST_USE enum cw_err line_name_parse(const uint8_t *data, size_t len, struct line_name *out);
 
-/* Starts a handshake. `line->name`, profile, key and time are set by the caller; `nvm` gives roots
- * and the certificate of the key. On failure the line is NONE. */
+/* Starts a handshake. `line->name`, profile, key, time and session are set by the caller; `nvm`
+ * gives roots and the certificate of the key. On failure the line is NONE. */
 CW_MUST_USE enum cw_err line_start(struct line *line, const struct nvm *nvm);
 /* Moves as far as input, output space and unread plaintext permit. */
 void line_run(struct line *line, struct buf_reader *in, struct buf_writer *out);
@@ -97,6 +99,8 @@ void line_event(struct line *line, enum link_event_kind kind, uint8_t code, size
                 uint8_t result, uint8_t flags);
 /* line_verify.c: callback of the engine for each certificate of the chain, the leaf last. */
 int line_verify(void *ctx, mbedtls_x509_crt *crt, int depth, uint32_t *flags);
+/* notAfter in seconds since 1970; INT64_MIN when it cannot be told. */
+int64_t line_not_after(const mbedtls_x509_crt *crt);
 /* Reason for a failure of the engine in the state it failed in. */
 enum link_reason line_reason_of(const struct line *line, int ret, int state);
 /* line_watch.c: what was sent and received, for the trace. */

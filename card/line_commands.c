@@ -24,9 +24,9 @@ static enum cw_err name_load(const struct card *card, uint16_t index, struct lin
     return err == CW_OK ? line_name_parse(stored, len, out) : err;
 }
 
-/* The permitted server of that name; the first one when the terminal names none. */
+/* The permitted server of that name and its index; the first one when the terminal names none. */
 static enum cw_err name_find(const struct card *card, const uint8_t *host, size_t len,
-                             struct line_name *out)
+                             struct line_name *out, uint16_t *index)
 {
     for (uint16_t i = 0; i < LINK_NAME_MAX; i++) {
         struct line_name name;
@@ -34,6 +34,7 @@ static enum cw_err name_find(const struct card *card, const uint8_t *host, size_
             continue;
         if (len == 0 || (strlen(name.host) == len && memcmp(name.host, host, len) == 0)) {
             *out = name;
+            *index = i;
             return CW_OK;
         }
     }
@@ -91,10 +92,14 @@ enum cw_err card_do_open(struct card_call *call)
     struct card *card = call->card;
     const struct apdu_command *cmd = call->cmd;
     struct line_name name;
-    enum cw_err err = name_find(card, cmd->data, cmd->nc, &name);
+    uint16_t index = 0;
+    unsigned wanted = cmd->p1 & (unsigned)~LINK_OPEN_FULL;
+    if (wanted > LINK_PROFILE_COUNT)
+        return CW_ERR_ARG;
+    enum cw_err err = name_find(card, cmd->data, cmd->nc, &name, &index);
     if (err != CW_OK)
         return err;
-    enum link_profile profile = profile_choose(name.profiles, cmd->p1);
+    enum link_profile profile = profile_choose(name.profiles, wanted);
     unsigned slot = tls_slot(card, cmd->p2);
     int64_t time = 0;
     if (profile == LINK_PROFILE_DEFAULT || slot == 0)
@@ -108,6 +113,7 @@ enum cw_err card_do_open(struct card_call *call)
     card->line.profile = profile;
     card->line.key = (enum link_key)slot;
     card->line.time = time;
+    line_session_begin(card, index, (cmd->p1 & LINK_OPEN_FULL) != 0);
     err = line_start(&card->line, &card->nvm);
     return err == CW_OK ? run_and_answer(call, NULL, 0) : err;
 }

@@ -9,13 +9,22 @@
 #include <ssl_misc.h>
 #include <string.h>
 
-/* Has the certificate ended before the card's floor? Not-yet-valid cannot be told by a floor. */
-static bool expired(const struct line *line, const mbedtls_x509_crt *crt)
+int64_t line_not_after(const mbedtls_x509_crt *crt)
 {
     const mbedtls_x509_time *t = &crt->valid_to;
     int64_t end = 0;
     struct cal_time c = {t->year, t->mon, t->day, t->hour, t->min, t->sec};
-    return cal_to_unix(&c, &end) != CW_OK || end < line->time;
+    return cal_to_unix(&c, &end) == CW_OK ? end : INT64_MIN;
+}
+
+/* Has the certificate ended before the card's floor? Not-yet-valid cannot be told by a floor. A
+ * session of this line ends with the first certificate of its chain. */
+static bool expired(struct line *line, const mbedtls_x509_crt *crt)
+{
+    int64_t end = line_not_after(crt);
+    if (end < line->session.ends)
+        line->session.ends = end;
+    return end < line->time;
 }
 
 /* serverAuth itself (RFC 5280 §4.2.1.12): absent, or "any", is not enough. */
@@ -105,7 +114,7 @@ int line_verify(void *ctx, mbedtls_x509_crt *crt, int depth, uint32_t *flags)
      */
     if ((*flags & MBEDTLS_X509_BADCERT_NOT_TRUSTED) != 0)
         found(line, LINK_REASON_UNTRUSTED, flags);
-    if (*flags == 0 && expired(line, crt))
+    if (expired(line, crt) && *flags == 0)
         found(line, LINK_REASON_EXPIRED, flags);
     if (depth != 0) {
         if (has_name_constraints(crt))

@@ -43,7 +43,7 @@ static uint8_t type_under_keys(struct line *line)
     static const uint8_t tls13[] = {MBEDTLS_SSL_HS_CERTIFICATE, MBEDTLS_SSL_HS_CERTIFICATE_VERIFY,
                                     MBEDTLS_SSL_HS_FINISHED};
     uint8_t n = line->sent_under_keys++;
-    if (line->profile != LINK_PROFILE_TLS13)
+    if (line->profile != LINK_PROFILE_TLS13 || line->session.resumed)
         return MBEDTLS_SSL_HS_FINISHED;
     return n < sizeof tls13 ? tls13[n] : 0;
 }
@@ -129,10 +129,12 @@ void line_watch_step(struct line *line, int before, int after)
     switch (before) {
     case MBEDTLS_SSL_SERVER_HELLO:
         received(line, MBEDTLS_SSL_HS_SERVER_HELLO);
-        if (tls13 && after != MBEDTLS_SSL_CLIENT_HELLO) {
+        if (line->session.resumed)
+            checked(line, LINK_CHECK_SESSION);
+        if (tls13 && after != MBEDTLS_SSL_CLIENT_HELLO)
             line_event(line, LINK_EVENT_CHECKED, LINK_CHECK_KEY_SHARE, 32, 0, 0);
+        if ((tls13 && after != MBEDTLS_SSL_CLIENT_HELLO) || line->session.resumed)
             checked(line, LINK_CHECK_KEYS);
-        }
         break;
     case MBEDTLS_SSL_ENCRYPTED_EXTENSIONS:
         received(line, MBEDTLS_SSL_HS_ENCRYPTED_EXTENSIONS);

@@ -37,7 +37,7 @@ static const struct card_row rows[] = {
   { 0x80, INS_APPLY,         0x00, 0x00, 1,  MAXC, 0,  ACTIVE,       0, card_do_apply },
 
   /* the line */
-  { 0x80, INS_OPEN,          0x03, 0x02, 0,  LINK_HOST_MAX, 4, ACTIVE,
+  { 0x80, INS_OPEN, LINK_OPEN_FULL | LINK_PROFILE_COUNT, 0x02, 0, LINK_HOST_MAX, 4, ACTIVE,
     CARD_NEEDS_PIN_LINE | FLOW, card_do_open },
   { 0x80, INS_STEP,          0x01, 0x00, 0,  MAXC, 4,  ACTIVE,       CARD_NEEDS_LINE | FLOW,
     card_do_step },

@@ -1,6 +1,9 @@
 /* mbedtls_config.h - what of mbedTLS 3.6 the card takes: a TLS client with certificates, in three
  * profiles, on P-256, RSA-2048, AES-GCM and SHA-2, with keys that stay in PSA's store.
- * scripts/mbedtls builds the library with this file, for the PC and for the chip alike. */
+ * scripts/mbedtls builds the library with this file, for the PC and for the chip alike.
+ *
+ * What PSA offers is named here as PSA_WANT_*, and mbedTLS takes what code that needs. P-256 is the
+ * exception: p256-m does it (docs/dependencies.md), and mbedTLS's own curves stay out. */
 #ifndef CARDWIRE_MBEDTLS_CONFIG_H
 #define CARDWIRE_MBEDTLS_CONFIG_H
 
@@ -22,29 +25,68 @@
 #define MBEDTLS_PSA_KEY_SLOT_COUNT 12
 #define MBEDTLS_USE_PSA_CRYPTO
 
-/* Primitives */
+/* One file for both lists: this one again, which its guard makes empty. */
+#define MBEDTLS_PSA_CRYPTO_CONFIG
+#define MBEDTLS_PSA_CRYPTO_CONFIG_FILE MBEDTLS_CONFIG_FILE
+
+/* Primitives, as PSA names them */
+#define PSA_WANT_KEY_TYPE_RAW_DATA 1
+#define PSA_WANT_KEY_TYPE_DERIVE   1
+#define PSA_WANT_KEY_TYPE_HMAC     1
+#define PSA_WANT_ALG_SHA_256       1
+#define PSA_WANT_ALG_SHA_384       1
+#define PSA_WANT_ALG_SHA_512       1 /* roots and chains of foreign servers sign with it */
+#define PSA_WANT_ALG_HMAC          1
+#define PSA_WANT_ALG_HKDF_EXTRACT  1
+#define PSA_WANT_ALG_HKDF_EXPAND   1
+#define PSA_WANT_ALG_TLS12_PRF     1
+#define PSA_WANT_KEY_TYPE_AES      1
+#define PSA_WANT_ALG_GCM           1
+
+/* P-256: branches and addresses of p256-m do not depend on secrets (docs/constant-time.md). Neither
+ * deterministic ECDSA nor another curve may be wanted here: each brings mbedTLS's own curves back.
+ */
+#define MBEDTLS_PSA_P256M_DRIVER_ENABLED
+#if defined(__x86_64__) || defined(__aarch64__)
+#define MUL64_IS_CONSTANT_TIME /* true of these; on a Cortex-M p256-m has its own assembly */
+#endif
+#define PSA_WANT_ECC_SECP_R1_256                1
+#define PSA_WANT_KEY_TYPE_ECC_PUBLIC_KEY        1
+#define PSA_WANT_KEY_TYPE_ECC_KEY_PAIR_BASIC    1
+#define PSA_WANT_KEY_TYPE_ECC_KEY_PAIR_GENERATE 1
+#define PSA_WANT_ALG_ECDH                       1
+#define PSA_WANT_ALG_ECDSA                      1
+
+#define PSA_WANT_KEY_TYPE_RSA_PUBLIC_KEY        1
+#define PSA_WANT_KEY_TYPE_RSA_KEY_PAIR_BASIC    1
+#define PSA_WANT_KEY_TYPE_RSA_KEY_PAIR_GENERATE 1
+#define PSA_WANT_ALG_RSA_PKCS1V15_CRYPT         1 /* profile rsa: the premaster secret */
+#define PSA_WANT_ALG_RSA_PKCS1V15_SIGN          1
+#define PSA_WANT_ALG_RSA_PSS                    1
+
+/* Not for TLS: secure channels of card management (GlobalPlatform SCP03: CMAC, CBC, ECB) and the
+ * administration key 9B of PIV (SP 800-73: 3DES or AES, by ECB). */
+#define PSA_WANT_ALG_CMAC           1
+#define PSA_WANT_ALG_CBC_NO_PADDING 1
+#define PSA_WANT_ALG_ECB_NO_PADDING 1
+#define PSA_WANT_KEY_TYPE_DES       1
+
+/* The same, where mbedTLS's own modules ask by their own names, and how they are built */
 #define MBEDTLS_AES_C
 #define MBEDTLS_AES_ROM_TABLES
 #define MBEDTLS_AES_FEWER_TABLES
+#define MBEDTLS_DES_C
 #define MBEDTLS_CIPHER_C
-#define MBEDTLS_CIPHER_MODE_CBC /* SCP03 */
-#define MBEDTLS_CMAC_C          /* SCP03 */
+#define MBEDTLS_CIPHER_MODE_CBC
+#define MBEDTLS_CMAC_C
 #define MBEDTLS_GCM_C
 #define MBEDTLS_MD_C
 #define MBEDTLS_SHA256_C
 #define MBEDTLS_SHA384_C
-#define MBEDTLS_SHA512_C /* roots and chains of foreign servers sign with it */
-#define MBEDTLS_HKDF_C
+#define MBEDTLS_SHA512_C
 #define MBEDTLS_BIGNUM_C
 #define MBEDTLS_MPI_MAX_SIZE    512 /* RSA-4096 of a foreign root; our own keys are 256 */
 #define MBEDTLS_MPI_WINDOW_SIZE 2
-#define MBEDTLS_ECP_C
-#define MBEDTLS_ECP_DP_SECP256R1_ENABLED
-#define MBEDTLS_ECP_NIST_OPTIM
-#define MBEDTLS_ECP_WINDOW_SIZE       3
-#define MBEDTLS_ECP_FIXED_POINT_OPTIM 0
-#define MBEDTLS_ECDH_C
-#define MBEDTLS_ECDSA_C
 #define MBEDTLS_RSA_C
 #define MBEDTLS_PKCS1_V15
 #define MBEDTLS_PKCS1_V21
@@ -73,9 +115,12 @@
 #define MBEDTLS_SSL_TLS1_3_KEY_EXCHANGE_MODE_PSK_EPHEMERAL_ENABLED
 #define MBEDTLS_KEY_EXCHANGE_RSA_ENABLED         /* profile rsa, CN102768744A [0049]-[0063] */
 #define MBEDTLS_KEY_EXCHANGE_ECDHE_ECDSA_ENABLED /* profile ecdhe */
-#define MBEDTLS_SSL_EXTENDED_MASTER_SECRET       /* RFC 7627: orders are bound to the line */
-#define MBEDTLS_SSL_KEYING_MATERIAL_EXPORT       /* RFC 5705: with what they are bound */
-#define MBEDTLS_SSL_KEEP_PEER_CERTIFICATE        /* mbedTLS needs it for TLS 1.3 */
+/* Names P-256 in a ClientHello of TLS 1.2. mbedTLS 3.6 derives it from ECDH_C and ECDSA_C, and so
+ * forgets it where the curve comes from a driver. */
+#define MBEDTLS_SSL_TLS1_2_SOME_ECC
+#define MBEDTLS_SSL_EXTENDED_MASTER_SECRET /* RFC 7627: orders are bound to the line */
+#define MBEDTLS_SSL_KEYING_MATERIAL_EXPORT /* RFC 5705: with what they are bound */
+#define MBEDTLS_SSL_KEEP_PEER_CERTIFICATE  /* mbedTLS needs it for TLS 1.3 */
 #define MBEDTLS_SSL_SERVER_NAME_INDICATION
 #define MBEDTLS_SSL_SESSION_TICKETS
 #define MBEDTLS_SSL_ALPN

@@ -82,13 +82,16 @@ static enum cw_err time_check(const struct card *card, const uint8_t *data, size
     return err;
 }
 
-/* A point of the curve: the library says whether it is one. */
+/* A point of the curve, uncompressed (SEC 1 §2.3.3). The library says whether it is one; the byte
+ * that says how it is written, it does not look at. */
 static enum cw_err point_check(const uint8_t *data, size_t len)
 {
     psa_key_attributes_t a = PSA_KEY_ATTRIBUTES_INIT;
     psa_key_id_t id = PSA_KEY_ID_NULL;
     if (len != ISSUER_POINT_LEN)
         return CW_ERR_LENGTH;
+    if (data[0] != 0x04)
+        return CW_ERR_FORMAT;
     psa_set_key_type(&a, PSA_KEY_TYPE_ECC_PUBLIC_KEY(PSA_ECC_FAMILY_SECP_R1));
     psa_set_key_bits(&a, 256);
     psa_set_key_usage_flags(&a, PSA_KEY_USAGE_VERIFY_MESSAGE);
@@ -149,6 +152,12 @@ enum cw_err objects_remain(const struct card *card, const struct issuer_write *w
     return root && name ? CW_OK : CW_ERR_STATE;
 }
 
+bool object_is_trust(uint16_t object)
+{
+    unsigned kind = object & 0xFF00;
+    return kind == LINK_DO_CERT || kind == LINK_DO_ROOT || kind == LINK_DO_NAME;
+}
+
 bool object_removable(uint16_t object)
 {
     unsigned kind = object & 0xFF00;
@@ -162,7 +171,11 @@ static enum cw_err remove_object(struct card *card, uint16_t object)
     if (!object_removable(object))
         return CW_ERR_LENGTH;
     enum cw_err err = card_life(card) == LINK_LIFE_BLANK ? CW_OK : objects_remain(card, &write, 1);
-    return err == CW_OK ? nvm_remove(&card->nvm, object) : err;
+    if (err != CW_OK)
+        return err;
+    if (object_is_trust(object))
+        session_forget_all(card);
+    return nvm_remove(&card->nvm, object);
 }
 
 /* Tries (1), flags (1), digits. */
@@ -182,19 +195,6 @@ static enum cw_err put_pin(struct card *card, enum link_pin pin, const uint8_t *
     return pin_set(card, pin, data[0], data[1], data + 2, len - 2);
 }
 
-/* SP 800-78-4 table 6-2: algorithm (1) and key of the card management key. */
-static enum cw_err put_admin(struct card *card, const uint8_t *data, size_t len)
-{
-    static const struct {
-        uint8_t algorithm, len;
-    } kinds[] = {{0x03, 24}, {0x08, 16}, {0x0A, 24}, {0x0C, 32}};
-    for (size_t i = 0; i < sizeof kinds / sizeof kinds[0]; i++)
-        if (data[0] == kinds[i].algorithm)
-            return len == 1u + kinds[i].len ? nvm_write(&card->nvm, NVM_ADMIN, data, len)
-                                            : CW_ERR_LENGTH;
-    return CW_ERR_FORMAT;
-}
-
 enum cw_err card_do_put_data(struct card_call *call)
 {
     struct card *card = call->card;
@@ -207,7 +207,11 @@ enum cw_err card_do_put_data(struct card_call *call)
     if ((object & 0xFF00) == LINK_DO_PIN)
         return put_pin(card, (enum link_pin)cmd->p2, cmd->data, cmd->nc);
     if (object == LINK_DO_ADMIN)
-        return put_admin(card, cmd->data, cmd->nc);
+        return piv_admin_set(card, cmd->data[0], cmd->data + 1, cmd->nc - 1);
     enum cw_err err = object_check(card, object, cmd->data, cmd->nc);
-    return err == CW_OK ? nvm_write(&card->nvm, object, cmd->data, cmd->nc) : err;
+    if (err != CW_OK)
+        return err;
+    if (object_is_trust(object))
+        session_forget_all(card);
+    return nvm_write(&card->nvm, object, cmd->data, cmd->nc);
 }

@@ -110,6 +110,8 @@ enum cw_err pin_verify(struct card *card, enum link_pin pin, const uint8_t *digi
     err = CW_ERR_AUTH;
     if (ct_equal(stored, given, sizeof stored))
         err = tries_write(card, pin, tries[1], tries[1]);
+    else if (pin == LINK_PIN_HOLDER && tries[0] == 1)
+        session_forget_all(card); /* no line goes on without the PIN */
 out:
     ct_wipe(stored, sizeof stored);
     ct_wipe(given, sizeof given);

@@ -6,7 +6,9 @@
 #include "card/card.h"
 #include "card/keygen.h"
 #include "card/line.h"
+#include "card/line_session.h"
 #include "card/nvm.h"
+#include "card/piv.h"
 #include "proto/apdu.h"
 #include "proto/issuer.h"
 #include "proto/link.h"
@@ -30,10 +32,12 @@ enum card_value {
     NVM_TIME = LINK_DO_TIME, /* 8 bytes, floor of time */
     NVM_POLICY = LINK_DO_POLICY,
     NVM_ISSUER = LINK_DO_ISSUER,
-    NVM_SESSION = 0x0800, /* | index of the name */
+    NVM_SESSION = 0x0800, /* | index of a name: a TLS session (card/line_session.c) */
     NVM_PAYEES = LINK_DO_PAYEES,
     NVM_ADMIN = LINK_DO_ADMIN,
-    NVM_PSA = 0x4000, /* | key slot */
+    NVM_PIV_KEY = 0x1000,    /* | key reference: algorithm (1), private key */
+    NVM_PIV_OBJECT = 0x1100, /* | last byte of the tag: 53 and what is in it */
+    NVM_PSA = 0x4000,        /* | key slot */
 };
 
 struct card_app;
@@ -42,21 +46,24 @@ struct card {
     const struct card_port *port;
     struct nvm nvm;
     struct line line;
-    struct keygen keygen;       /* an RSA key that is being made */
-    uint8_t keygen_slot;        /* for this slot; 0: none is */
-    const struct card_app *app; /* selected; NULL: none */
-    bool pin_line, pin_order;   /* PIN given, and for what; spent by its use */
-    uint8_t refused;            /* enum link_refusal: why the last order was not signed */
-    struct scp03 channel;       /* the issuer's */
-    bool challenged;            /* `challenge` was given out and not used yet */
+    struct session_store sessions; /* those in RAM survive SELECT */
+    struct keygen keygen;          /* an RSA key that is being made */
+    uint8_t keygen_slot;           /* for this slot; 0: none is */
+    const struct card_app *app;    /* selected; NULL: none */
+    bool pin_line, pin_order;      /* PIN given, and for what; spent by its use */
+    uint8_t refused;               /* enum link_refusal: why the last order was not signed */
+    struct scp03 channel;          /* the issuer's */
+    bool challenged;               /* `challenge` was given out and not used yet */
     uint8_t challenge[ISSUER_CHALLENGE_LEN];
-    uint8_t chain[4]; /* CLA INS P1 P2 of the chain that is being received */
+    struct piv piv;
+    uint32_t commands; /* received since power up, chained ones as one */
+    uint8_t chain[4];  /* CLA INS P1 P2 of the chain that is being received */
     bool chaining;
     size_t chain_len;
-    uint8_t command[CARD_COMMAND_DATA_MAX];   /* data of a chain */
-    uint8_t response[CARD_RESPONSE_DATA_MAX]; /* data of the answer */
-    size_t response_len, response_at;         /* what GET RESPONSE still has to give */
-    uint16_t response_object;                 /* not 0: the answer is this value, in memory */
+    uint8_t command[CARD_COMMAND_DATA_MAX + SCP03_OVERHEAD]; /* data of a chain, protected or not */
+    uint8_t response[CARD_RESPONSE_DATA_MAX];                /* data of the answer */
+    size_t response_len, response_at; /* what GET RESPONSE still has to give */
+    uint16_t response_object;         /* not 0: the answer is this value, in memory */
 };
 
 /* --- values.c ------------------------------------------------------------------------------------
@@ -111,6 +118,9 @@ struct card_row {
 #define CARD_NEEDS_ISSUER          0x0010 /* the issuer's secure channel, and nothing else */
 #define CARD_FLOW                  0x0020 /* answers fit Le by themselves; nothing is kept for GET RESPONSE */
 #define CARD_SECURE                0x0040 /* secure messaging is the handler's own */
+#define CARD_NEEDS_CONTACT         0x0080 /* never over the air */
+#define CARD_NEEDS_PIV_ADMIN       0x0100 /* PIV's administration key was proved */
+#define CARD_OBJECTS               0x0200 /* what is not found is an object: 6A82, not 6A88 */
 
 #define CARD_LIFE(l) (1u << (l))
 
@@ -119,12 +129,13 @@ struct card_app {
     const uint8_t *aid;
     uint8_t aid_len, aid_min; /* SELECT takes aid_min..aid_len bytes of it (right-truncated) */
     uint8_t life;             /* in which it can be selected */
+    bool le_assumed;          /* answers also those who leave out Le */
     const struct card_row *rows;
     size_t row_count;
     card_handler *select;             /* writes the FCI, unless P2 is 0C */
     void (*leave)(struct card *card); /* another application was selected */
 };
-extern const struct card_app link_app;
+extern const struct card_app link_app, piv_app;
 
 /* Hands the command to its row, if the row permits it. Returns the status word. */
 uint16_t card_dispatch(struct card *card, const struct apdu_command *cmd, struct buf_writer *out,
@@ -139,6 +150,11 @@ card_handler card_do_generate, card_do_request;                     /* keys.c */
 card_handler card_do_sign_order;                                    /* order.c */
 card_handler card_do_challenge, card_do_apply;                      /* issuer.c */
 card_handler card_do_open, card_do_step, card_do_write, card_do_read, card_do_close;
+/* Rows in piv.c */
+card_handler piv_do_get_data, piv_do_put_data;                   /* piv_data.c */
+card_handler piv_do_verify, piv_do_change_pin, piv_do_reset_pin; /* piv_pin.c */
+card_handler piv_do_authenticate, piv_do_generate;               /* piv_keys.c */
+card_handler piv_do_set_admin, piv_do_get_metadata;              /* piv_admin.c */
 
 /* --- secure.c ------------------------------------------------------------------------------------
  */
@@ -191,6 +207,8 @@ CW_MUST_USE enum cw_err pin_unblock(struct card *card, enum link_pin puk, enum l
 /* May this value be stored under this LINK_DO_ number? Not for PINs and keys. */
 CW_MUST_USE enum cw_err object_check(struct card *card, uint16_t object, const uint8_t *value,
                                      size_t len);
+/* Does a TLS session rest on it? When it changes, sessions end. */
+bool object_is_trust(uint16_t object);
 /* May this object be taken away from a card? */
 bool object_removable(uint16_t object);
 /* Does the card still have a root and a name when these writes are done? CW_ERR_STATE. */
@@ -235,6 +253,17 @@ void order_begin(uint8_t out[ORDER_LEDGER_LEN]);
 
 /* Sequence of the issuer's last update; 0 when there was none. CW_ERR_IO. */
 CW_MUST_USE enum cw_err issuer_sequence(const struct card *card, uint32_t *out);
+
+/* --- piv_admin.c ---------------------------------------------------------------------------------
+ */
+
+/* Replaces the administration key: of SP 800-78-4 table 6-2, in that algorithm's length.
+ * CW_ERR_FORMAT, CW_ERR_LENGTH. */
+CW_MUST_USE enum cw_err piv_admin_set(struct card *card, uint8_t algorithm, const uint8_t *key,
+                                      size_t len);
+/* GENERAL AUTHENTICATE with it: proves to the card, or to both sides, that the other has it. */
+CW_MUST_USE enum cw_err piv_admin_authenticate(struct card_call *call,
+                                               const struct piv_template *given);
 
 /* its.c: which card the library's key store and random numbers come from; NULL: none. */
 void its_attach(struct card *card);

@@ -56,6 +56,7 @@ enum link_profile {
     LINK_PROFILE_RSA = 3,
 };
 #define LINK_PROFILE_COUNT 3
+#define LINK_OPEN_FULL     0x10 /* added to the profile: no stored session is to be offered */
 /* Bit of a profile in the mask of a permitted name */
 #define LINK_PROFILE_BIT(p) (1u << ((p)-1))
 
@@ -152,6 +153,7 @@ enum link_pin {
 #define LINK_TAG_ALERT_OUT   0x98u /* 1 byte, alert description sent; absent if none */
 #define LINK_TAG_KEY         0x99u /* 1 byte, key slot in use */
 #define LINK_TAG_BINDING     0x9Au /* 1 byte, 1 if orders can be bound to this line */
+#define LINK_TAG_RESUMED     0x9Bu /* 1 byte, 1 if the line goes on from a stored session */
 
 enum link_life {
     LINK_LIFE_BLANK = 1, /* as it came from its maker; nothing works but personalisation */
@@ -223,6 +225,7 @@ enum link_check {
     LINK_CHECK_OWN_SIGNATURE = 9,    /* card signed the handshake */
     LINK_CHECK_KEYS = 10,            /* session keys derived */
     LINK_CHECK_SERVER_FINISHED = 11, /* server's Finished verified */
+    LINK_CHECK_SESSION = 12,         /* server takes up a session in which both were verified */
 };
 
 /* SIGN ORDER: tags of the command's data */

@@ -102,6 +102,7 @@ const char *link_check_name(enum link_check check)
         [LINK_CHECK_OWN_SIGNATURE] = "own-signature",
         [LINK_CHECK_KEYS] = "keys",
         [LINK_CHECK_SERVER_FINISHED] = "server-finished",
+        [LINK_CHECK_SESSION] = "session",
     };
     return PICK(names, check);
 }

@@ -103,7 +103,8 @@ enum cw_err applet_status(uint16_t sw, const char *what, struct say *why)
         return CW_OK;
     case SW_PIN_BLOCKED:
         return say_fail(why, CW_ERR_BLOCKED,
-                        "the PIN of this card is blocked; ask the bank for a new card");
+                        "the PIN of this card is blocked; unblock it with the PUK: cardwire pin "
+                        "unblock");
     case SW_MEMORY_FAILURE:
         return say_fail(why, CW_ERR_IO, "the card could not %s: its memory failed; try again",
                         what);
@@ -136,7 +137,9 @@ enum cw_err applet_status(uint16_t sw, const char *what, struct say *why)
         break;
     }
     if ((sw & 0xFFF0u) == SW_PIN_TRIES && (sw & 15u) == 0)
-        return say_fail(why, CW_ERR_AUTH, "the PIN is wrong, and was the last try");
+        return say_fail(why, CW_ERR_AUTH,
+                        "the PIN is wrong, and that was the last try; unblock it with the PUK: "
+                        "cardwire pin unblock");
     if ((sw & 0xFFF0u) == SW_PIN_TRIES)
         return say_fail(why, CW_ERR_AUTH, "the PIN is wrong; %u more %s before the card blocks",
                         sw & 15u, (sw & 15u) == 1 ? "try" : "tries");
@@ -229,7 +232,14 @@ enum cw_err applet_info_get(struct reader *r, struct applet_info *out, struct sa
     v = number(d, n, LINK_TAG_HEAP, 8, &bad);
     i.heap_peak = (uint32_t)(v >> 32);
     i.heap_size = (uint32_t)v;
-    if (bad)
+    v = number(d, n, LINK_TAG_PUK, 2, &bad);
+    i.puk_tries_left = (unsigned)(v >> 8);
+    i.puk_tries_max = (unsigned)(v & 0xFF);
+    i.transport = (number(d, n, LINK_TAG_FLAGS, 1, &bad) & LINK_FLAG_TRANSPORT) != 0;
+    i.sequence = (uint32_t)number(d, n, LINK_TAG_SEQUENCE, 4, &bad);
+    i.refused = (enum link_refusal)number(d, n, LINK_TAG_REFUSED, 1, &bad);
+    i.keyset = (uint8_t)number(d, n, LINK_TAG_KEYSET, 1, &bad);
+    if (bad || i.time_floor < 0 || i.time_floor > CAL_MAX)
         return nonsense(why);
     *out = i;
     return CW_OK;
@@ -260,6 +270,7 @@ enum cw_err applet_session_get(struct reader *r, struct applet_session *out, str
     s.tls = (uint16_t)number(d, n, LINK_TAG_TLS, 2, &absent);
     s.key = (enum link_key)number(d, n, LINK_TAG_KEY, 1, &absent);
     s.binding = number(d, n, LINK_TAG_BINDING, 1, &absent) == 1;
+    s.resumed = number(d, n, LINK_TAG_RESUMED, 1, &absent) == 1;
     const uint8_t *hash = fixed(d, n, LINK_TAG_PEER_SHA256, sizeof s.peer_sha256, &absent);
     if (hash != NULL)
         memcpy(s.peer_sha256, hash, sizeof s.peer_sha256);
@@ -305,6 +316,20 @@ enum cw_err applet_events_get(struct reader *r, unsigned first, struct applet_ev
     return CW_OK;
 }
 
+/* The card refused the PIN because of its state: it says itself which. `why` holds the sentence for
+ * the case that it does not. */
+static enum cw_err explain_state(struct reader *r, enum cw_err err, struct say *why)
+{
+    struct applet_info info;
+    struct say unheard;
+    if (applet_info_get(r, &info, &unheard) != CW_OK || applet_usable(&info, why) != CW_OK)
+        return err;
+    if (info.contactless)
+        say_fail(why, err,
+                 "the card takes no PIN for this over the air; put it into a reader with contacts");
+    return err;
+}
+
 enum cw_err applet_verify(struct reader *r, uint8_t use, const uint8_t *pin, size_t len,
                           unsigned *tries_left, struct say *why)
 {
@@ -318,11 +343,9 @@ enum cw_err applet_verify(struct reader *r, uint8_t use, const uint8_t *pin, siz
     if (err != CW_OK)
         return err;
     err = applet_status(sw, "check the PIN", why);
-    if (tries_left != NULL && err == CW_OK)
-        *tries_left = LINK_PIN_TRIES;
     if (tries_left != NULL && err == CW_ERR_AUTH)
         *tries_left = sw & 15u;
-    return err;
+    return err == CW_ERR_STATE ? explain_state(r, err, why) : err;
 }
 
 enum cw_err applet_data_get(struct reader *r, uint16_t object, uint8_t *out, size_t cap,
@@ -357,10 +380,22 @@ enum cw_err applet_name_get(struct reader *r, unsigned index, struct applet_name
     return CW_OK;
 }
 
+/* Was it the card's policy? It keeps the reason until the next order. */
+static enum cw_err explain_refusal(struct reader *r, enum link_refusal *refusal, struct say *why)
+{
+    struct applet_info info;
+    struct say unheard;
+    if (applet_info_get(r, &info, &unheard) != CW_OK || info.refused == LINK_REFUSAL_NONE)
+        return CW_ERR_STATE;
+    if (refusal != NULL)
+        *refusal = info.refused;
+    return say_fail(why, CW_ERR_REFUSED, "%s", link_refusal_sentence(info.refused));
+}
+
 enum cw_err applet_sign_order(struct reader *r, enum link_key key,
                               const struct order_fields *fields, uint8_t *text, size_t text_cap,
                               size_t *text_len, uint8_t *signature, size_t sig_cap, size_t *sig_len,
-                              struct say *why)
+                              enum link_refusal *refusal, struct say *why)
 {
     uint8_t data[ORDER_TLV_MAX], d[ANSWER_MAX];
     struct ber_object t, s;
@@ -372,6 +407,8 @@ enum cw_err applet_sign_order(struct reader *r, enum link_key key,
         return say_fail(why, err, "a field of the order is not in order; nothing was signed");
     err = run(r, APDU_CLA_PROPRIETARY, INS_SIGN_ORDER, (uint16_t)key, data, w.len, d, sizeof d, &n,
               "sign the order", why);
+    if (err == CW_ERR_STATE)
+        err = explain_refusal(r, refusal, why);
     if (err != CW_OK)
         return err;
     if (ber_find(d, n, LINK_TAG_ORDER_TEXT, &t) != CW_OK ||

@@ -1,7 +1,8 @@
 /* cli_trace.c - cardwire trace: the handshake step by step, as the card saw it, beside the steps
  * and claims of CN102768744A. The card tells types, sizes and results; there is no secret in any of
  * it. The table of steps is written for the `rsa` profile, which is the source's own; in the other
- * two the note says which property takes a step's place. */
+ * two the note says which property takes a step's place. A second table has what is otherwise in a
+ * line that goes on from an earlier one, where steps 5 to 11 were done. */
 #include "terminal/cli.h"
 
 #include "host/clock.h"
@@ -108,14 +109,57 @@ static const struct meaning meanings[] = {
      {"nobody altered the handshake", "nobody altered the handshake",
       "nobody altered the handshake"}},
 };
+
+static const struct meaning resumed_meanings[] = {
+    {LINK_EVENT_RECEIVED, 2, {"3, 4", "3, 4", "3, 4"}, "1, 10",
+     {"server's random and ephemeral public key; it goes on from the card's session",
+      "server's random; it goes on from the card's session",
+      "server's random; it goes on from the card's session"}},
+    {LINK_EVENT_CHECKED, LINK_CHECK_SESSION, {"5-11", "5-11", "5-11"}, "1, 10",
+     {"carried over from an earlier line: certificates and signatures of both",
+      "carried over from an earlier line: certificates and signatures of both, the secret",
+      "carried over from an earlier line: certificates of both, the secret, the card's signature"}},
+    {LINK_EVENT_CHECKED, LINK_CHECK_KEYS, {"12", "12", "12"}, "1, 10",
+     {"handshake keys, from that line's secret and the new one",
+      "session keys, from that line's secret and both new randoms",
+      "session keys, from that line's secret and both new randoms"}},
+    {LINK_EVENT_RECEIVED, LINK_MESSAGE_CCS, {NULL, "12", "12"}, "1, 10",
+     {NULL, "server's session keys from here on", "server's session keys from here on"}},
+    {LINK_EVENT_RECEIVED, 20, {"12", "12", "12"}, "1, 10",
+     {"server's hash of the handshake: it has that line's secret",
+      "server's hash of the handshake: it has that line's secret",
+      "server's hash of the handshake: it has that line's secret"}},
+    {LINK_EVENT_CHECKED, LINK_CHECK_SERVER_FINISHED, {"12", "12", "12"}, "1, 10",
+     {"it is the server of that line, and nobody altered the handshake",
+      "it is the server of that line, and nobody altered the handshake",
+      "it is the server of that line, and nobody altered the handshake"}},
+};
 /* clang-format on */
 
-static const struct meaning *meaning_of(const struct applet_event *e)
+static const struct meaning *find_in(const struct meaning *table, size_t count,
+                                     const struct applet_event *e)
 {
-    for (size_t i = 0; i < sizeof meanings / sizeof meanings[0]; i++)
-        if (meanings[i].kind == e->kind && meanings[i].code == e->code)
-            return &meanings[i];
+    for (size_t i = 0; i < count; i++)
+        if (table[i].kind == e->kind && table[i].code == e->code)
+            return &table[i];
     return NULL;
+}
+
+static bool is_resumed(const struct trace *t)
+{
+    for (size_t i = 0; i < t->event_count; i++)
+        if (t->events[i].event.kind == LINK_EVENT_CHECKED &&
+            t->events[i].event.code == LINK_CHECK_SESSION)
+            return true;
+    return false;
+}
+
+static const struct meaning *meaning_of(const struct trace *t, const struct applet_event *e)
+{
+    const struct meaning *m = NULL;
+    if (is_resumed(t))
+        m = find_in(resumed_meanings, sizeof resumed_meanings / sizeof resumed_meanings[0], e);
+    return m != NULL ? m : find_in(meanings, sizeof meanings / sizeof meanings[0], e);
 }
 
 /* Asks the card what is new; the times of events are those of the exchange that brought them. */
@@ -166,7 +210,7 @@ struct row {
 static struct row row_of(const struct trace *t, const struct seen_event *s, enum link_profile p)
 {
     const struct applet_event *e = &s->event;
-    const struct meaning *m = meaning_of(e);
+    const struct meaning *m = meaning_of(t, e);
     size_t column = p >= 1 && p <= LINK_PROFILE_COUNT ? (size_t)p - 1 : 0;
     struct row r = {
         .who = e->kind == LINK_EVENT_CHECKED                                   ? "card checks"
@@ -261,10 +305,10 @@ static void print_end(const struct trace *t, const struct cli_session *s,
 {
     const char *interface =
         s->card.contactless ? "8, 15: contactless, ISO/IEC 14443" : "7, 14: contact, ISO/IEC 7816";
-    printf("Line open: %s, TLS %s, %s, card key %s. %llu exchanges, %llu bytes over the reader, "
+    printf("Line open%s: %s, TLS %s, %s, card key %s. %llu exchanges, %llu bytes over the reader, "
            "%llu on the net in %zu records.\n",
-           s->tls.peer, cli_tls_name(s->tls.tls), cli_suite_name(s->tls.suite),
-           link_key_name(s->tls.key), (unsigned long long)st->apdus,
+           s->tls.resumed ? ", resumed" : "", s->tls.peer, cli_tls_name(s->tls.tls),
+           cli_suite_name(s->tls.suite), link_key_name(s->tls.key), (unsigned long long)st->apdus,
            (unsigned long long)(st->bytes_to_card + st->bytes_from_card),
            (unsigned long long)(st->tls_sent + st->tls_received), t->record_count);
     printf("Claims %s.\n", interface);
@@ -275,8 +319,7 @@ static enum cli_exit report(struct cli *c, struct cli_session *s)
 {
     if (c->opt.handshake_only)
         return CLI_OK;
-    s->bank.line = s->line;
-    s->bank.host = s->tls.peer;
+    s->bank = (struct bank){.line = s->line, .host = s->tls.peer};
     enum cw_err err = bank_login(&s->bank, &s->login, &c->why);
     double ms = (double)(clock_ns() - s->began_ns) / 1e6;
     if (err != CW_OK)
@@ -340,8 +383,6 @@ enum cli_exit cli_trace(struct cli *c)
     struct say unheard; /* a failure has its sentence already */
     if (s.line != NULL && applet_session_get(s.reader, &s.tls, &unheard) != CW_OK)
         s.tls.profile = c->opt.profile;
-    if (applet_info_get(s.reader, &s.card, &unheard) != CW_OK)
-        s.card.contactless = false;
     show(t, s.tls.profile);
     code = refused != CLI_OK ? refused : report(c, &s);
     show_events(t, s.tls.profile); /* a server that refuses the card in TLS 1.3 does so only now */

@@ -171,9 +171,10 @@ enum cw_err pump_start(struct pump *l, struct say *why)
     if (len > LINK_HOST_MAX)
         return say_fail(why, CW_ERR_LENGTH, "the server name %s is too long for the card",
                         l->config.name);
+    unsigned how = (unsigned)l->config.profile | (l->config.full ? LINK_OPEN_FULL : 0);
     enum cw_err err =
-        command(l, INS_OPEN, (uint8_t)l->config.profile, (uint8_t)l->config.key,
-                (const uint8_t *)l->config.name, len, &taken, "open a line to this server", why);
+        command(l, INS_OPEN, (uint8_t)how, (uint8_t)l->config.key, (const uint8_t *)l->config.name,
+                len, &taken, "open a line to this server", why);
     l->failure.open = err != CW_OK;
     return err;
 }

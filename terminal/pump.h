@@ -35,6 +35,7 @@ struct pump_config {
     int timeout_ms; /* longest silence of the net that is borne */
     int cancel_fd;  /* the loop stops with CW_ERR_TIMEOUT when it becomes readable; -1: none */
     bool extended;  /* extended-length APDUs; only for readers known to carry them */
+    bool full;      /* a full handshake, even if the card has a session to go on from */
     struct pump_hooks hooks;
 };
 

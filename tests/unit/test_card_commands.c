@@ -87,7 +87,7 @@ static void test_select(void **state)
     uint8_t out[CARD_RESPONSE_MAX];
     size_t n = 0;
     (void)state;
-    assert_int_equal(send(0, INS_SELECT, 4, 0, "\xA0\x00\x00\x03\x08", 5, 256), SW_NOT_FOUND);
+    assert_int_equal(send(0, INS_SELECT, 4, 0, "\xA0\x00\x00\x03\x09", 5, 256), SW_NOT_FOUND);
     assert_int_equal(send(0, INS_SELECT, 4, 0, LINK_AID, 4, 256), SW_NOT_FOUND);
     assert_int_equal(send(0, INS_SELECT, 0, 0, LINK_AID, LINK_AID_LEN, 256), SW_WRONG_P1P2);
     assert_int_equal(send(0, INS_SELECT, 4, 1, LINK_AID, LINK_AID_LEN, 256), SW_WRONG_P1P2);

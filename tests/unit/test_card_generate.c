@@ -118,7 +118,7 @@ static void test_slices(void **state)
             assert_int_equal(generate(LINK_GENERATE_SLICE, LINK_KEY_ORDER_P256), SW_EXISTS);
             assert_int_equal(generate(2, LINK_KEY_ORDER_RSA), SW_WRONG_P1P2);
             assert_int_equal(
-                lab_apdu(&lab, 0x00, INS_SELECT, 4, 0, "\xA0\x00\x00\x03\x08", 5, 256, NULL, NULL),
+                lab_apdu(&lab, 0x00, INS_SELECT, 4, 0, "\xA0\x00\x00\x03\x09", 5, 256, NULL, NULL),
                 SW_NOT_FOUND);
             assert_int_equal(issuer(0x00, INS_PUT_DATA, 5, 0, "\0\0\0\0\x6A\0\0\0", 8, NULL, NULL),
                              SW_OK);
@@ -249,7 +249,10 @@ static void test_failures(void **state)
         mbedtls_free(held);
         held = mbedtls_calloc(1, most - CHANNEL_HEAP);
         assert_non_null(held);
-        assert_int_equal(generate(p1, SLOT), SW_NOT_ENOUGH_MEMORY);
+        uint16_t sw = SW_OK; /* a slice that only draws numbers needs less than it has */
+        for (int i = 0; i < 1000 && sw == SW_OK; i++)
+            sw = generate(p1, SLOT);
+        assert_int_equal(sw, SW_NOT_ENOUGH_MEMORY);
         mbedtls_free(held);
         assert_nothing_unfinished();
     }
@@ -291,8 +294,9 @@ static void test_store_torn(void **state)
     }
     print_message("%u power cuts: %u left no key, %u the whole\n", without + with, without, with);
     assert_true(without > 1000);
-    /* A cut in the commit word, behind a record that checks, leaves the key. */
-    assert_in_range(with, 1, 9);
+    /* A cut in the commit word, behind a record that checks, leaves the key; so does one before the
+     * last bytes of the key if those are FF, as blank memory is. */
+    assert_in_range(with, 9, 9 + 8);
 }
 
 int main(int argc, char **argv)

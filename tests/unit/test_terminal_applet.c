@@ -148,7 +148,7 @@ static void test_pin(void **state)
     assert_int_equal(applet_verify(r, LINK_PIN_ORDER, pin, 4, &left, &why), CW_ERR_BLOCKED);
     assert_int_equal(left, 2); /* untouched */
     assert_int_equal(applet_verify(r, LINK_PIN_LINE, pin, 4, &left, &why), CW_OK);
-    assert_int_equal(left, LINK_PIN_TRIES);
+    assert_int_equal(left, 2);
     /* What is no PIN does not reach the card, and costs no try. */
     assert_int_equal(applet_verify(r, LINK_PIN_LINE, pin, 3, &left, &why), CW_ERR_LENGTH);
     finish(&s, r);
@@ -216,13 +216,95 @@ static void test_no_status_word(void **state)
     finish(&s, r);
 }
 
+/* Policy and payees that no issuer wrote, and answers of the wrong length: said, never believed. */
+static void test_answers_for_the_holder(void **state)
+{
+    static const struct turn turns[] = {
+        {"00CA060000", "9000"},
+        {"00CA060000", "800100810404010003009000"}, /* more PIN digits at least than at most */
+        {"00CA090000", "300281009000"},
+        {"00CA090000", "6A88"}, /* no list at all is an empty one */
+        {"0084000008", "010203040506079000"},
+        {"8022000001AA08", "0000000000009000"},
+        {"8022000001AA08", "7FFFFFFFFFFFFFFF9000"},
+        {"8022000001AA08", "6982"},
+        {"8022000001AA04", "00000001009000"},
+        {"8022000001AA04", "000000079000"},
+    };
+    static const uint8_t message[] = {0xAA};
+    struct script s;
+    struct say why;
+    struct policy policy;
+    struct policy_payee payees[POLICY_PAYEES_MAX];
+    uint8_t challenge[ISSUER_CHALLENGE_LEN];
+    size_t count = 99;
+    int64_t floor = 99;
+    uint32_t sequence = 99;
+    (void)state;
+    struct reader *r = start(&s, turns, sizeof turns / sizeof turns[0]);
+    assert_int_equal(applet_policy_get(r, &policy, &why), CW_ERR_FORMAT);
+    assert_int_equal(applet_policy_get(r, &policy, &why), CW_ERR_FORMAT);
+    assert_int_equal(applet_payees_get(r, payees, &count, &why), CW_ERR_FORMAT);
+    assert_int_equal(count, 99);
+    assert_int_equal(applet_payees_get(r, payees, &count, &why), CW_OK);
+    assert_int_equal(count, 0);
+    assert_int_equal(applet_challenge(r, challenge, &why), CW_ERR_FORMAT);
+    assert_int_equal(applet_apply_time(r, message, 1, &floor, &why), CW_ERR_FORMAT);
+    assert_int_equal(applet_apply_time(r, message, 1, &floor, &why), CW_ERR_FORMAT);
+    assert_int_equal(applet_apply_time(r, message, 1, &floor, &why), CW_ERR_DENIED);
+    assert_non_null(strstr(why.text, "not signed by the bank"));
+    assert_int_equal(floor, 99);
+    assert_int_equal(applet_apply_update(r, message, 1, &sequence, &why), CW_ERR_FORMAT);
+    assert_int_equal(sequence, 99);
+    assert_int_equal(applet_apply_update(r, message, 1, &sequence, &why), CW_OK);
+    assert_int_equal(sequence, 7);
+    finish(&s, r);
+}
+
+/* The PUK is no PIN: what the card says of it is said of it. */
+static void test_puk(void **state)
+{
+    static const struct turn turns[] = {{"002C008109043030303031323334", "63C1"},
+                                        {"002C008109043030303031323334", "63C0"},
+                                        {"002C008109043030303031323334", "6983"},
+                                        {"002C008109043030303031323334", "6A80"},
+                                        {"002C008109043030303031323334", "9000"}};
+    const uint8_t *puk = (const uint8_t *)"0000";
+    const uint8_t *pin = (const uint8_t *)"1234";
+    struct script s;
+    struct say why;
+    unsigned left = 9;
+    (void)state;
+    struct reader *r = start(&s, turns, sizeof turns / sizeof turns[0]);
+    assert_int_equal(applet_pin_unblock(r, puk, 4, pin, 4, &left, &why), CW_ERR_AUTH);
+    assert_int_equal(left, 1);
+    assert_non_null(strstr(why.text, "the PUK is wrong; 1 more try before"));
+    assert_int_equal(applet_pin_unblock(r, puk, 4, pin, 4, &left, &why), CW_ERR_AUTH);
+    assert_int_equal(left, 0);
+    assert_non_null(strstr(why.text, "new card"));
+    assert_int_equal(applet_pin_unblock(r, puk, 4, pin, 4, NULL, &why), CW_ERR_BLOCKED);
+    assert_non_null(strstr(why.text, "PUK of this card is blocked"));
+    assert_int_equal(applet_pin_unblock(r, puk, 4, pin, 4, NULL, &why), CW_ERR_FORMAT);
+    assert_non_null(strstr(why.text, "new PIN"));
+    assert_int_equal(applet_pin_unblock(r, puk, 4, pin, 4, NULL, &why), CW_OK);
+    /* What is none does not reach the card, and costs no try. */
+    assert_int_equal(applet_pin_unblock(r, puk, 3, pin, 4, NULL, &why), CW_ERR_LENGTH);
+    assert_int_equal(applet_pin_change(r, puk, 4, pin, 13, NULL, &why), CW_ERR_LENGTH);
+    finish(&s, r);
+}
+
 int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_continues_answers), cmocka_unit_test(test_endless_answers),
-        cmocka_unit_test(test_chains_commands),   cmocka_unit_test(test_pin),
-        cmocka_unit_test(test_status_words),      cmocka_unit_test(test_info_must_be_whole),
+        cmocka_unit_test(test_continues_answers),
+        cmocka_unit_test(test_endless_answers),
+        cmocka_unit_test(test_chains_commands),
+        cmocka_unit_test(test_pin),
+        cmocka_unit_test(test_status_words),
+        cmocka_unit_test(test_info_must_be_whole),
         cmocka_unit_test(test_no_status_word),
+        cmocka_unit_test(test_answers_for_the_holder),
+        cmocka_unit_test(test_puk),
     };
     return unit_main(argc, argv, tests, sizeof tests / sizeof *tests);
 }

@@ -1,0 +1,193 @@
+/* piv_admin.c - the administration key 9B of the PIV application: GENERAL AUTHENTICATE with it
+ * (SP 800-73-4 part 2 appendix A.1), and its replacement. Who has it may write objects and have
+ * keys made, and nothing else; it signs nothing. */
+#include "card/state.h"
+
+#include "base/ct.h"
+
+#include <psa/crypto.h>
+#include <string.h>
+
+#define KEY_MAX 32u
+
+struct admin_key {
+    uint8_t algorithm;
+    uint8_t bytes[KEY_MAX];
+    size_t len;
+};
+
+/* Bytes of a key of that algorithm; 0 when it is none for this. */
+static size_t key_len(uint8_t algorithm)
+{
+    switch (algorithm) {
+    case PIV_ALG_AES128:
+        return 16;
+    case PIV_ALG_3DES:
+    case PIV_ALG_AES192:
+        return 24;
+    case PIV_ALG_AES256:
+        return 32;
+    default:
+        return 0;
+    }
+}
+
+enum cw_err piv_admin_set(struct card *card, uint8_t algorithm, const uint8_t *key, size_t len)
+{
+    if (key_len(algorithm) == 0)
+        return CW_ERR_FORMAT;
+    if (len != key_len(algorithm))
+        return CW_ERR_LENGTH;
+    return nvm_write2(&card->nvm, NVM_ADMIN, &algorithm, 1, key, len);
+}
+
+static enum cw_err key_read(const struct card *card, struct admin_key *out)
+{
+    uint8_t stored[1 + KEY_MAX];
+    struct buf_reader r;
+    size_t len = 0;
+    enum cw_err err = nvm_read(&card->nvm, NVM_ADMIN, 0, stored, sizeof stored, &len);
+    if (err == CW_OK) {
+        buf_reader_init(&r, stored, len);
+        out->algorithm = buf_get_u8(&r);
+        out->len = r.left;
+        if (out->len != key_len(out->algorithm))
+            err = CW_ERR_IO;
+        else
+            memcpy(out->bytes, r.at, out->len);
+    }
+    ct_wipe(stored, sizeof stored);
+    return err;
+}
+
+static size_t block_len(const struct admin_key *key)
+{
+    return key->algorithm == PIV_ALG_3DES ? 8 : PIV_BLOCK_MAX;
+}
+
+/* One block (SP 800-78-4 table 6-2: ECB). */
+static enum cw_err encrypt(const struct admin_key *key, const uint8_t *in, uint8_t *out)
+{
+    psa_key_attributes_t a = PSA_KEY_ATTRIBUTES_INIT;
+    psa_key_id_t id = PSA_KEY_ID_NULL;
+    size_t n = 0;
+    psa_set_key_type(&a, key->algorithm == PIV_ALG_3DES ? PSA_KEY_TYPE_DES : PSA_KEY_TYPE_AES);
+    psa_set_key_usage_flags(&a, PSA_KEY_USAGE_ENCRYPT);
+    psa_set_key_algorithm(&a, PSA_ALG_ECB_NO_PADDING);
+    psa_status_t status = psa_import_key(&a, key->bytes, key->len, &id);
+    if (status == PSA_SUCCESS)
+        status = psa_cipher_encrypt(id, PSA_ALG_ECB_NO_PADDING, in, block_len(key), out,
+                                    block_len(key), &n);
+    psa_destroy_key(id);
+    return status == PSA_SUCCESS ? CW_OK : CW_ERR_CRYPTO;
+}
+
+static void answer(struct card_call *call, uint8_t tag, const uint8_t *data, size_t len)
+{
+    ber_put_header(call->out, PIV_TAG_AUTH, 2 + len);
+    ber_put(call->out, tag, data, len);
+}
+
+/* A challenge, which has to come back encrypted; or a witness, given out encrypted, which has to
+ * come back plain. */
+static enum cw_err ask(struct card_call *call, const struct admin_key *key, uint8_t tag)
+{
+    const struct card_port *port = call->card->port;
+    struct piv *piv = &call->card->piv;
+    uint8_t plain[PIV_BLOCK_MAX];
+    uint8_t sealed[PIV_BLOCK_MAX];
+    bool witness = tag == PIV_TAG_WITNESS;
+    size_t n = block_len(key);
+    enum cw_err err = port->random(port->ctx, plain, n);
+    if (err == CW_OK)
+        err = encrypt(key, plain, sealed);
+    if (err == CW_OK) {
+        answer(call, tag, witness ? sealed : plain, n);
+        memcpy(piv->expected, witness ? plain : sealed, n);
+        piv->pending = witness ? PIV_TAG_WITNESS : PIV_TAG_RESPONSE;
+    }
+    ct_wipe(plain, sizeof plain);
+    ct_wipe(sealed, sizeof sealed);
+    return err;
+}
+
+static bool is_expected(const struct piv *piv, const struct admin_key *key, uint8_t pending,
+                        const struct ber_object *given)
+{
+    return pending == given->tag && given->len == block_len(key) &&
+           ct_equal(piv->expected, given->value, given->len);
+}
+
+/* The other side's proof; `pending` is what was asked for. In a mutual authentication the card
+ * proves itself too, by what it encrypts for whoever has just done so, and for nobody else. */
+static enum cw_err finish(struct card_call *call, const struct admin_key *key, uint8_t pending,
+                          const struct piv_template *given)
+{
+    struct piv *piv = &call->card->piv;
+    uint8_t sealed[PIV_BLOCK_MAX];
+    bool mutual = given->witness.len > 0;
+    if (mutual && given->challenge.len != block_len(key))
+        return CW_ERR_FORMAT;
+    if (!is_expected(piv, key, pending, mutual ? &given->witness : &given->response))
+        return CW_ERR_DENIED;
+    if (mutual) {
+        enum cw_err err = encrypt(key, given->challenge.value, sealed);
+        if (err != CW_OK)
+            return err;
+        answer(call, PIV_TAG_RESPONSE, sealed, block_len(key));
+    }
+    piv->admin = true;
+    return CW_OK;
+}
+
+enum cw_err piv_admin_authenticate(struct card_call *call, const struct piv_template *given)
+{
+    struct piv *piv = &call->card->piv;
+    uint8_t algorithm = call->cmd->p1;
+    struct admin_key key;
+    uint8_t pending = piv->pending;
+    piv->pending = 0;
+    piv->admin = false;
+    enum cw_err err = key_read(call->card, &key);
+    if (err == CW_OK && algorithm != PIV_ALG_DEFAULT && algorithm != key.algorithm)
+        err = CW_ERR_NOT_FOUND;
+    if (err != CW_OK) {
+        err = err == CW_ERR_NOT_FOUND ? CW_ERR_ARG : err;
+        goto out;
+    }
+    if (given->witness.len > 0 || given->response.len > 0)
+        err = finish(call, &key, pending, given);
+    else if (given->witness.tag != 0)
+        err = ask(call, &key, PIV_TAG_WITNESS);
+    else if (given->challenge.tag != 0 && given->challenge.len == 0)
+        err = ask(call, &key, PIV_TAG_CHALLENGE);
+    else
+        err = CW_ERR_FORMAT; /* the card encrypts nothing on demand */
+out:
+    ct_wipe(&key, sizeof key);
+    return err;
+}
+
+/* Of 9B alone, and of that only what a client cannot know and has to: the algorithm. */
+enum cw_err piv_do_get_metadata(struct card_call *call)
+{
+    struct admin_key key;
+    if (call->cmd->p2 != PIV_REF_ADMIN)
+        return CW_ERR_NOT_FOUND;
+    enum cw_err err = key_read(call->card, &key);
+    if (err == CW_OK)
+        ber_put_u8(call->out, 0x01, key.algorithm);
+    ct_wipe(&key, sizeof key);
+    return err;
+}
+
+/* Algorithm, 9B, length, key. P2 FE would want a finger on the card. */
+enum cw_err piv_do_set_admin(struct card_call *call)
+{
+    const struct apdu_command *cmd = call->cmd;
+    if (cmd->p1 != 0xFF || cmd->p2 != 0xFF)
+        return CW_ERR_ARG;
+    if (cmd->data[1] != PIV_REF_ADMIN || cmd->data[2] != cmd->nc - 3)
+        return CW_ERR_FORMAT;
+    return piv_admin_set(call->card, cmd->data[0], cmd->data + 3, cmd->nc - 3);
+}
