@@ -705,6 +705,30 @@ static void test_policy_none(void **state)
     lab_free(&lab);
 }
 
+/* The policy changes: what the old one kept is not used, and not left behind. */
+static void test_policy_changes(void **state)
+{
+    static const enum session_keep policies[] = {SESSION_KEEP_RAM, SESSION_KEEP_NVM,
+                                                 SESSION_KEEP_NONE};
+    struct lab lab;
+    (void)state;
+    for (size_t i = 0; i < 2; i++) {
+        for (size_t k = 0; k < 3; k++) {
+            uint8_t secret[48];
+            card_new(&lab);
+            policy = policies[i];
+            assert_int_equal(login_to(&lab, LINK_PROFILE_ECDHE), FULL);
+            size_t n = SSL_SESSION_get_master_key(last_session(), secret, sizeof secret);
+            assert_true(has_session(&lab) || in_memory(&lab, secret, n));
+            policy = policies[k];
+            assert_int_equal(login_to(&lab, LINK_PROFILE_ECDHE), k == i ? RESUMED : FULL);
+            assert_int_equal(has_session(&lab), policy == SESSION_KEEP_NVM);
+            assert_int_equal(in_memory(&lab, secret, n), k == i && policy == SESSION_KEEP_RAM);
+            lab_free(&lab);
+        }
+    }
+}
+
 int main(int argc, char **argv)
 {
 #define T(f) cmocka_unit_test_setup(f, make_all)
@@ -733,6 +757,7 @@ int main(int argc, char **argv)
         T(test_policy_ram),
         T(test_policy_nvm_leaves_nothing_in_ram),
         T(test_policy_none),
+        T(test_policy_changes),
     };
     int result = unit_main(argc, argv, tests, sizeof tests / sizeof *tests);
     free_all();
