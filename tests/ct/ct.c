@@ -8,7 +8,7 @@
 #include "proto/order.h"
 #include "secret.h"
 #include "stack.h"
-#include "tests/unit/card_lab.h"
+#include "tests/unit/piv_lab.h"
 
 #include <openssl/pem.h>
 #include <psa/crypto.h>
@@ -229,6 +229,63 @@ static void test_issuer_channel(void **state)
     assert_int_equal(secret_seen.compared, 4 + 3); /* MAC, check values */
 }
 
+/* --- PIV -------------------------------------------------------------------------------------- */
+
+/* Administration, keys that are made of secret random numbers, and their use. */
+static void use_piv(void)
+{
+    const uint8_t hash[32] = {1};
+    uint8_t out[512], point[65];
+    size_t n = 0;
+    EVP_PKEY *other = EVP_EC_gen("P-256");
+    assert_true(EVP_PKEY_get_octet_string_param(other, "pub", point, sizeof point, &n) == 1);
+    assert_int_equal(piv_lab_select(&lab), SW_OK);
+    assert_int_equal(piv_lab_admin(&lab, PIV_ALG_3DES), SW_OK);
+    assert_int_equal(piv_lab_generate(&lab, PIV_REF_SIGNATURE, PIV_ALG_P256, NULL), SW_OK);
+    assert_int_equal(piv_lab_generate(&lab, PIV_REF_MANAGEMENT, PIV_ALG_P256, NULL), SW_OK);
+    assert_int_equal(piv_lab_verify(&lab, PIV_LAB_PIN), SW_OK);
+    assert_int_equal(piv_lab_use(&lab, PIV_REF_SIGNATURE, PIV_ALG_P256, PIV_TAG_CHALLENGE, hash,
+                                 sizeof hash, out, &n),
+                     SW_OK);
+    assert_int_equal(piv_lab_use(&lab, PIV_REF_MANAGEMENT, PIV_ALG_P256, PIV_TAG_POINT, point,
+                                 sizeof point, out, &n),
+                     SW_OK);
+    EVP_PKEY_free(other);
+}
+
+static int make_piv_card(void **state)
+{
+    size_t len = 0;
+    const uint8_t *key = piv_lab_key(PIV_ALG_3DES, &len);
+    make_card(state);
+    piv_lab_issue(&lab, PIV_ALG_3DES);
+    assert_true(lab_power_cycle(&lab));
+    find_pin(PIV_LAB_PIN);
+    find_pin(PIV_LAB_PUK);
+    const uint8_t *at = next_in_flash(NULL, key, len);
+    assert_non_null(at);
+    secret_add(at, len);
+    memset(&secret_seen, 0, sizeof secret_seen);
+    return 0;
+}
+
+static void test_piv(void **state)
+{
+    (void)state;
+    mark_all();
+    use_piv();
+    assert_int_equal(secret_seen.signatures, 1);
+    assert_int_equal(secret_seen.compared, 2); /* the witness, the PIN */
+    assert_true(secret_seen.keys >= 2 && secret_seen.answered >= 2);
+    assert_int_equal(piv_lab_verify(&lab, "577216"), SW_PIN_TRIES | 2);
+    assert_int_equal(piv_lab_two(&lab, INS_CHANGE_PIN, PIV_REF_PIN, PIV_LAB_PIN, "16180339"),
+                     SW_OK);
+    assert_int_equal(piv_lab_two(&lab, INS_RESET_PIN, PIV_REF_PIN, "69314719", "141421"),
+                     SW_PIN_TRIES | 2);
+    assert_int_equal(piv_lab_two(&lab, INS_RESET_PIN, PIV_REF_PIN, PIV_LAB_PUK, "141421"), SW_OK);
+    assert_int_equal(secret_seen.compared, 6);
+}
+
 /* The same commands with a comparison that stops at the first difference. */
 static void leak_pin(void **state)
 {
@@ -414,7 +471,8 @@ static void test_ciphers(void **state)
 
 /* --- what is left behind ---------------------------------------------------------------------- */
 
-/* Personalisation and a line, without valgrind: every command's stack is looked at (stack.h). */
+/* Personalisation, a line and PIV, without valgrind: every command's stack is looked at (stack.h).
+ */
 static void stack_holds_no_key(void **state)
 {
     struct lab_line line = {0};
@@ -424,6 +482,9 @@ static void stack_holds_no_key(void **state)
     assert_true(line.state & LINK_STATE_OPEN);
     sign_order();
     assert_true(stack_seen.scalars > 6);
+    unsigned before = stack_seen.scalars;
+    use_piv();
+    assert_true(stack_seen.scalars >= before + 4);
     assert_int_equal(stack_seen.left, 0);
     lab_line_free(&line);
     SSL_CTX_free(ctx);
@@ -451,12 +512,13 @@ int main(int argc, char **argv)
 {
 #define T(f) cmocka_unit_test_setup_teardown(f, make_card, free_card)
     const struct CMUnitTest tests[] = {
-        T(stack_holds_no_key),
+        cmocka_unit_test_setup_teardown(stack_holds_no_key, make_piv_card, free_card),
         cmocka_unit_test(stack_leak_is_found),
         cmocka_unit_test(test_equal),
         T(test_pin),
         T(test_pin_change),
         T(test_issuer_channel),
+        cmocka_unit_test_setup_teardown(test_piv, make_piv_card, free_card),
         T(leak_pin),
         T(test_line_tls13),
         T(test_line_ecdhe),
