@@ -508,7 +508,7 @@ static void after_cut(const struct cut *c, uint16_t sw)
         return;
     }
     const unsigned repairs = lab->flash.operations - dead.operations;
-    /* Where many operations are cut, what takes long is done after every fourth. */
+    /* Where many operations are cut, what takes long is done after every fourth cut. */
     const bool tried = torn.how != TORN_FULL || torn.count.cuts % 4 == 0;
     see(lab, torn.s, tried, &seen);
     const size_t index = match(k, &seen, tried);
@@ -531,7 +531,8 @@ static void after_cut(const struct cut *c, uint16_t sw)
     now = lab->flash;
     cut_again(c, &dead, repairs, &seen);
     lab->flash = now;
-    finish(c, index, torn.how == TORN_PLAIN && c->how == LAB_CUT_HALF);
+    if (tried)
+        finish(c, index, torn.how == TORN_PLAIN && c->how == LAB_CUT_HALF);
 }
 
 /* Cuts the power in every operation of a step: before it, after one byte, and in its middle; where
