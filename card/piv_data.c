@@ -137,6 +137,19 @@ enum cw_err piv_do_get_data(struct card_call *call)
 }
 
 /* The whole object at once; one that is empty is taken away. */
+/* Room that objects leave: for the largest message of the issuer, which is written beside what it
+ * replaces, and the reserve below it. Whoever fills PIV cannot keep a new root out of the card. */
+#define LEFT_FREE (ISSUER_MESSAGE_MAX + NVM_RESERVE + 256u)
+
+static bool leaves_room(const struct nvm *nvm, uint16_t key, size_t len)
+{
+    const struct nvm_usage usage = nvm_usage(nvm);
+    size_t old = 0;
+    if (nvm_size(nvm, key, &old) == CW_OK && len <= old)
+        return true; /* takes no more than it has */
+    return usage.capacity - usage.live >= len + LEFT_FREE;
+}
+
 enum cw_err piv_do_put_data(struct card_call *call)
 {
     struct card *card = call->card;
@@ -152,7 +165,9 @@ enum cw_err piv_do_put_data(struct card_call *call)
         return CW_ERR_UNSUPPORTED;
     if (!ber_next(&rest, &data) || data.tag != TAG_DATA || rest.left > 0)
         return CW_ERR_FORMAT;
+    const uint16_t key = NVM_PIV_OBJECT | object;
     if (data.len == 0)
-        return nvm_remove(&card->nvm, NVM_PIV_OBJECT | object);
-    return nvm_write(&card->nvm, NVM_PIV_OBJECT | object, value, len);
+        return nvm_remove(&card->nvm, key);
+    return leaves_room(&card->nvm, key, len) ? nvm_write(&card->nvm, key, value, len)
+                                             : CW_ERR_SPACE;
 }
