@@ -410,6 +410,12 @@ static void test_pin_unblock_nearly_full(void **state)
     torn_run(&lab, &unblock_pin, TORN_FULL);
 }
 
+static uint16_t put_other_pin(unsigned arg)
+{
+    (void)arg;
+    return lab_put_pin(&lab, LINK_PIN_HOLDER, 0, TORN_PIN);
+}
+
 static uint16_t put_transport_pin(unsigned arg)
 {
     (void)arg;
@@ -422,7 +428,7 @@ static const struct torn_scenario set_pin = {
     .steps =
         {
             {.name = "VERIFY, wrong", .run = verify, .sw = SW_PIN_TRIES | 2},
-            ISSUER("PUT DATA PIN", put_number, LINK_PIN_HOLDER),
+            ISSUER("PUT DATA PIN", put_other_pin, 0),
             {.name = "RESET, wrong", .run = unblock, .sw = SW_PIN_TRIES | 2},
             ISSUER("PUT DATA PUK", put_number, LINK_PIN_PUK),
             ISSUER("PUT DATA transport PIN", put_transport_pin, 0),

@@ -214,30 +214,32 @@ static void put_limits(void)
 }
 
 /* Counter and sums are one value: the number is used, and the sums are taken, or neither. Whether
- * the limits hold after a cut, the orders say that come after it: the last ones are refused. */
+ * the limits hold after a cut, the orders say that come after it: of those without a PIN of their
+ * own, one is refused, and of the day the last one takes all that is left. */
+#define ORDER(first, function, amount, answer)                                                     \
+    {                                                                                              \
+        .name = "SIGN ORDER", .prepare = (first), .run = (function), .arg = (amount),              \
+        .sw = (answer)                                                                             \
+    }
+
 static const struct torn_scenario orders = {
     .name = "orders under limits",
     .steps =
         {
-            {.name = "SIGN ORDER", .prepare = open_line_and_pin, .run = sign_euro, .arg = 10000},
-            {.name = "SIGN ORDER, small", .prepare = open_line, .run = sign_euro, .arg = 500},
-            {.name = "SIGN ORDER, small", .prepare = open_line, .run = sign_euro, .arg = 400},
-            {.name = "SIGN ORDER, no small one left",
-             .prepare = open_line,
-             .run = sign_euro,
-             .arg = 1,
-             .sw = SW_SECURITY_STATUS},
-            {.name = "SIGN ORDER, JPY", .prepare = open_line_and_pin, .run = sign_yen, .arg = 9000},
-            {.name = "SIGN ORDER, beyond the day",
-             .prepare = open_line_and_pin,
-             .run = sign_euro,
-             .arg = 9101,
-             .sw = SW_CONDITIONS},
-            {.name = "SIGN ORDER, all of the day",
-             .prepare = open_line_and_pin,
-             .run = sign_euro,
-             .arg = 9100},
+            ORDER(open_line_and_pin, sign_euro, 10000, SW_OK),
+            ORDER(open_line, sign_euro, 500, SW_OK),
+            ORDER(open_line, sign_euro, 400, SW_OK),
+            ORDER(open_line, sign_euro, 1, SW_SECURITY_STATUS),
+            ORDER(open_line_and_pin, sign_yen, 9000, SW_OK),
+            ORDER(open_line_and_pin, sign_euro, 9101, SW_CONDITIONS),
+            ORDER(open_line_and_pin, sign_euro, 9100, SW_OK),
         },
+};
+
+static const struct torn_scenario few_orders = {
+    .name = "two orders under limits",
+    .steps = {ORDER(open_line_and_pin, sign_euro, 10000, SW_OK),
+              ORDER(open_line, sign_euro, 500, SW_OK)},
     .growth = 300,
 };
 
@@ -252,7 +254,7 @@ static void test_orders_nearly_full(void **state)
 {
     (void)state;
     put_limits();
-    torn_run(&lab, &orders, TORN_FULL);
+    torn_run(&lab, &few_orders, TORN_FULL);
 }
 
 /* --- the issuer's messages -----------------------------------------------------------------------
