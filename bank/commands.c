@@ -179,6 +179,18 @@ static enum cw_err run_report(const struct cli_args *args, struct say *why)
     return CW_OK;
 }
 
+#define POLICY_HELP                                                                                \
+    "POLICY is any of:\n"                                                                          \
+    "  --payees listed|any              pay to the card's list only, or to anybody (listed)\n"     \
+    "  --limit CUR:ORDER:DAY[:SMALL:SMALLTOTAL]   most of one order and of one day; orders up\n"   \
+    "                                   to SMALL go without a PIN of their own, up to\n"           \
+    "                                   SMALLTOTAL in all; for each currency once, the card\n"     \
+    "                                   signs no others; or none (EUR:5000.00:10000.00)\n"         \
+    "  --contactless line|none|orders   what the PIN may be given for over the air (line)\n"       \
+    "  --sessions nvm|ram|none          how long TLS sessions are kept (nvm)\n"                    \
+    "  --pin-min N, --pin-max N         digits of the PIN (4, 12)\n"                               \
+    "  --pin-rules none|no-repeat,no-sequence   what a PIN may not be (both)\n"
+
 const struct cli_command cli_commands[] = {
     {"init", "DIR", CLI_NAME | CLI_SERVER | CLI_VALID, 0, run_init,
      "init DIR [--name NAME] [--server-name HOST]... [--valid-days N]",
@@ -196,25 +208,69 @@ const struct cli_command cli_commands[] = {
     {"account list", NULL, CLI_CUSTOMER, CLI_DIR, run_account_list, "account list [--customer ID]",
      "Lists accounts: number, balance, currency, holder; without ID the bank's own as well.\n"},
     {"card issue", NULL,
-     CLI_KEY | CLI_PIN | CLI_PUK | CLI_TRANSPORT | CLI_INITIAL_KEY | CLI_SERVER | CLI_PROFILES |
-         CLI_ROOT | CLI_DAYS | CLI_TIME | CLI_POLICY | CLI_PIN_TRIES | CLI_PAYEE,
+     CLI_KEY | CLI_PIN | CLI_PUK | CLI_TRANSPORT | CLI_INITIAL_KEY | CLI_NO_ACTIVATE | CLI_SERVER |
+         CLI_PROFILES | CLI_ROOT | CLI_DAYS | CLI_TIME | CLI_POLICY | CLI_PIN_TRIES | CLI_PAYEE,
      CLI_DIR | CLI_CUSTOMER | CLI_READER, commands_card_issue,
-     "card issue --customer ID --reader READER [--key p256|rsa2048|both] [--pin-file FILE]\n"
-     "             [--server-name HOST [--profiles tls13,ecdhe,rsa]]... [--root FILE] [--days N]\n"
-     "             [--time TIME]",
+     "card issue --customer ID --reader READER [--key p256|rsa2048|both] [--initial-key FILE]\n"
+     "             [--pin-file FILE] [--puk-file FILE] [--transport-pin] [--no-activate]\n"
+     "             [--payee ACCOUNT]... [POLICY] [--pin-tries N] [--root FILE] [--days N]\n"
+     "             [--server-name HOST [--profiles tls13,ecdhe,rsa]]... [--time TIME]",
      "Personalises the blank card in READER (inproc:DIR, pcsc, pcsc:NAME) and prints its serial.\n"
-     "The card makes its keys; they never leave it. Without --pin-file a random PIN is written to\n"
-     "DIR/mailers/SERIAL.txt. HOST is a server that the card may speak with (the bank's own); "
-     "FILE\n"
-     "of --root holds a second root for servers, in PEM; N is how long the card's certificates\n"
-     "last (1826); TIME is the time before which the card takes nothing for expired (now).\n"
-     "An issuance that was cut short is completed by giving the same command again.\n"},
+     "All of it goes through the issuer's secure channel, opened with the maker's key (FILE of\n"
+     "--initial-key; GlobalPlatform's well-known one), which the bank's own replaces first. The\n"
+     "card makes its keys; they never leave it. Without --pin-file and --puk-file PIN and PUK are\n"
+     "random, in DIR/mailers/SERIAL.txt; with --transport-pin the holder must change the PIN\n"
+     "first. With --no-activate the card is ready for the mail; 'card activate' does the rest.\n"
+     "ACCOUNT is one of this bank that the card may pay to, HOST a server that it may speak with\n"
+     "(the bank's own); FILE of --root holds a second root for servers, in PEM; N of --days is\n"
+     "how long the card's certificates last (1826); TIME is the time before which the card takes\n"
+     "nothing for expired (now); N of --pin-tries is how often the PIN may be wrong (3).\n"
+     "An issuance that was cut short is completed by giving the same command again.\n" POLICY_HELP},
     {"card list", NULL, 0, CLI_DIR, commands_card_list, "card list",
      "Lists the cards: serial, customer, status.\n"},
     {"card block", "SERIAL", 0, CLI_DIR, commands_card_block, "card block SERIAL",
      "Blocks a card: it opens no new line, and in an open one nothing is answered any more.\n"},
     {"card unblock", "SERIAL", 0, CLI_DIR, commands_card_unblock, "card unblock SERIAL",
      "Takes the block away.\n"},
+    {"card activate", NULL, 0, CLI_DIR | CLI_READER, commands_card_activate,
+     "card activate --reader READER", "Activates a card that was issued with --no-activate.\n"},
+    {"card lock", NULL, 0, CLI_DIR | CLI_READER, commands_card_lock, "card lock --reader READER",
+     "Locks the card itself: it takes no PIN and opens no line until it is unlocked.\n"},
+    {"card unlock", NULL, 0, CLI_DIR | CLI_READER, commands_card_unlock,
+     "card unlock --reader READER", "Unlocks it.\n"},
+    {"card terminate", NULL, 0, CLI_DIR | CLI_READER, commands_card_terminate,
+     "card terminate --reader READER",
+     "Ends the card for ever: its keys and PINs are gone, and the bank calls it terminated.\n"},
+    {"card reset-pin", NULL, CLI_PIN | CLI_PUK | CLI_TRANSPORT, CLI_DIR | CLI_READER,
+     commands_card_reset_pin,
+     "card reset-pin --reader READER [--pin-file FILE] [--puk-file FILE] [--transport-pin]",
+     "Gives the card a new PIN and a new PUK, with all their tries, as 'card issue' does.\n"},
+    {"card update", NULL,
+     CLI_ROOT | CLI_SERVER | CLI_PROFILES | CLI_POLICY | CLI_LOCK | CLI_TERMINATE,
+     CLI_DIR | CLI_CARD, commands_card_update,
+     "card update --card SERIAL [--root FILE]... [--server-name HOST [--profiles P]]...\n"
+     "             [POLICY] [--lock|--terminate]",
+     "Makes a signed update of the card and prints its sequence; the card takes it when its\n"
+     "holder logs in next. The roots that are given are all that the card will hold, and so are\n"
+     "the server names; what is not given stays. What --lock locks, 'card unlock' unlocks at the\n"
+     "bank's reader.\n" POLICY_HELP},
+    {"card updates", NULL, 0, CLI_DIR | CLI_CARD, commands_card_updates,
+     "card updates --card SERIAL",
+     "Lists the updates of a card: sequence, when made, when fetched, whether taken.\n"},
+    {"payee add", NULL, 0, CLI_DIR | CLI_CARD | CLI_ACCOUNT | CLI_CONFIRMED, commands_payee_add,
+     "payee add --card SERIAL --account ACCOUNT --confirmed-by TEXT",
+     "Puts an account on the list of those that the card pays to, and makes the update. TEXT is\n"
+     "how the bank knows that the holder wants it, by another way than the holder's terminal.\n"},
+    {"payee remove", NULL, 0, CLI_DIR | CLI_CARD | CLI_ACCOUNT, commands_payee_remove,
+     "payee remove --card SERIAL --account ACCOUNT", "Takes it off, and makes the update.\n"},
+    {"payee list", NULL, 0, CLI_DIR | CLI_CARD, commands_payee_list, "payee list --card SERIAL",
+     "Lists who is on a card's list and who was: account, name, since when, till when, and by\n"
+     "whose word.\n"},
+    {"root roll", NULL, CLI_VALID, CLI_DIR, commands_root_roll, "root roll [--valid-days N]",
+     "Makes the server's next root and certificates, and prints the file of the root. The server\n"
+     "goes on with what it has, so that cards can be updated to both roots.\n"},
+    {"root switch", NULL, 0, CLI_DIR, commands_root_switch, "root switch",
+     "From its next start on the server uses the next root.\n"},
     {"serve", NULL, CLI_LISTEN | CLI_PORT_FILE | CLI_KEYLOG, CLI_DIR, run_serve,
      "serve [--listen HOST:PORT] [--port-file FILE] [--insecure-keylog FILE]",
      "Serves cards until SIGTERM (127.0.0.1:8443; port 0 takes a free one, --port-file says "

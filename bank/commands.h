@@ -9,6 +9,9 @@
 CW_MUST_USE enum cw_err commands_bank_open(const struct cli_args *args, struct bank **out,
                                            struct say *why);
 
+/* A card's serial as it was given. CW_ERR_ARG. */
+CW_MUST_USE enum cw_err commands_serial_take(const char *text, uint8_t serial[ORDER_SERIAL_LEN],
+                                             struct say *why);
 /* The options that say a card's policy, into one that is there. CW_ERR_ARG. */
 CW_MUST_USE enum cw_err commands_policy_take(const struct cli_args *args, struct policy *policy,
                                              struct say *why);
@@ -37,5 +40,18 @@ enum cw_err commands_card_issue(const struct cli_args *args, struct say *why);
 enum cw_err commands_card_list(const struct cli_args *args, struct say *why);
 enum cw_err commands_card_block(const struct cli_args *args, struct say *why);
 enum cw_err commands_card_unblock(const struct cli_args *args, struct say *why);
+enum cw_err commands_card_activate(const struct cli_args *args, struct say *why);
+enum cw_err commands_card_lock(const struct cli_args *args, struct say *why);
+enum cw_err commands_card_unlock(const struct cli_args *args, struct say *why);
+enum cw_err commands_card_terminate(const struct cli_args *args, struct say *why);
+enum cw_err commands_card_reset_pin(const struct cli_args *args, struct say *why);
+/* commands_update.c */
+enum cw_err commands_card_update(const struct cli_args *args, struct say *why);
+enum cw_err commands_card_updates(const struct cli_args *args, struct say *why);
+enum cw_err commands_payee_add(const struct cli_args *args, struct say *why);
+enum cw_err commands_payee_remove(const struct cli_args *args, struct say *why);
+enum cw_err commands_payee_list(const struct cli_args *args, struct say *why);
+enum cw_err commands_root_roll(const struct cli_args *args, struct say *why);
+enum cw_err commands_root_switch(const struct cli_args *args, struct say *why);
 
 #endif

@@ -9,6 +9,14 @@ enum cw_err commands_bank_open(const struct cli_args *args, struct bank **out, s
     return bank_open(args->dir, &ledger_clock_system, out, why);
 }
 
+enum cw_err commands_serial_take(const char *text, uint8_t serial[ORDER_SERIAL_LEN],
+                                 struct say *why)
+{
+    return bank_serial_parse(text, serial) == CW_OK
+               ? CW_OK
+               : say_fail(why, CW_ERR_ARG, "'%.40s' is no card serial: it has 16 hex digits", text);
+}
+
 enum cw_err commands_policy_take(const struct cli_args *args, struct policy *policy,
                                  struct say *why)
 {

@@ -2,6 +2,7 @@
 #include "bank/commands.h"
 
 #include "bank/issue.h"
+#include "bank/manage.h"
 #include "bank/terms.h"
 
 #include <stdio.h>
@@ -54,6 +55,7 @@ static enum cw_err issue_options(const struct cli_args *args, struct issue_optio
         .pin_file = args->pin_file,
         .puk_file = args->puk_file,
         .transport_pin = (args->given & CLI_TRANSPORT) != 0,
+        .personalise_only = (args->given & CLI_NO_ACTIVATE) != 0,
         .payee_count = args->payee_count,
         .root_file = args->roots[0],
         .days = args->days > 0 ? args->days : BANK_CARD_DAYS,
@@ -98,11 +100,11 @@ enum cw_err commands_card_issue(const struct cli_args *args, struct say *why)
         if ((result.keys >> (slot - 1) & 1) != 0)
             json_array_append_new(keys, json_string(link_key_name((enum link_key)slot)));
     return commands_print_json(
-        json_pack("{s:s, s:I, s:o, s:s?, s:b, s:I, s:I, s:I}", "serial", serial, "customer",
-                  (json_int_t)args->customer, "keys", keys, "mailer",
-                  result.mailer[0] != '\0' ? result.mailer : NULL, "resumed", result.resumed,
-                  "apdus", (json_int_t)result.spent.apdus, "bytes_to_card",
-                  (json_int_t)result.spent.bytes_to_card, "bytes_from_card",
+        json_pack("{s:s, s:I, s:s, s:o, s:s?, s:b, s:I, s:I, s:I}", "serial", serial, "customer",
+                  (json_int_t)args->customer, "status", ledger_card_status_name(result.status),
+                  "keys", keys, "mailer", result.mailer[0] != '\0' ? result.mailer : NULL,
+                  "resumed", result.resumed, "apdus", (json_int_t)result.spent.apdus,
+                  "bytes_to_card", (json_int_t)result.spent.bytes_to_card, "bytes_from_card",
                   (json_int_t)result.spent.bytes_from_card),
         why);
 }
@@ -137,10 +139,9 @@ static enum cw_err set_blocked(const struct cli_args *args, bool blocked, struct
 {
     uint8_t serial[ORDER_SERIAL_LEN];
     struct bank *bank = NULL;
-    if (bank_serial_parse(args->word, serial) != CW_OK)
-        return say_fail(why, CW_ERR_ARG, "'%.40s' is no card serial: it has 16 hex digits",
-                        args->word);
-    enum cw_err err = commands_bank_open(args, &bank, why);
+    enum cw_err err = commands_serial_take(args->word, serial, why);
+    if (err == CW_OK)
+        err = commands_bank_open(args, &bank, why);
     if (err == CW_OK)
         err = ledger_card_block(bank->ledger, serial, blocked, why);
     bank_free(&bank);
@@ -162,4 +163,68 @@ enum cw_err commands_card_block(const struct cli_args *args, struct say *why)
 enum cw_err commands_card_unblock(const struct cli_args *args, struct say *why)
 {
     return set_blocked(args, false, why);
+}
+
+/* ---- at the bank's own reader ---- */
+
+static enum cw_err show_managed(const struct cli_args *args, const struct manage_result *r,
+                                struct say *why)
+{
+    char serial[2 * ORDER_SERIAL_LEN + 1];
+    bank_serial_text(r->serial, serial);
+    if (args->json)
+        return commands_print_json(json_pack("{s:s, s:s, s:s, s:s?}", "serial", serial, "life",
+                                             link_life_name(r->life), "status",
+                                             ledger_card_status_name(r->status), "mailer",
+                                             r->mailer[0] != '\0' ? r->mailer : NULL),
+                                   why);
+    printf("%s %s\n", serial, link_life_name(r->life));
+    if (r->mailer[0] != '\0')
+        fprintf(stderr, "cardwired: the new PIN and PUK are in %s\n", r->mailer);
+    return CW_OK;
+}
+
+static enum cw_err set_life(const struct cli_args *args, enum manage_act act, struct say *why)
+{
+    struct bank *bank = NULL;
+    struct manage_result result;
+    enum cw_err err = commands_bank_open(args, &bank, why);
+    if (err == CW_OK)
+        err = manage_life_set(bank, args->reader, act, &result, why);
+    bank_free(&bank);
+    return err == CW_OK ? show_managed(args, &result, why) : err;
+}
+
+enum cw_err commands_card_activate(const struct cli_args *args, struct say *why)
+{
+    return set_life(args, MANAGE_ACTIVATE, why);
+}
+
+enum cw_err commands_card_lock(const struct cli_args *args, struct say *why)
+{
+    return set_life(args, MANAGE_LOCK, why);
+}
+
+enum cw_err commands_card_unlock(const struct cli_args *args, struct say *why)
+{
+    return set_life(args, MANAGE_UNLOCK, why);
+}
+
+enum cw_err commands_card_terminate(const struct cli_args *args, struct say *why)
+{
+    return set_life(args, MANAGE_TERMINATE, why);
+}
+
+enum cw_err commands_card_reset_pin(const struct cli_args *args, struct say *why)
+{
+    struct bank *bank = NULL;
+    struct manage_result result;
+    const struct manage_pins pins = {.pin_file = args->pin_file,
+                                     .puk_file = args->puk_file,
+                                     .transport_pin = (args->given & CLI_TRANSPORT) != 0};
+    enum cw_err err = commands_bank_open(args, &bank, why);
+    if (err == CW_OK)
+        err = manage_pin_reset(bank, args->reader, &pins, &result, why);
+    bank_free(&bank);
+    return err == CW_OK ? show_managed(args, &result, why) : err;
 }

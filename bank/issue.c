@@ -84,9 +84,27 @@ static enum cw_err prepare_names(struct issue *s, struct say *why)
     return err;
 }
 
-static enum cw_err prepare(struct issue *s, struct say *why)
+/* The bank's own, and beside it the one that it will have, or another one. */
+static enum cw_err prepare_roots(struct issue *s, struct say *why)
 {
     char path[BANK_PATH_MAX];
+    bool next = s->bank->server_next.root[0] != '\0';
+    if (next && s->o->root_file != NULL)
+        return say_fail(why, CW_ERR_STATE,
+                        "a card holds two roots, and the bank's next one is the second until "
+                        "'cardwired root switch': no --root now");
+    enum cw_err err = bank_path(s->bank->dir, s->bank->server.root, ".pem", path, why);
+    if (err == CW_OK)
+        err = objects_root_load(path, &s->roots[0], why);
+    if (err == CW_OK && next)
+        err = bank_path(s->bank->dir, s->bank->server_next.root, ".pem", path, why);
+    if (err == CW_OK && (next || s->o->root_file != NULL))
+        err = objects_root_load(next ? path : s->o->root_file, &s->roots[1], why);
+    return err;
+}
+
+static enum cw_err prepare(struct issue *s, struct say *why)
+{
     struct ledger_customer customer;
     struct ledger *l = s->bank->ledger;
     enum cw_err err = ledger_customer_get(l, s->o->customer, &customer, why);
@@ -97,11 +115,7 @@ static enum cw_err prepare(struct issue *s, struct say *why)
     if (err == CW_OK)
         err = update_point_get(s->bank, s->update_key, why);
     if (err == CW_OK)
-        err = bank_path(s->bank->dir, BANK_FILE_SERVER_ROOT, ".pem", path, why);
-    if (err == CW_OK)
-        err = objects_root_load(path, &s->roots[0], why);
-    if (err == CW_OK && s->o->root_file != NULL)
-        err = objects_root_load(s->o->root_file, &s->roots[1], why);
+        err = prepare_roots(s, why);
     if (err == CW_OK)
         err = objects_payees_find(l, s->o->payees, s->o->payee_count, s->payees, why);
     s->mailer.pin_file = s->o->pin_file;
@@ -284,14 +298,19 @@ static enum cw_err open_channel(struct issue *s, bool *begun, struct say *why)
     return desk_take_over(s->desk, s->o->initial_key, why);
 }
 
-static enum cw_err activate(struct issue *s, struct say *why)
+/* From the complete card on: its life first, then the ledger's word for it. */
+static enum cw_err finish(struct issue *s, struct say *why)
 {
+    struct ledger *l = s->bank->ledger;
+    const uint8_t *serial = s->desk->info.serial;
     enum cw_err err = CW_OK;
+    if (s->desk->info.life != LINK_LIFE_ACTIVE && s->o->personalise_only)
+        return ledger_card_personalise(l, serial, why);
     if (s->desk->info.life != LINK_LIFE_ACTIVE) {
         progress(s, "activating");
         err = desk_life_set(s->desk, LINK_LIFE_ACTIVE, why);
     }
-    return err == CW_OK ? ledger_card_activate(s->bank->ledger, s->desk->info.serial, why) : err;
+    return err == CW_OK ? ledger_card_activate(l, serial, why) : err;
 }
 
 /* The ledger knows the card and its certificates, as `issuing`, before the card can be active; it
@@ -299,6 +318,10 @@ static enum cw_err activate(struct issue *s, struct say *why)
 static enum cw_err issue_blank(struct issue *s, struct say *why)
 {
     bool begun = false;
+    const struct ledger_terms terms = {.keyset = DESK_KEYSET,
+                                       .policy = s->o->policy,
+                                       .payees = s->payees,
+                                       .payee_count = s->o->payee_count};
     enum cw_err err = open_channel(s, &begun, why);
     if (err == CW_OK && begun)
         err = remove_rest(s, why);
@@ -306,14 +329,14 @@ static enum cw_err issue_blank(struct issue *s, struct say *why)
         err = make_certificates(s, why);
     if (err == CW_OK)
         err = ledger_card_begin(s->bank->ledger, s->desk->info.serial, s->o->customer, s->certs,
-                                s->cert_count, why);
+                                s->cert_count, &terms, why);
     if (err == CW_OK)
         err = mailer_write(&s->mailer, s->bank, s->desk->serial, &s->o->policy.pin, why);
     if (err == CW_OK)
         err = personalise(s, why);
     if (err == CW_OK)
         err = desk_life_set(s->desk, LINK_LIFE_PERSONALISED, why);
-    return err == CW_OK ? activate(s, why) : err;
+    return err == CW_OK ? finish(s, why) : err;
 }
 
 static enum cw_err compare_certificates(struct issue *s, enum ledger_cert_kind kind,
@@ -357,13 +380,14 @@ static enum cw_err resume(struct issue *s, struct say *why)
         err = compare_certificates(s, (enum ledger_cert_kind)kind, why);
     if (err == CW_OK)
         err = mailer_find(s->bank, s->desk->serial, s->mailer.path, why);
-    return err == CW_OK ? activate(s, why) : err;
+    return err == CW_OK ? finish(s, why) : err;
 }
 
 enum cw_err issue_card(struct bank *bank, const struct issue_options *options,
                        struct issue_result *out, struct say *why)
 {
     struct issue *s = calloc(1, sizeof *s);
+    struct ledger_card card = {0};
     bool blank = true;
     if (s == NULL)
         return say_fail(why, CW_ERR_SPACE, "out of memory");
@@ -376,6 +400,8 @@ enum cw_err issue_card(struct bank *bank, const struct issue_options *options,
         blank = s->desk->info.life == LINK_LIFE_BLANK;
         err = blank ? issue_blank(s, why) : resume(s, why);
     }
+    if (err == CW_OK)
+        err = ledger_card_get(bank->ledger, s->desk->info.serial, &card, why);
     if (err == CW_OK) {
         *out = (struct issue_result){
             .keys = s->desk->info.keys, .resumed = !blank, .spent = reader_stats(s->desk->reader)};

@@ -4,7 +4,6 @@
 
 #include "base/ct.h"
 
-
 #define STATUS_CARD 0x80 /* SET STATUS P1: the card as a whole */
 
 /* Nothing may be missing: the issuer's own keys, a PIN, a floor of time, a policy, the update key,

@@ -19,12 +19,12 @@ static const char *text(const json_t *o, const char *key)
 static json_t *sync_json(const struct cli_session *s)
 {
     const struct sync *y = &s->sync;
-    char floor[CLI_TIME_MAX];
+    char floor[CLI_TIME_MAX], shown[CLI_SHOWN_MAX];
     json_t *o = json_pack("{s:i, s:s?, s:I, s:s}", "updates", (int)y->updates, "time",
                           y->timed ? cli_time_text(y->floor, floor) : NULL, "sequence",
                           (json_int_t)y->sequence, "life", link_life_name(y->life));
     if (s->sync_err != CW_OK)
-        json_object_set_new(o, "sync_failed", json_string(s->sync_why.text));
+        json_object_set_new(o, "sync_failed", json_string(cli_shown(&s->sync_why, shown)));
     return o;
 }
 

@@ -204,7 +204,9 @@ enum cw_err sync_run(struct reader *r, const struct sync_bank *bank, const struc
     *out = (struct sync){.sequence = card->sequence, .floor = card->time_floor, .life = card->life};
     struct state s = {r, bank, card, out};
     enum cw_err err = run_updates(&s, why);
-    if (out->life != LINK_LIFE_ACTIVE || (now >= 0 && now - card->time_floor < age))
+    /* A bank that says no would say it again; a card that did may well take the time. */
+    if (err == CW_ERR_REFUSED || out->life != LINK_LIFE_ACTIVE ||
+        (now >= 0 && now - card->time_floor < age))
         return err;
     enum cw_err timed = run_time(&s, err == CW_OK ? why : &unheard);
     return err == CW_OK ? timed : err;

@@ -21,6 +21,7 @@ REASONS = ["none", "untrusted", "wrong-name", "expired", "ca-as-leaf", "no-serve
            "weak", "bad-signature", "bad-finished", "bad-record", "oversize", "profile", "protocol",
            "alert", "no-client-auth", "eof", "memory", "malformed-certificate", "internal"]
 PROFILE = {"default": 0, "tls13": 1, "ecdhe": 2, "rsa": 3}
+FULL = 0x10  # OPEN P1: no session is to be offered
 KEY = {"auto": 0, "p256": 1, "rsa": 2}
 WANT_IN, OUT, OPEN, DATA, CLOSED, ERROR, PARTIAL, AGAIN = (1 << i for i in range(8))
 
@@ -80,6 +81,14 @@ class RawCard:
             self.net.close()
             self.net = None
         self.reset()
+
+    def kill(self):
+        """The card is torn out in the middle: its process gets no chance to do anything any more."""
+        self.process.kill()
+        self.process.wait()
+        if self.net:
+            self.net.close()
+        self.wire.close()
 
     def close(self):
         if self.net:
@@ -145,16 +154,17 @@ class RawCard:
     def reason(self):
         return REASONS[self.session()[0x96][0]]
 
-    def open(self, pin, port, name=b"", profile="default", key="auto", patience=60):
+    def open(self, pin, port, name=b"", profile="default", key="auto", patience=60, resume=False):
         """SELECT, VERIFY, OPEN and the handshake; returns the state byte that it ended with.
-        patience: seconds of silence after which the net has ended."""
+        patience: seconds of silence after which the net has ended. resume: the card may go on from a
+        session that it has kept; otherwise the handshake is a full one."""
         self.select()
         assert self.verify(pin) == 0x9000
         self.pending = b""
         self.net = socket.create_connection(("127.0.0.1", port))
         self.net.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self.net.settimeout(patience)
-        answer, sw = self.command(0x80, 0x10, PROFILE[profile], KEY[key],
+        answer, sw = self.command(0x80, 0x10, PROFILE[profile] | (0 if resume else FULL), KEY[key],
                                   name.encode() if isinstance(name, str) else name, le=256)
         assert sw == 0x9000, f"OPEN: {sw:04X}"
         return self.pump(answer, lambda state: state & OPEN)

@@ -207,7 +207,8 @@ static void test_cut_before_activation(void **state)
     struct issue_result result;
     struct desk *d = NULL;
     const struct applet_info blank = look(f);
-    lab_ok(ledger_card_begin(f->lab->bank->ledger, blank.serial, f->lab->bob, NULL, 0, &why), &why);
+    lab_ok(ledger_card_begin(f->lab->bank->ledger, blank.serial, f->lab->bob, NULL, 0, NULL, &why),
+           &why);
     lab_ok(desk_open(f->lab->bank, f->reader, &d, &why), &why);
     lab_ok(desk_take_over(d, NULL, &why), &why);
     lab_ok(desk_key_generate(d, LINK_KEY_TLS_P256, NULL, NULL, &why), &why);
