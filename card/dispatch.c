@@ -265,6 +265,8 @@ uint16_t card_dispatch(struct card *card, const struct apdu_command *received,
         sw = row_check(card, row, &cmd, secured);
         if (sw == SW_OK)
             sw = run(row, &call);
+        else if (!secured)
+            secure_drop(card); /* EXTERNAL AUTHENTICATE that does not even look like one */
         if (secured)
             sw = put_on(&call, sw);
         *object = call.object;
