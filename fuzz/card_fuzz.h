@@ -1,7 +1,8 @@
 /* card_fuzz.h - what the files of the card's fuzzer share. fuzz_card.c runs an input, card_ops.c
- * makes commands of it, card_line.c is the net and the servers, card_memory.c looks into the flash,
- * card_model.c knows what the card may do, card_mutate.c changes inputs by whole operations. One
- * card, one model, one process: `fz` is all of it. docs/fuzzing.md. */
+ * makes commands of it, with card_issuer.c for the issuer's and card_line.c for the net and the
+ * servers; card_memory.c looks into the flash, card_model.c knows what the card may do,
+ * card_mutate.c changes inputs by whole operations. One card, one model, one process: `fz` is all
+ * of it. docs/fuzzing.md. */
 #ifndef CARDWIRE_FUZZ_CARD_FUZZ_H
 #define CARDWIRE_FUZZ_CARD_FUZZ_H
 
@@ -164,6 +165,16 @@ enum cw_err fuzz_random_bytes(void *ctx, uint8_t *buf, size_t len);
 /* --- card_ops.c ---------------------------------------------------------------------------------
  */
 void ops_run(enum fuzz_op op, struct buf_reader *in);
+/* As fuzz_command, for a command that anybody could send; not the making of an RSA key, which takes
+ * seconds. */
+uint16_t ops_send(const struct apdu_command *cmd, uint8_t *out, size_t *n);
+
+/* --- card_issuer.c ------------------------------------------------------------------------------
+ */
+void issuer_channel(struct buf_reader *in);
+void issuer_secured(struct buf_reader *in);
+void issuer_time(struct buf_reader *in);
+void issuer_update(struct buf_reader *in);
 
 /* --- card_line.c --------------------------------------------------------------------------------
  */
@@ -184,6 +195,9 @@ void memory_take(struct fuzz_memory *out);
 const uint8_t *memory_find(const struct fuzz_memory *m, uint16_t key, size_t *len);
 uint64_t memory_number(const struct fuzz_memory *m, uint16_t key, size_t len);
 bool memory_policy(const struct fuzz_memory *m, struct policy *out);
+/* One block under PIV's administration key; false when `len` is not one of its cipher's. */
+bool memory_admin_crypt(const struct fuzz_memory *m, bool encrypt, const uint8_t *in, size_t len,
+                        uint8_t out[32]);
 /* Does this hold eight bytes in a row of something that must never leave the card? */
 bool memory_leaks(const uint8_t *data, size_t len);
 void memory_secrets(void); /* of what is there now */

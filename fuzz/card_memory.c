@@ -60,6 +60,26 @@ bool memory_policy(const struct fuzz_memory *m, struct policy *out)
     return p != NULL && policy_decode(p, n, out) == CW_OK;
 }
 
+bool memory_admin_crypt(const struct fuzz_memory *m, bool encrypt, const uint8_t *in, size_t len,
+                        uint8_t out[32])
+{
+    size_t n = 0;
+    int done = 0;
+    const uint8_t *key = memory_find(m, NVM_ADMIN, &n);
+    if (key == NULL || n < 17 || len != (key[0] == PIV_ALG_3DES ? 8u : 16u))
+        return false;
+    const EVP_CIPHER *c = key[0] == PIV_ALG_3DES     ? EVP_des_ede3_ecb()
+                          : key[0] == PIV_ALG_AES128 ? EVP_aes_128_ecb()
+                          : key[0] == PIV_ALG_AES192 ? EVP_aes_192_ecb()
+                                                     : EVP_aes_256_ecb();
+    EVP_CIPHER_CTX *ctx = EVP_CIPHER_CTX_new();
+    bool good = EVP_CipherInit_ex(ctx, c, NULL, key + 1, NULL, encrypt) == 1 &&
+                EVP_CIPHER_CTX_set_padding(ctx, 0) == 1 &&
+                EVP_CipherUpdate(ctx, out, &done, in, (int)len) == 1;
+    EVP_CIPHER_CTX_free(ctx);
+    return good;
+}
+
 /* --- secrets -------------------------------------------------------------------------------------
  */
 

@@ -107,8 +107,8 @@ uint16_t fuzz_exchange(const uint8_t *bytes, size_t len, const struct fuzz_about
         fuzz_broken("an answer without a status word");
     if (trace) /* header of the command, its length, the answer's length and status word */
         fprintf(stderr, "%02X %02X %02X %02X %4zu -> %4zu %02X%02X\n", bytes[0],
-                len > 1 ? bytes[1] : 0, len > 2 ? bytes[2] : 0, len > 3 ? bytes[3] : 0, len, got - 2,
-                response[got - 2], response[got - 1]);
+                len > 1 ? bytes[1] : 0, len > 2 ? bytes[2] : 0, len > 3 ? bytes[3] : 0, len,
+                got - 2, response[got - 2], response[got - 1]);
     model_command(exact, len, about, response, got);
     free(exact);
     if (out != NULL)
