@@ -100,12 +100,18 @@ static void put_recipe(struct program *p, size_t at)
                                   link = {OP_SELECT, 1, {0}}, piv = {OP_SELECT, 1, {1}},
                                   channel = {OP_CHANNEL, 2, {0, 0}}, admin = {OP_ADMIN, 1, {0}},
                                   piv_pin = {OP_PIN, 1, {4}}, verify = {OP_PIN, 1, {0}},
+                                  wrong = {OP_PIN, 2, {0, 1}}, sign = {OP_KEY, 1, {1}},
+                                  status = {OP_SECURED, 4, {0, 0, 3, 4}},
+                                  put = {OP_SECURED, 5, {0, 0, 0, 12, 4}},
                                   update = {OP_UPDATE, 5, {0, 0, 0, 12, 4}},
-                                  time = {OP_TIME, 4, {0, 0, 1, 0}};
+                                  again = {OP_UPDATE, 1, {0x40}}, time = {OP_TIME, 4, {0, 0, 1, 0}};
     static const struct operation *const recipes[][4] = {
-        {&login, &order},   {&login, &small, &small}, {&link, &channel}, {&piv, &admin},
-        {&piv, &piv_pin},   {&link, &verify},         {&login, &update}, {&link, &time},
-        {&login13, &order}, {&link, &channel, NULL},
+        {&login, &order},        {&login, &small, &small},
+        {&login13, &order},      {&login, &update, &again},
+        {&link, &channel, &put}, {&link, &channel, &status},
+        {&link, &verify},        {&wrong, &wrong, &wrong},
+        {&link, &time},          {&piv, &admin},
+        {&piv, &piv_pin, &sign}, {&piv, &piv_pin},
     };
     const struct operation *const *r = recipes[pick(sizeof recipes / sizeof recipes[0])];
     for (unsigned i = 0; i < 4 && r[i] != NULL; i++)
