@@ -58,6 +58,7 @@ static enum cw_err wipe(struct card *card)
     uint16_t key = 0;
     enum cw_err err = CW_OK;
     bool any = false;
+    session_forget_all(card); /* the one in RAM too */
     while (err == CW_OK && nvm_next(&card->nvm, &key)) {
         bool keep = false;
         for (size_t i = 0; i < sizeof kept / sizeof kept[0]; i++)
