@@ -255,6 +255,8 @@ uint16_t card_dispatch(struct card *card, const struct apdu_command *received,
         sw = find_row(card, &cmd, &row);
     if (sw == SW_OK)
         sw = chain_take(card, &cmd, &whole);
+    if (sw != SW_OK)
+        secure_drop(card); /* nothing may be mixed in, not even what no application knows */
     if (sw != SW_OK || !whole)
         return sw;
     sw = take_off(card, row, &cmd, &secured);
@@ -263,6 +265,8 @@ uint16_t card_dispatch(struct card *card, const struct apdu_command *received,
         sw = row_check(card, row, &cmd, secured);
         if (sw == SW_OK)
             sw = run(row, &call);
+        else if (!secured)
+            secure_drop(card); /* EXTERNAL AUTHENTICATE that does not even look like one */
         if (secured)
             sw = put_on(&call, sw);
         *object = call.object;
@@ -360,10 +364,13 @@ size_t card_process(struct card *card, const uint8_t *command, size_t len, uint8
     bool parsed = apdu_parse(command, len, &cmd) == CW_OK;
     if (card->chaining && !chain_goes_on(card, &cmd, parsed)) {
         chain_drop(card);
+        secure_drop(card);
         return answer(response, SW_LAST_OF_CHAIN);
     }
-    if (!parsed)
+    if (!parsed) {
+        secure_drop(card);
         return answer(response, SW_WRONG_LENGTH);
+    }
     if (cmd.ins == INS_GET_RESPONSE) {
         uint16_t sw = rest_check(card, &cmd);
         return sw == SW_OK ? give(card, cmd.ne, SW_OK, response) : answer(response, sw);

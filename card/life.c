@@ -57,6 +57,7 @@ static enum cw_err wipe(struct card *card)
     static const uint16_t kept[] = {NVM_LIFE, NVM_COUNTER, NVM_SEQUENCE, NVM_TIME};
     uint16_t key = 0;
     enum cw_err err = CW_OK;
+    session_forget_all(card); /* the one in RAM too */
     while (err == CW_OK && nvm_next(&card->nvm, &key)) {
         bool keep = false;
         for (size_t i = 0; i < sizeof kept / sizeof kept[0]; i++)

@@ -168,13 +168,32 @@ static void test_in_the_post(void **state)
                      SW_REFERENCE_NOT_FOUND);
 }
 
+/* What is no command of the application, none at all, or breaks a chain. */
+static void interrupt(int how)
+{
+    const uint8_t half[] = {0x00, 0xCA};
+    uint8_t out[CARD_RESPONSE_MAX];
+    if (how == 5)
+        assert_int_equal(lab_apdu(&lab, 0x00, 0xCB, 0x3F, 0xFF, NULL, 0, 256, NULL, NULL), SW_INS);
+    if (how == 6)
+        assert_int_equal(card_process(lab.card, half, sizeof half, out, sizeof out), 2);
+    if (how == 8)
+        assert_int_equal(
+            lab_apdu(&lab, 0x84, SCP03_INS_EXTERNAL_AUTHENTICATE, 0x33, 1, half, 2, 0, NULL, NULL),
+            SW_WRONG_P1P2);
+    if (how == 7) {
+        assert_int_equal(lab_apdu(&lab, 0x94, INS_APPLY, 0, 0, half, 2, 0, NULL, NULL), SW_OK);
+        assert_int_equal(card_process(lab.card, half, sizeof half, out, sizeof out), 2);
+    }
+}
+
 /* A wrong byte, a plain command or a replay ends the channel, and nothing of it goes on. */
 static void test_channel_ends(void **state)
 {
     uint8_t wrapped[64];
     const uint8_t time[8] = {0, 0, 0, 0, 0x7F, 0, 0, 0};
     (void)state;
-    for (int how = 0; how < 5; how++) {
+    for (int how = 0; how < 9; how++) {
         bring_to(LINK_LIFE_ACTIVE);
         struct apdu_command cmd = {0x00, INS_PUT_DATA, 5, 0, time, 8, 0, false};
         assert_int_equal(scp03_command_wrap(&lab.channel, &cmd, wrapped, sizeof wrapped), CW_OK);
@@ -186,6 +205,7 @@ static void test_channel_ends(void **state)
             assert_int_equal(lab_select(&lab), SW_OK);
         if (how == 4)
             assert_int_equal(card_reset(lab.card) == CW_OK ? lab_select(&lab) : 0, SW_OK);
+        interrupt(how);
         uint16_t sw =
             lab_apdu(&lab, cmd.cla, cmd.ins, cmd.p1, cmd.p2, cmd.data, cmd.nc, 256, NULL, NULL);
         assert_int_equal(sw, how == 0   ? SW_OK
