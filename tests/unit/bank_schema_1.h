@@ -1,5 +1,5 @@
-/* bank_schema_1.h - the ledger as cardwired 0.1 before it managed cards made it (schema 1), with two
- * customers, a card, and a payment in it. Never edited: such files are out there. */
+/* bank_schema_1.h - the ledger as cardwired 0.1 before it managed cards made it (schema 1), with
+ * two customers, a card, and a payment in it. Never edited: such files are out there. */
 #ifndef CARDWIRE_TESTS_UNIT_BANK_SCHEMA_1_H
 #define CARDWIRE_TESTS_UNIT_BANK_SCHEMA_1_H
 
