@@ -136,6 +136,8 @@ struct card_app {
     void (*leave)(struct card *card); /* another application was selected */
 };
 extern const struct card_app link_app, piv_app;
+#define CARD_APP_COUNT 2u
+extern const struct card_app *const card_apps[CARD_APP_COUNT];
 
 /* Hands the command to its row, if the row permits it. Returns the status word. */
 uint16_t card_dispatch(struct card *card, const struct apdu_command *cmd, struct buf_writer *out,
