@@ -81,8 +81,8 @@ static enum cw_err do_select(struct card_call *call)
     return CW_ERR_NOT_FOUND;
 }
 
-static const struct card_row select_row = {0x00, INS_SELECT, 0xFF, 0xFF,         1,
-                                           16,   0,          0xFF, CARD_OBJECTS, do_select};
+static const struct card_row select_row = {
+    0x00, INS_SELECT, 0xFF, 0xFF, 1, 16, 0, 0xFF, CARD_OBJECTS | CARD_CLEAR, do_select};
 
 static uint16_t find_row(const struct card *card, const struct apdu_command *cmd,
                          const struct card_row **out)
@@ -194,7 +194,7 @@ static uint16_t take_off(struct card *card, const struct card_row *row, struct a
     }
     if (row->needs & CARD_SECURE)
         return SW_OK;
-    if (!secure_is_open(card) || (row->needs & CARD_FLOW)) {
+    if (!secure_is_open(card) || (row->needs & (CARD_FLOW | CARD_CLEAR))) {
         secure_drop(card);
         return SW_SECURE_MESSAGING;
     }
@@ -256,6 +256,8 @@ uint16_t card_dispatch(struct card *card, const struct apdu_command *received,
         sw = find_row(card, &cmd, &row);
     if (sw == SW_OK)
         sw = chain_take(card, &cmd, &whole);
+    if (sw != SW_OK)
+        secure_drop(card); /* no command of this application, so none of the channel's */
     if (sw != SW_OK || !whole)
         return sw;
     sw = take_off(card, row, &cmd, &secured);
@@ -264,6 +266,8 @@ uint16_t card_dispatch(struct card *card, const struct apdu_command *received,
         sw = row_check(card, row, &cmd, secured);
         if (sw == SW_OK)
             sw = run(row, &call);
+        else if (row->needs & CARD_SECURE)
+            secure_drop(card); /* EXTERNAL AUTHENTICATE has one try, whatever is wrong with it */
         if (secured)
             sw = put_on(&call, sw);
         *object = call.object;
@@ -361,10 +365,13 @@ size_t card_process(struct card *card, const uint8_t *command, size_t len, uint8
     bool parsed = apdu_parse(command, len, &cmd) == CW_OK;
     if (card->chaining && !chain_goes_on(card, &cmd, parsed)) {
         chain_drop(card);
+        secure_drop(card); /* neither the chain nor what broke it is the channel's */
         return answer(response, SW_LAST_OF_CHAIN);
     }
-    if (!parsed)
+    if (!parsed) {
+        secure_drop(card);
         return answer(response, SW_WRONG_LENGTH);
+    }
     if (cmd.ins == INS_GET_RESPONSE) {
         uint16_t sw = rest_check(card, &cmd);
         return sw == SW_OK ? give(card, cmd.ne, SW_OK, response) : answer(response, sw);
