@@ -121,7 +121,7 @@ struct card_row {
 #define CARD_NEEDS_CONTACT         0x0080 /* never over the air */
 #define CARD_NEEDS_PIV_ADMIN       0x0100 /* PIV's administration key was proved */
 #define CARD_OBJECTS               0x0200 /* what is not found is an object: 6A82, not 6A88 */
-#define CARD_CLEAR                 0x0400 /* takes no secure messaging: it ends the channel, or begins it */
+#define CARD_CLEAR                 0x0400 /* takes no secure messaging */
 
 #define CARD_LIFE(l) (1u << (l))
 
