@@ -1,5 +1,6 @@
 #include "bank/api.h"
 
+#include "bank/api_card.h"
 #include "bank/api_json.h"
 #include "bank/pay.h"
 #include "bank/receipt.h"
@@ -16,6 +17,8 @@ void api_init(struct api *api, struct bank *bank)
 void api_clear(struct api *api)
 {
     keycache_clear(&api->keys);
+    EVP_PKEY_free(api->update_key);
+    api->update_key = NULL;
 }
 
 void api_reply_clear(struct api_reply *reply)
@@ -281,6 +284,33 @@ static enum cw_err receipt_get(struct call *c)
     return CW_OK;
 }
 
+/* ---- the card ---- */
+
+static enum cw_err card_get(struct call *c)
+{
+    return api_card_get(c->api, c->line, c->reply);
+}
+
+static enum cw_err card_time_post(struct call *c)
+{
+    return api_card_time(c->api, c->line, c->request, c->reply);
+}
+
+static enum cw_err card_updates_get(struct call *c)
+{
+    return api_card_updates(c->api, c->line, c->query, c->reply);
+}
+
+static enum cw_err card_updates_post(struct call *c)
+{
+    return api_card_applied(c->api, c->line, c->request, c->reply);
+}
+
+static enum cw_err payees_get(struct call *c)
+{
+    return api_card_payees(c->api, c->line, c->reply);
+}
+
 /* ---- routes ---- */
 
 /* Every route says what a line must be before its handler runs. '*' stands for one segment. */
@@ -296,7 +326,12 @@ static const struct route {
     {API_GET, "/v1/accounts", false, false, accounts_get},
     {API_GET, "/v1/accounts/*/balance", false, false, balance_get},
     {API_GET, "/v1/accounts/*/transactions", false, true, transactions_get},
+    {API_GET, "/v1/payees", false, false, payees_get},
     {API_GET, "/v1/payees/*", false, false, payee_get},
+    {API_GET, "/v1/card", false, false, card_get},
+    {API_POST, "/v1/card/time", false, false, card_time_post},
+    {API_GET, "/v1/card/updates", false, true, card_updates_get},
+    {API_POST, "/v1/card/updates", false, false, card_updates_post},
     {API_POST, "/v1/payments", false, false, payments_post},
     {API_GET, "/v1/payments/*", false, false, payment_get},
     {API_GET, "/v1/payments/*/receipt", false, false, receipt_get},

@@ -18,17 +18,31 @@
 #define BANK_HOSTS_MAX   8u
 #define BANK_PATH_MAX    4096u
 
+/* Settings in the ledger: generation of the server's root and certificates; 0: none. */
+#define BANK_SETTING_SERVER      "server"
+#define BANK_SETTING_SERVER_NEXT "server-next"
+
 /* Files in the folder; keys are 0600. */
 #define BANK_FILE_LEDGER      "bank.db"
 #define BANK_FILE_SERVER_ROOT "server-root" /* .pem, .key */
 #define BANK_FILE_CARD_ROOT   "card-root"
 #define BANK_FILE_SERVER_EC   "server-p256"
 #define BANK_FILE_SERVER_RSA  "server-rsa2048"
+#define BANK_FILE_ISSUER      "issuer.key"  /* issuer_keys.h */
+#define BANK_FILE_UPDATE      "card-update" /* .key alone: signs messages to cards */
 #define BANK_DIR_MAILERS      "mailers"
+
+/* The server's root and certificates of one generation, as stems of files: the first is as above,
+ * later ones end in "-2", "-3"... All empty: there is none. */
+struct bank_server {
+    unsigned generation; /* 1.. */
+    char root[32], ec[32], rsa[32];
+};
 
 struct bank {
     char dir[BANK_PATH_MAX];
     struct ledger *ledger;
+    struct bank_server server, server_next;
     char name[BANK_NAME_MAX + 1];
     char server_name[LINK_HOST_MAX + 1]; /* the first, which cards are issued for */
 };
@@ -50,6 +64,9 @@ CW_MUST_USE enum cw_err bank_open(const char *dir, const struct ledger_clock *cl
                                   struct bank **out, struct say *why);
 void bank_free(struct bank **bank);
 
+/* The files of a generation, 1... */
+void bank_server_name(unsigned generation, struct bank_server *out);
+
 /* DIR/stem+suffix. CW_ERR_LENGTH. */
 CW_MUST_USE enum cw_err bank_path(const char *dir, const char *stem, const char *suffix,
                                   char out[BANK_PATH_MAX], struct say *why);
@@ -61,6 +78,16 @@ CW_MUST_USE enum cw_err bank_certificate_load(const struct bank *b, const char *
                                               struct say *why);
 CW_MUST_USE enum cw_err bank_key_load(const struct bank *b, const char *stem, EVP_PKEY **out,
                                       struct say *why);
+
+/* Makes a new root for servers and certificates by it, beside those that serve. Cards learn the
+ * root; then bank_server_switch has the server use it, when it is started next. CW_ERR_STATE when
+ * there is a next root already; when there is none. */
+CW_MUST_USE enum cw_err bank_server_roll(struct bank *b, int server_days, struct say *why);
+CW_MUST_USE enum cw_err bank_server_switch(struct bank *b, struct say *why);
+
+/* Makes the keys by which the bank manages its cards, when it is one of a time that had none.
+ * CW_ERR_STATE when they are lost. */
+CW_MUST_USE enum cw_err bank_issuer_keys_make(struct bank *b, struct say *why);
 
 /* 16 hex digits and NUL. */
 void bank_serial_text(const uint8_t serial[ORDER_SERIAL_LEN], char out[2 * ORDER_SERIAL_LEN + 1]);

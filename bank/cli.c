@@ -9,31 +9,49 @@
 
 enum { OPT_JSON = 1000, OPT_HELP, OPT_VERSION };
 
-/* `value` is the option's bit in enum CLI_...; getopt_long wants it below what chars use. */
 static const struct named {
     const char *name;
-    int value;
-} option_bits[] = {
-    {"dir", CLI_DIR},
-    {"name", CLI_NAME},
-    {"server-name", CLI_SERVER},
-    {"profiles", CLI_PROFILES},
-    {"valid-days", CLI_VALID},
-    {"customer", CLI_CUSTOMER},
-    {"currency", CLI_CURRENCY},
-    {"deposit", CLI_DEPOSIT},
-    {"reader", CLI_READER},
-    {"key", CLI_KEY},
-    {"pin-file", CLI_PIN},
-    {"root", CLI_ROOT},
-    {"days", CLI_DAYS},
-    {"time", CLI_TIME},
-    {"listen", CLI_LISTEN},
-    {"port-file", CLI_PORT_FILE},
-    {"insecure-keylog", CLI_KEYLOG},
+    uint64_t bit; /* CLI_... */
+    bool flag;    /* takes no value */
+} named_options[] = {
+    {"dir", CLI_DIR, false},
+    {"name", CLI_NAME, false},
+    {"server-name", CLI_SERVER, false},
+    {"profiles", CLI_PROFILES, false},
+    {"valid-days", CLI_VALID, false},
+    {"customer", CLI_CUSTOMER, false},
+    {"currency", CLI_CURRENCY, false},
+    {"deposit", CLI_DEPOSIT, false},
+    {"reader", CLI_READER, false},
+    {"key", CLI_KEY, false},
+    {"pin-file", CLI_PIN, false},
+    {"puk-file", CLI_PUK, false},
+    {"transport-pin", CLI_TRANSPORT, true},
+    {"initial-key", CLI_INITIAL_KEY, false},
+    {"no-activate", CLI_NO_ACTIVATE, true},
+    {"pin-min", CLI_PIN_MIN, false},
+    {"pin-max", CLI_PIN_MAX, false},
+    {"pin-rules", CLI_PIN_RULES, false},
+    {"pin-tries", CLI_PIN_TRIES, false},
+    {"contactless", CLI_CONTACTLESS, false},
+    {"payees", CLI_PAYEES, false},
+    {"payee", CLI_PAYEE, false},
+    {"limit", CLI_LIMIT, false},
+    {"sessions", CLI_SESSIONS, false},
+    {"root", CLI_ROOT, false},
+    {"days", CLI_DAYS, false},
+    {"time", CLI_TIME, false},
+    {"card", CLI_CARD, false},
+    {"account", CLI_ACCOUNT, false},
+    {"confirmed-by", CLI_CONFIRMED, false},
+    {"lock", CLI_LOCK, true},
+    {"terminate", CLI_TERMINATE, true},
+    {"listen", CLI_LISTEN, false},
+    {"port-file", CLI_PORT_FILE, false},
+    {"insecure-keylog", CLI_KEYLOG, false},
 };
-#define OPTIONS  (sizeof option_bits / sizeof option_bits[0])
-#define OPT_BASE 2000 /* OPT_BASE + index into option_bits */
+#define OPTIONS  (sizeof named_options / sizeof named_options[0])
+#define OPT_BASE 2000 /* OPT_BASE + index into named_options */
 
 static enum cw_err parse_number(const char *name, const char *text, int64_t max, int64_t *out,
                                 struct say *why)
@@ -72,48 +90,105 @@ static enum cw_err parse_profiles(struct cli_args *a, const char *text, struct s
     return CW_OK;
 }
 
-static enum cw_err take_option(struct cli_args *a, size_t index, const char *value, struct say *why)
+/* Options whose value is kept as it was given. */
+static void take_text(struct cli_args *a, uint64_t bit, const char *value)
 {
-    enum cw_err err = CW_OK;
-    int64_t n = 0;
-    const struct named *o = &option_bits[index];
     const struct {
-        int bit;
+        uint64_t bit;
         const char **to;
     } texts[] = {
-        {CLI_DIR, &a->dir},         {CLI_NAME, &a->name},           {CLI_CURRENCY, &a->currency},
-        {CLI_DEPOSIT, &a->deposit}, {CLI_READER, &a->reader},       {CLI_KEY, &a->key},
-        {CLI_PIN, &a->pin_file},    {CLI_ROOT, &a->root},           {CLI_LISTEN, &a->listen},
-        {CLI_KEYLOG, &a->keylog},   {CLI_PORT_FILE, &a->port_file},
+        {CLI_DIR, &a->dir},
+        {CLI_NAME, &a->name},
+        {CLI_CURRENCY, &a->currency},
+        {CLI_DEPOSIT, &a->deposit},
+        {CLI_READER, &a->reader},
+        {CLI_KEY, &a->key},
+        {CLI_PIN, &a->pin_file},
+        {CLI_PUK, &a->puk_file},
+        {CLI_INITIAL_KEY, &a->initial_key},
+        {CLI_PIN_RULES, &a->pin_rules},
+        {CLI_CONTACTLESS, &a->contactless},
+        {CLI_PAYEES, &a->payees_rule},
+        {CLI_SESSIONS, &a->sessions},
+        {CLI_CARD, &a->card},
+        {CLI_ACCOUNT, &a->account},
+        {CLI_CONFIRMED, &a->confirmed_by},
+        {CLI_LISTEN, &a->listen},
+        {CLI_KEYLOG, &a->keylog},
+        {CLI_PORT_FILE, &a->port_file},
     };
     for (size_t i = 0; i < sizeof texts / sizeof texts[0]; i++)
-        if (texts[i].bit == o->value)
+        if (texts[i].bit == bit)
             *texts[i].to = value;
-    switch (o->value) {
-    case CLI_SERVER:
-        if (a->host_count == BANK_HOSTS_MAX)
-            return say_fail(why, CW_ERR_ARG, "--server-name is given more than %u times",
-                            BANK_HOSTS_MAX);
-        a->hosts[a->host_count++] = value;
-        break;
-    case CLI_PROFILES:
-        err = parse_profiles(a, value, why);
-        break;
-    case CLI_CUSTOMER:
-        err = parse_number(o->name, value, INT64_C(999999999999), &a->customer, why);
-        break;
-    case CLI_VALID:
-    case CLI_DAYS:
-        err = parse_number(o->name, value, 36500, &n, why);
-        a->days = (int)n;
-        break;
-    case CLI_TIME:
-        if (cal_parse(value, strlen(value), &a->time) != CW_OK)
-            err = say_fail(why, CW_ERR_ARG, "--time %.40s: wants the form 2026-11-24T10:00:00Z",
-                           value);
-        break;
+}
+
+/* Options that may be given several times. */
+static enum cw_err take_repeated(struct cli_args *a, const struct named *o, const char *value,
+                                 struct say *why)
+{
+    const struct {
+        uint64_t bit;
+        const char **to;
+        size_t *count, max;
+    } lists[] = {
+        {CLI_SERVER, a->hosts, &a->host_count, BANK_HOSTS_MAX},
+        {CLI_ROOT, a->roots, &a->root_count, LINK_ROOT_MAX},
+        {CLI_LIMIT, a->limits, &a->limit_count, POLICY_LIMITS_MAX},
+        {CLI_PAYEE, a->payees, &a->payee_count, POLICY_PAYEES_MAX},
+    };
+    for (size_t i = 0; i < sizeof lists / sizeof lists[0]; i++) {
+        if (lists[i].bit != o->bit)
+            continue;
+        if (*lists[i].count == lists[i].max)
+            return say_fail(why, CW_ERR_ARG, "--%s is given more than %zu times", o->name,
+                            lists[i].max);
+        lists[i].to[(*lists[i].count)++] = value;
     }
-    a->given |= (unsigned)o->value;
+    return CW_OK;
+}
+
+/* Options whose value is a number. */
+static enum cw_err take_number(struct cli_args *a, const struct named *o, const char *value,
+                               struct say *why)
+{
+    const struct {
+        uint64_t bit;
+        int64_t max;
+        int *to;
+    } numbers[] = {
+        {CLI_VALID, 36500, &a->days},
+        {CLI_DAYS, 36500, &a->days},
+        {CLI_PIN_MIN, POLICY_PIN_MAX, &a->pin_min},
+        {CLI_PIN_MAX, POLICY_PIN_MAX, &a->pin_max},
+        {CLI_PIN_TRIES, 15, &a->pin_tries},
+    };
+    if (o->bit == CLI_CUSTOMER)
+        return parse_number(o->name, value, INT64_C(999999999999), &a->customer, why);
+    for (size_t i = 0; i < sizeof numbers / sizeof numbers[0]; i++) {
+        int64_t n = 0;
+        if (numbers[i].bit != o->bit)
+            continue;
+        enum cw_err err = parse_number(o->name, value, numbers[i].max, &n, why);
+        *numbers[i].to = (int)n;
+        return err;
+    }
+    return CW_OK;
+}
+
+static enum cw_err take_option(struct cli_args *a, size_t index, const char *value, struct say *why)
+{
+    const struct named *o = &named_options[index];
+    enum cw_err err = CW_OK;
+    take_text(a, o->bit, value);
+    if (o->bit == CLI_PROFILES)
+        err = parse_profiles(a, value, why);
+    if (o->bit == CLI_TIME && cal_parse(value, strlen(value), &a->time) != CW_OK)
+        err = say_fail(why, CW_ERR_ARG, "--time %.40s: wants the form 2026-11-24T10:00:00Z", value);
+    if (err == CW_OK)
+        err = take_repeated(a, o, value, why);
+    if (err == CW_OK)
+        err = take_number(a, o, value, why);
+    a->given |= o->bit;
     return err;
 }
 
@@ -152,8 +227,9 @@ static enum cw_err parse(int argc, char **argv, struct parsed *p, struct say *wh
 {
     struct option options[OPTIONS + 4] = {{0}};
     for (size_t i = 0; i < OPTIONS; i++)
-        options[i] =
-            (struct option){option_bits[i].name, required_argument, NULL, OPT_BASE + (int)i};
+        options[i] = (struct option){named_options[i].name,
+                                     named_options[i].flag ? no_argument : required_argument, NULL,
+                                     OPT_BASE + (int)i};
     options[OPTIONS] = (struct option){"json", no_argument, NULL, OPT_JSON};
     options[OPTIONS + 1] = (struct option){"help", no_argument, NULL, OPT_HELP};
     options[OPTIONS + 2] = (struct option){"version", no_argument, NULL, OPT_VERSION};
@@ -215,14 +291,14 @@ static const struct cli_command *find_command(const struct parsed *p, size_t *us
 static enum cw_err check_args(const struct cli_command *c, struct parsed *p, size_t used,
                               struct say *why)
 {
-    unsigned takes = c->takes | c->wants;
+    uint64_t takes = c->takes | c->wants;
     for (size_t i = 0; i < OPTIONS; i++) {
-        unsigned bit = (unsigned)option_bits[i].value;
+        uint64_t bit = named_options[i].bit;
         if ((p->args.given & bit) != 0 && (takes & bit) == 0)
-            return say_fail(why, CW_ERR_ARG, "%s takes no --%s", c->words, option_bits[i].name);
+            return say_fail(why, CW_ERR_ARG, "%s takes no --%s", c->words, named_options[i].name);
         if ((p->args.given & bit) == 0 && (c->wants & bit) != 0 && bit != CLI_DIR)
             return say_fail(why, CW_ERR_ARG, "%s wants --%s; see 'cardwired %s --help'", c->words,
-                            option_bits[i].name, c->words);
+                            named_options[i].name, c->words);
     }
     size_t extra = c->word != NULL ? 1 : 0;
     if (p->word_count < used + extra)

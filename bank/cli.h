@@ -4,6 +4,7 @@
 #define CARDWIRE_BANK_CLI_H
 
 #include "bank/bank.h"
+#include "proto/policy.h"
 
 #include <jansson.h>
 
@@ -18,44 +19,68 @@ enum cli_exit {
 };
 
 /* Options, as bits of a command's row and of what was given. */
-enum {
-    CLI_DIR = 1 << 0,
-    CLI_NAME = 1 << 1,
-    CLI_SERVER = 1 << 2,
-    CLI_PROFILES = 1 << 3,
-    CLI_VALID = 1 << 4,
-    CLI_CUSTOMER = 1 << 5,
-    CLI_CURRENCY = 1 << 6,
-    CLI_DEPOSIT = 1 << 7,
-    CLI_READER = 1 << 8,
-    CLI_KEY = 1 << 9,
-    CLI_PIN = 1 << 10,
-    CLI_ROOT = 1 << 11,
-    CLI_DAYS = 1 << 12,
-    CLI_TIME = 1 << 13,
-    CLI_LISTEN = 1 << 14,
-    CLI_PORT_FILE = 1 << 15,
-    CLI_KEYLOG = 1 << 16,
-};
+#define CLI_DIR         (UINT64_C(1) << 0)
+#define CLI_NAME        (UINT64_C(1) << 1)
+#define CLI_SERVER      (UINT64_C(1) << 2)
+#define CLI_PROFILES    (UINT64_C(1) << 3)
+#define CLI_VALID       (UINT64_C(1) << 4)
+#define CLI_CUSTOMER    (UINT64_C(1) << 5)
+#define CLI_CURRENCY    (UINT64_C(1) << 6)
+#define CLI_DEPOSIT     (UINT64_C(1) << 7)
+#define CLI_READER      (UINT64_C(1) << 8)
+#define CLI_KEY         (UINT64_C(1) << 9)
+#define CLI_PIN         (UINT64_C(1) << 10)
+#define CLI_ROOT        (UINT64_C(1) << 11)
+#define CLI_DAYS        (UINT64_C(1) << 12)
+#define CLI_TIME        (UINT64_C(1) << 13)
+#define CLI_LISTEN      (UINT64_C(1) << 14)
+#define CLI_PORT_FILE   (UINT64_C(1) << 15)
+#define CLI_KEYLOG      (UINT64_C(1) << 16)
+#define CLI_PUK         (UINT64_C(1) << 17)
+#define CLI_TRANSPORT   (UINT64_C(1) << 18)
+#define CLI_INITIAL_KEY (UINT64_C(1) << 19)
+#define CLI_NO_ACTIVATE (UINT64_C(1) << 20)
+#define CLI_PIN_MIN     (UINT64_C(1) << 21)
+#define CLI_PIN_MAX     (UINT64_C(1) << 22)
+#define CLI_PIN_RULES   (UINT64_C(1) << 23)
+#define CLI_PIN_TRIES   (UINT64_C(1) << 24)
+#define CLI_CONTACTLESS (UINT64_C(1) << 25)
+#define CLI_PAYEES      (UINT64_C(1) << 26)
+#define CLI_PAYEE       (UINT64_C(1) << 27)
+#define CLI_LIMIT       (UINT64_C(1) << 28)
+#define CLI_SESSIONS    (UINT64_C(1) << 29)
+#define CLI_CARD        (UINT64_C(1) << 30)
+#define CLI_ACCOUNT     (UINT64_C(1) << 31)
+#define CLI_CONFIRMED   (UINT64_C(1) << 32)
+#define CLI_LOCK        (UINT64_C(1) << 33)
+#define CLI_TERMINATE   (UINT64_C(1) << 34)
+
+/* What says a card's policy, and may be changed by an update. */
+#define CLI_POLICY                                                                                 \
+    (CLI_PIN_MIN | CLI_PIN_MAX | CLI_PIN_RULES | CLI_CONTACTLESS | CLI_PAYEES | CLI_LIMIT |        \
+     CLI_SESSIONS)
 
 struct cli_args {
-    unsigned given; /* CLI_... */
+    uint64_t given; /* CLI_... */
     bool json;
     const char *word; /* the command's own argument: DIR, SERIAL */
-    const char *dir, *name, *currency, *deposit, *reader, *key, *pin_file, *root, *listen;
-    const char *port_file, *keylog;
+    const char *dir, *name, *currency, *deposit, *reader, *key, *listen, *port_file, *keylog;
+    const char *pin_file, *puk_file, *initial_key, *pin_rules, *contactless, *payees_rule;
+    const char *sessions, *card, *account, *confirmed_by;
+    const char *roots[LINK_ROOT_MAX], *limits[POLICY_LIMITS_MAX], *payees[POLICY_PAYEES_MAX];
+    size_t root_count, limit_count, payee_count;
     const char *hosts[BANK_HOSTS_MAX];
     uint8_t profiles[BANK_HOSTS_MAX]; /* of each host; 0: not given */
     size_t host_count;
     int64_t customer, time;
-    int days;
+    int days, pin_min, pin_max, pin_tries;
 };
 
 /* A command: CW_OK, or an error and its sentence. Writes its answer to stdout. */
 struct cli_command {
     const char *words; /* "card issue" */
     const char *word;  /* name of its argument, NULL for none */
-    unsigned takes, wants;
+    uint64_t takes, wants;
     enum cw_err (*run)(const struct cli_args *args, struct say *why);
     const char *usage, *help;
 };

@@ -1,66 +1,11 @@
-/* commands.c - the commands of cardwired: each opens the bank, calls one thing, and prints. */
-#include "bank/cli.h"
+/* commands.c - the commands of cardwired about the bank as a whole, its customers and their
+ * accounts, and the table of all commands. Each opens the bank, calls one thing, and prints. */
+#include "bank/commands.h"
 
-#include "bank/issue.h"
 #include "bank/tlsd.h"
 
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
-
-static enum cw_err print_json(json_t *value, struct say *why)
-{
-    json_t *all = json_pack("{s:b}", "ok", 1);
-    bool good = all != NULL && value != NULL && json_object_update(all, value) == 0 &&
-                json_dumpf(all, stdout, JSON_COMPACT) == 0 && putchar('\n') != EOF;
-    json_decref(all);
-    json_decref(value);
-    return good ? CW_OK : say_fail(why, CW_ERR_IO, "the answer could not be written");
-}
-
-/* Money and times as text; what does not fit is a defect, and shows as "?". */
-static const char *money(int64_t amount, const char currency[4], char out[32])
-{
-    struct buf_writer w;
-    buf_writer_init(&w, (uint8_t *)out, 31);
-    order_amount_put(&w, amount, currency);
-    out[w.bad ? 0 : w.len] = '\0';
-    return w.bad ? "?" : out;
-}
-
-static const char *when(int64_t seconds, char out[32])
-{
-    struct buf_writer w;
-    buf_writer_init(&w, (uint8_t *)out, 31);
-    cal_put(&w, seconds);
-    out[w.bad ? 0 : w.len] = '\0';
-    return w.bad ? "?" : out;
-}
-
-static enum cw_err open_bank(const struct cli_args *args, struct bank **out, struct say *why)
-{
-    return bank_open(args->dir, &ledger_clock_system, out, why);
-}
-
-/* A list for people (lines) or for programs (an array). */
-struct listing {
-    json_t *items; /* NULL: print lines */
-};
-
-static void list_item(struct listing *list, json_t *item)
-{
-    json_array_append_new(list->items, item);
-}
-
-static enum cw_err list_end(struct listing *list, const char *name, enum cw_err err,
-                            struct say *why)
-{
-    if (list->items != NULL && err == CW_OK)
-        return print_json(json_pack("{s:o}", name, list->items), why);
-    json_decref(list->items);
-    return err;
-}
 
 /* ---- init ---- */
 
@@ -77,9 +22,9 @@ static enum cw_err run_init(const struct cli_args *args, struct say *why)
     if (err != CW_OK)
         return err;
     if (args->json)
-        return print_json(json_pack("{s:s, s:s, s:s}", "dir", args->word, "name", o.name,
-                                    "server_name", o.hosts[0]),
-                          why);
+        return commands_print_json(json_pack("{s:s, s:s, s:s}", "dir", args->word, "name", o.name,
+                                             "server_name", o.hosts[0]),
+                                   why);
     printf("The bank '%s' is in %s; its server's name is %s.\n", o.name, args->word, o.hosts[0]);
     return CW_OK;
 }
@@ -90,38 +35,39 @@ static enum cw_err run_customer_add(const struct cli_args *args, struct say *why
 {
     int64_t id = 0;
     struct bank *bank = NULL;
-    enum cw_err err = open_bank(args, &bank, why);
+    enum cw_err err = commands_bank_open(args, &bank, why);
     if (err == CW_OK)
         err = ledger_customer_add(bank->ledger, args->name, &id, why);
     bank_free(&bank);
     if (err != CW_OK)
         return err;
     if (args->json)
-        return print_json(json_pack("{s:I, s:s}", "id", (json_int_t)id, "name", args->name), why);
+        return commands_print_json(
+            json_pack("{s:I, s:s}", "id", (json_int_t)id, "name", args->name), why);
     printf("%lld\n", (long long)id);
     return CW_OK;
 }
 
 static void list_customer(void *ctx, const struct ledger_customer *c)
 {
-    struct listing *list = ctx;
+    struct commands_list *list = ctx;
     char since[32];
     if (list->items == NULL)
         printf("%lld\t%s\n", (long long)c->id, c->name);
     else
-        list_item(list, json_pack("{s:I, s:s, s:s}", "id", (json_int_t)c->id, "name", c->name,
-                                  "since", when(c->since, since)));
+        commands_list_add(list, json_pack("{s:I, s:s, s:s}", "id", (json_int_t)c->id, "name",
+                                          c->name, "since", commands_time_text(c->since, since)));
 }
 
 static enum cw_err run_customer_list(const struct cli_args *args, struct say *why)
 {
     struct bank *bank = NULL;
-    struct listing list = {args->json ? json_array() : NULL};
-    enum cw_err err = open_bank(args, &bank, why);
+    struct commands_list list = {args->json ? json_array() : NULL};
+    enum cw_err err = commands_bank_open(args, &bank, why);
     if (err == CW_OK)
         err = ledger_customer_each(bank->ledger, list_customer, &list, why);
     bank_free(&bank);
-    return list_end(&list, "customers", err, why);
+    return commands_list_print(&list, "customers", err, why);
 }
 
 /* ---- accounts ---- */
@@ -131,7 +77,7 @@ static json_t *account_json(const struct ledger_account *a)
     char text[32];
     return json_pack("{s:s, s:I, s:s, s:s, s:s}", "account", a->number, "customer",
                      (json_int_t)a->customer, "name", a->name, "currency", a->currency, "balance",
-                     money(a->balance, a->currency, text));
+                     commands_money_text(a->balance, a->currency, text));
 }
 
 static enum cw_err run_account_open(const struct cli_args *args, struct say *why)
@@ -149,197 +95,39 @@ static enum cw_err run_account_open(const struct cli_args *args, struct say *why
         return say_fail(why, CW_ERR_ARG,
                         "--deposit %.40s: wants an amount in the digits of %s, such as 100.00",
                         args->deposit, currency);
-    enum cw_err err = open_bank(args, &bank, why);
+    enum cw_err err = commands_bank_open(args, &bank, why);
     if (err == CW_OK)
         err = ledger_account_open(bank->ledger, args->customer, currency, deposit, &account, why);
     bank_free(&bank);
     if (err != CW_OK)
         return err;
     if (args->json)
-        return print_json(account_json(&account), why);
+        return commands_print_json(account_json(&account), why);
     printf("%s\n", account.number);
     return CW_OK;
 }
 
 static void list_account(void *ctx, const struct ledger_account *a)
 {
-    struct listing *list = ctx;
+    struct commands_list *list = ctx;
     char text[32];
     if (list->items == NULL)
-        printf("%s\t%s\t%s\t%s\n", a->number, money(a->balance, a->currency, text), a->currency,
-               a->name);
+        printf("%s\t%s\t%s\t%s\n", a->number, commands_money_text(a->balance, a->currency, text),
+               a->currency, a->name);
     else
-        list_item(list, account_json(a));
+        commands_list_add(list, account_json(a));
 }
 
 static enum cw_err run_account_list(const struct cli_args *args, struct say *why)
 {
     struct bank *bank = NULL;
-    struct listing list = {args->json ? json_array() : NULL};
-    enum cw_err err = open_bank(args, &bank, why);
+    struct commands_list list = {args->json ? json_array() : NULL};
+    enum cw_err err = commands_bank_open(args, &bank, why);
     if (err == CW_OK)
         err = ledger_account_each(bank->ledger, args->customer > 0 ? args->customer : -1,
                                   list_account, &list, why);
     bank_free(&bank);
-    return list_end(&list, "accounts", err, why);
-}
-
-/* ---- cards ---- */
-
-/* What is shown while a card is issued: on a terminal each step, on a line that is written over
- * while it goes on; in a log only the quarters of what takes long. */
-struct progress {
-    bool tty;
-    bool open; /* a line stands there without its end */
-    int shown; /* percent of the step */
-};
-
-static void progress_end(struct progress *p)
-{
-    if (p->open)
-        fprintf(stderr, "\n");
-    p->open = false;
-}
-
-static void progress_show(void *ctx, const char *step, int percent)
-{
-    struct progress *p = ctx;
-    if (percent == ISSUE_NO_PERCENT) {
-        progress_end(p);
-        if (p->tty)
-            fprintf(stderr, "cardwired: %s", step);
-        p->open = p->tty;
-        p->shown = 0;
-        return;
-    }
-    if (p->tty ? percent == p->shown : percent / 25 <= p->shown / 25 || percent >= 100)
-        return;
-    fprintf(stderr, p->tty ? "\rcardwired: %s: %d %%" : "cardwired: %s: %d %%\n", step, percent);
-    p->shown = percent;
-}
-
-static enum cw_err issue_options(const struct cli_args *args, struct issue_options *o,
-                                 struct say *why)
-{
-    const char *key = args->key != NULL ? args->key : "p256";
-    bool both = strcmp(key, "both") == 0;
-    *o = (struct issue_options){
-        .customer = args->customer,
-        .reader = args->reader,
-        .p256 = both || strcmp(key, "p256") == 0,
-        .rsa = both || strcmp(key, "rsa2048") == 0,
-        .pin_file = args->pin_file,
-        .root_file = args->root,
-        .name_count = args->host_count,
-        .days = args->days > 0 ? args->days : BANK_CARD_DAYS,
-        .time = args->time,
-        .progress = progress_show,
-    };
-    if (!o->p256 && !o->rsa)
-        return say_fail(why, CW_ERR_ARG, "--key %.20s: wants p256, rsa2048 or both", key);
-    if (args->host_count > LINK_NAME_MAX)
-        return say_fail(why, CW_ERR_ARG, "a card takes at most %u server names", LINK_NAME_MAX);
-    for (size_t i = 0; i < args->host_count; i++) {
-        if (strlen(args->hosts[i]) > LINK_HOST_MAX)
-            return say_fail(why, CW_ERR_ARG, "--server-name %.20s...: at most %u bytes",
-                            args->hosts[i], LINK_HOST_MAX);
-        strcpy(o->names[i].host, args->hosts[i]);
-        o->names[i].profiles =
-            args->profiles[i] != 0 ? args->profiles[i] : (1u << LINK_PROFILE_COUNT) - 1;
-    }
-    return CW_OK;
-}
-
-static enum cw_err run_card_issue(const struct cli_args *args, struct say *why)
-{
-    struct bank *bank = NULL;
-    struct issue_options o;
-    struct issue_result result;
-    struct progress progress = {.tty = isatty(STDERR_FILENO)};
-    char serial[2 * ORDER_SERIAL_LEN + 1];
-    enum cw_err err = issue_options(args, &o, why);
-    if (err != CW_OK || (err = open_bank(args, &bank, why)) != CW_OK)
-        return err;
-    o.progress_ctx = &progress;
-    err = issue_card(bank, &o, &result, why);
-    progress_end(&progress);
-    bank_free(&bank);
-    if (err != CW_OK)
-        return err;
-    bank_serial_text(result.serial, serial);
-    if (!args->json) {
-        printf("%s\n", serial);
-        if (result.mailer[0] != '\0')
-            fprintf(stderr, "cardwired: the PIN is in %s\n", result.mailer);
-        return CW_OK;
-    }
-    json_t *keys = json_array();
-    for (int slot = 1; slot <= LINK_KEY_COUNT; slot++)
-        if ((result.keys >> (slot - 1) & 1) != 0)
-            json_array_append_new(keys, json_string(link_key_name((enum link_key)slot)));
-    return print_json(json_pack("{s:s, s:I, s:o, s:s?, s:b, s:I, s:I, s:I}", "serial", serial,
-                                "customer", (json_int_t)args->customer, "keys", keys, "mailer",
-                                result.mailer[0] != '\0' ? result.mailer : NULL, "resumed",
-                                result.resumed, "apdus", (json_int_t)result.spent.apdus,
-                                "bytes_to_card", (json_int_t)result.spent.bytes_to_card,
-                                "bytes_from_card", (json_int_t)result.spent.bytes_from_card),
-                      why);
-}
-
-static void list_card(void *ctx, const struct ledger_card *c)
-{
-    struct listing *list = ctx;
-    char serial[2 * ORDER_SERIAL_LEN + 1], since[32];
-    bank_serial_text(c->serial, serial);
-    if (list->items == NULL)
-        printf("%s\t%lld\t%s\n", serial, (long long)c->customer,
-               ledger_card_status_name(c->status));
-    else
-        list_item(list,
-                  json_pack("{s:s, s:I, s:s, s:s}", "serial", serial, "customer",
-                            (json_int_t)c->customer, "status", ledger_card_status_name(c->status),
-                            "since", when(c->since, since)));
-}
-
-static enum cw_err run_card_list(const struct cli_args *args, struct say *why)
-{
-    struct bank *bank = NULL;
-    struct listing list = {args->json ? json_array() : NULL};
-    enum cw_err err = open_bank(args, &bank, why);
-    if (err == CW_OK)
-        err = ledger_card_each(bank->ledger, list_card, &list, why);
-    bank_free(&bank);
-    return list_end(&list, "cards", err, why);
-}
-
-static enum cw_err set_blocked(const struct cli_args *args, bool blocked, struct say *why)
-{
-    uint8_t serial[ORDER_SERIAL_LEN];
-    struct bank *bank = NULL;
-    if (bank_serial_parse(args->word, serial) != CW_OK)
-        return say_fail(why, CW_ERR_ARG, "'%.40s' is no card serial: it has 16 hex digits",
-                        args->word);
-    enum cw_err err = open_bank(args, &bank, why);
-    if (err == CW_OK)
-        err = ledger_card_block(bank->ledger, serial, blocked, why);
-    bank_free(&bank);
-    if (err != CW_OK)
-        return err;
-    const char *status = blocked ? "blocked" : "active";
-    if (args->json)
-        return print_json(json_pack("{s:s, s:s}", "serial", args->word, "status", status), why);
-    printf("%s %s\n", args->word, status);
-    return CW_OK;
-}
-
-static enum cw_err run_card_block(const struct cli_args *args, struct say *why)
-{
-    return set_blocked(args, true, why);
-}
-
-static enum cw_err run_card_unblock(const struct cli_args *args, struct say *why)
-{
-    return set_blocked(args, false, why);
+    return commands_list_print(&list, "accounts", err, why);
 }
 
 /* ---- server and report ---- */
@@ -352,7 +140,7 @@ static enum cw_err run_serve(const struct cli_args *args, struct say *why)
         .port_file = args->port_file,
         .insecure_keylog = args->keylog,
     };
-    enum cw_err err = open_bank(args, &bank, why);
+    enum cw_err err = commands_bank_open(args, &bank, why);
     if (err == CW_OK)
         err = tlsd_run(bank, &o, why);
     bank_free(&bank);
@@ -363,7 +151,7 @@ static enum cw_err run_report(const struct cli_args *args, struct say *why)
 {
     struct bank *bank = NULL;
     struct ledger_totals t = {0};
-    enum cw_err err = open_bank(args, &bank, why);
+    enum cw_err err = commands_bank_open(args, &bank, why);
     if (err == CW_OK)
         err = ledger_totals_get(bank->ledger, &t, why);
     bank_free(&bank);
@@ -371,11 +159,11 @@ static enum cw_err run_report(const struct cli_args *args, struct say *why)
         return err;
     bool sound = t.unbalanced == 0 && t.wrong_balance == 0 && t.currencies_off == 0;
     if (sound && args->json)
-        return print_json(json_pack("{s:I, s:I, s:I, s:I, s:I, s:b}", "customers",
-                                    (json_int_t)t.customers, "accounts", (json_int_t)t.accounts,
-                                    "cards", (json_int_t)t.cards, "entries", (json_int_t)t.entries,
-                                    "payments", (json_int_t)t.payments, "sound", sound),
-                          why);
+        return commands_print_json(
+            json_pack("{s:I, s:I, s:I, s:I, s:I, s:b}", "customers", (json_int_t)t.customers,
+                      "accounts", (json_int_t)t.accounts, "cards", (json_int_t)t.cards, "entries",
+                      (json_int_t)t.entries, "payments", (json_int_t)t.payments, "sound", sound),
+            why);
     if (!args->json)
         printf("customers %lld\naccounts %lld\ncards %lld\nentries %lld\npayments %lld\n",
                (long long)t.customers, (long long)t.accounts, (long long)t.cards,
@@ -390,6 +178,18 @@ static enum cw_err run_report(const struct cli_args *args, struct say *why)
     printf("every entry, balance and currency adds up\n");
     return CW_OK;
 }
+
+#define POLICY_HELP                                                                                \
+    "POLICY is any of:\n"                                                                          \
+    "  --payees listed|any              pay to the card's list only, or to anybody (listed)\n"     \
+    "  --limit CUR:ORDER:DAY[:SMALL:SMALLTOTAL]   most of one order and of one day; orders up\n"   \
+    "                                   to SMALL go without a PIN of their own, up to\n"           \
+    "                                   SMALLTOTAL in all; for each currency once, the card\n"     \
+    "                                   signs no others; or none (EUR:5000.00:10000.00)\n"         \
+    "  --contactless line|none|orders   what the PIN may be given for over the air (line)\n"       \
+    "  --sessions nvm|ram|none          how long TLS sessions are kept (nvm)\n"                    \
+    "  --pin-min N, --pin-max N         digits of the PIN (4, 12)\n"                               \
+    "  --pin-rules none|no-repeat,no-sequence   what a PIN may not be (both)\n"
 
 const struct cli_command cli_commands[] = {
     {"init", "DIR", CLI_NAME | CLI_SERVER | CLI_VALID, 0, run_init,
@@ -408,24 +208,69 @@ const struct cli_command cli_commands[] = {
     {"account list", NULL, CLI_CUSTOMER, CLI_DIR, run_account_list, "account list [--customer ID]",
      "Lists accounts: number, balance, currency, holder; without ID the bank's own as well.\n"},
     {"card issue", NULL,
-     CLI_KEY | CLI_PIN | CLI_SERVER | CLI_PROFILES | CLI_ROOT | CLI_DAYS | CLI_TIME,
-     CLI_DIR | CLI_CUSTOMER | CLI_READER, run_card_issue,
-     "card issue --customer ID --reader READER [--key p256|rsa2048|both] [--pin-file FILE]\n"
-     "             [--server-name HOST [--profiles tls13,ecdhe,rsa]]... [--root FILE] [--days N]\n"
-     "             [--time TIME]",
+     CLI_KEY | CLI_PIN | CLI_PUK | CLI_TRANSPORT | CLI_INITIAL_KEY | CLI_NO_ACTIVATE | CLI_SERVER |
+         CLI_PROFILES | CLI_ROOT | CLI_DAYS | CLI_TIME | CLI_POLICY | CLI_PIN_TRIES | CLI_PAYEE,
+     CLI_DIR | CLI_CUSTOMER | CLI_READER, commands_card_issue,
+     "card issue --customer ID --reader READER [--key p256|rsa2048|both] [--initial-key FILE]\n"
+     "             [--pin-file FILE] [--puk-file FILE] [--transport-pin] [--no-activate]\n"
+     "             [--payee ACCOUNT]... [POLICY] [--pin-tries N] [--root FILE] [--days N]\n"
+     "             [--server-name HOST [--profiles tls13,ecdhe,rsa]]... [--time TIME]",
      "Personalises the blank card in READER (inproc:DIR, pcsc, pcsc:NAME) and prints its serial.\n"
-     "The card makes its keys; they never leave it. Without --pin-file a random PIN is written to\n"
-     "DIR/mailers/SERIAL.txt. HOST is a server that the card may speak with (the bank's own); "
-     "FILE\n"
-     "of --root holds a second root for servers, in PEM; N is how long the card's certificates\n"
-     "last (1826); TIME is the time before which the card takes nothing for expired (now).\n"
-     "An issuance that was cut short is completed by giving the same command again.\n"},
-    {"card list", NULL, 0, CLI_DIR, run_card_list, "card list",
+     "All of it goes through the issuer's secure channel, opened with the maker's key (FILE of\n"
+     "--initial-key; GlobalPlatform's well-known one), which the bank's own replaces first. The\n"
+     "card makes its keys; they never leave it. Without --pin-file and --puk-file PIN and PUK are\n"
+     "random, in DIR/mailers/SERIAL.txt; with --transport-pin the holder must change the PIN\n"
+     "first. With --no-activate the card is ready for the mail; 'card activate' does the rest.\n"
+     "ACCOUNT is one of this bank that the card may pay to, HOST a server that it may speak with\n"
+     "(the bank's own); FILE of --root holds a second root for servers, in PEM; N of --days is\n"
+     "how long the card's certificates last (1826); TIME is the time before which the card takes\n"
+     "nothing for expired (now); N of --pin-tries is how often the PIN may be wrong (3).\n"
+     "An issuance that was cut short is completed by giving the same command again.\n" POLICY_HELP},
+    {"card list", NULL, 0, CLI_DIR, commands_card_list, "card list",
      "Lists the cards: serial, customer, status.\n"},
-    {"card block", "SERIAL", 0, CLI_DIR, run_card_block, "card block SERIAL",
+    {"card block", "SERIAL", 0, CLI_DIR, commands_card_block, "card block SERIAL",
      "Blocks a card: it opens no new line, and in an open one nothing is answered any more.\n"},
-    {"card unblock", "SERIAL", 0, CLI_DIR, run_card_unblock, "card unblock SERIAL",
+    {"card unblock", "SERIAL", 0, CLI_DIR, commands_card_unblock, "card unblock SERIAL",
      "Takes the block away.\n"},
+    {"card activate", NULL, 0, CLI_DIR | CLI_READER, commands_card_activate,
+     "card activate --reader READER", "Activates a card that was issued with --no-activate.\n"},
+    {"card lock", NULL, 0, CLI_DIR | CLI_READER, commands_card_lock, "card lock --reader READER",
+     "Locks the card itself: it takes no PIN and opens no line until it is unlocked.\n"},
+    {"card unlock", NULL, 0, CLI_DIR | CLI_READER, commands_card_unlock,
+     "card unlock --reader READER", "Unlocks it.\n"},
+    {"card terminate", NULL, 0, CLI_DIR | CLI_READER, commands_card_terminate,
+     "card terminate --reader READER",
+     "Ends the card for ever: its keys and PINs are gone, and the bank calls it terminated.\n"},
+    {"card reset-pin", NULL, CLI_PIN | CLI_PUK | CLI_TRANSPORT, CLI_DIR | CLI_READER,
+     commands_card_reset_pin,
+     "card reset-pin --reader READER [--pin-file FILE] [--puk-file FILE] [--transport-pin]",
+     "Gives the card a new PIN and a new PUK, with all their tries, as 'card issue' does.\n"},
+    {"card update", NULL,
+     CLI_ROOT | CLI_SERVER | CLI_PROFILES | CLI_POLICY | CLI_LOCK | CLI_TERMINATE,
+     CLI_DIR | CLI_CARD, commands_card_update,
+     "card update --card SERIAL [--root FILE]... [--server-name HOST [--profiles P]]...\n"
+     "             [POLICY] [--lock|--terminate]",
+     "Makes a signed update of the card and prints its sequence; the card takes it when its\n"
+     "holder logs in next. The roots that are given are all that the card will hold, and so are\n"
+     "the server names; what is not given stays. What --lock locks, 'card unlock' unlocks at the\n"
+     "bank's reader.\n" POLICY_HELP},
+    {"card updates", NULL, 0, CLI_DIR | CLI_CARD, commands_card_updates,
+     "card updates --card SERIAL",
+     "Lists the updates of a card: sequence, when made, when fetched, whether taken.\n"},
+    {"payee add", NULL, 0, CLI_DIR | CLI_CARD | CLI_ACCOUNT | CLI_CONFIRMED, commands_payee_add,
+     "payee add --card SERIAL --account ACCOUNT --confirmed-by TEXT",
+     "Puts an account on the list of those that the card pays to, and makes the update. TEXT is\n"
+     "how the bank knows that the holder wants it, by another way than the holder's terminal.\n"},
+    {"payee remove", NULL, 0, CLI_DIR | CLI_CARD | CLI_ACCOUNT, commands_payee_remove,
+     "payee remove --card SERIAL --account ACCOUNT", "Takes it off, and makes the update.\n"},
+    {"payee list", NULL, 0, CLI_DIR | CLI_CARD, commands_payee_list, "payee list --card SERIAL",
+     "Lists who is on a card's list and who was: account, name, since when, till when, and by\n"
+     "whose word.\n"},
+    {"root roll", NULL, CLI_VALID, CLI_DIR, commands_root_roll, "root roll [--valid-days N]",
+     "Makes the server's next root and certificates, and prints the file of the root. The server\n"
+     "goes on with what it has, so that cards can be updated to both roots.\n"},
+    {"root switch", NULL, 0, CLI_DIR, commands_root_switch, "root switch",
+     "From its next start on the server uses the next root.\n"},
     {"serve", NULL, CLI_LISTEN | CLI_PORT_FILE | CLI_KEYLOG, CLI_DIR, run_serve,
      "serve [--listen HOST:PORT] [--port-file FILE] [--insecure-keylog FILE]",
      "Serves cards until SIGTERM (127.0.0.1:8443; port 0 takes a free one, --port-file says "

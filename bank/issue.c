@@ -1,34 +1,30 @@
 #include "bank/issue.h"
 
 #include "bank/ca.h"
+#include "bank/desk.h"
+#include "bank/mailer.h"
+#include "bank/objects.h"
+#include "bank/terms.h"
+#include "bank/update.h"
 #include "base/ct.h"
-#include "host/file.h"
-#include "host/pin.h"
 
-#include <openssl/pem.h>
-#include <openssl/rand.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
-
-#define PIN_DIGITS 6u
 
 struct issue {
     struct bank *bank;
     const struct issue_options *o;
-    struct reader *reader;
-    struct applet_info info;
-    char serial[2 * ORDER_SERIAL_LEN + 1];
+    struct desk *desk;
     struct applet_name names[LINK_NAME_MAX];
     size_t name_count;
     struct ledger_certificate certs[LEDGER_CERTS_PER_CARD];
     size_t cert_count;
-    uint8_t roots[LINK_ROOT_MAX][APPLET_CERT_MAX];
-    size_t root_len[LINK_ROOT_MAX];
+    struct objects_root roots[LINK_ROOT_MAX];
+    struct policy_payee payees[POLICY_PAYEES_MAX];
+    uint8_t update_key[ISSUER_POINT_LEN];
     int64_t time;
-    struct pin pin;
-    char mailer[BANK_PATH_MAX];
+    struct mailer mailer;
 };
 
 static const struct slot {
@@ -55,52 +51,23 @@ static void progress(const struct issue *s, const char *step)
     progress_percent(s, step, ISSUE_NO_PERCENT);
 }
 
+static bool has_key(const struct issue *s, const struct slot *slot)
+{
+    return (s->desk->info.keys >> (slot->key - 1) & 1) != 0;
+}
+
 /* A key that an earlier try left in the card is used: slots are never overwritten, and a card with
  * a key but no certificate for it would be incomplete. */
 static bool wanted(const struct issue *s, const struct slot *slot)
 {
-    bool have = (s->info.keys >> (slot->key - 1) & 1) != 0;
-    return have || (slot->rsa ? s->o->rsa : s->o->p256);
+    return has_key(s, slot) || (slot->rsa ? s->o->rsa : s->o->p256);
 }
 
 /* ---- before anything is written ---- */
 
-static enum cw_err load_root(struct issue *s, size_t index, const char *path, struct say *why)
+static enum cw_err prepare_names(struct issue *s, struct say *why)
 {
-    BIO *bio = BIO_new_file(path, "r");
-    X509 *cert = bio != NULL ? PEM_read_bio_X509(bio, NULL, NULL, NULL) : NULL;
-    unsigned char *der = NULL;
-    int len = cert != NULL ? i2d_X509(cert, &der) : -1;
     enum cw_err err = CW_OK;
-    if (len <= 0) {
-        say_fail(why, CW_ERR_FORMAT, "%s holds no certificate in PEM", path);
-        err = CW_ERR_FORMAT;
-    } else if ((size_t)len > APPLET_CERT_MAX) {
-        err = say_fail(why, CW_ERR_LENGTH, "the certificate in %s is too large for a card", path);
-    } else {
-        memcpy(s->roots[index], der, (size_t)len);
-        s->root_len[index] = (size_t)len;
-    }
-    OPENSSL_free(der);
-    X509_free(cert);
-    BIO_free(bio);
-    return err;
-}
-
-static enum cw_err prepare(struct issue *s, struct say *why)
-{
-    char path[BANK_PATH_MAX];
-    struct ledger_customer customer;
-    enum cw_err err = ledger_customer_get(s->bank->ledger, s->o->customer, &customer, why);
-    if (err == CW_OK)
-        err = bank_path(s->bank->dir, BANK_FILE_SERVER_ROOT, ".pem", path, why);
-    if (err == CW_OK)
-        err = load_root(s, 0, path, why);
-    if (err == CW_OK && s->o->root_file != NULL)
-        err = load_root(s, 1, s->o->root_file, why);
-    if (err == CW_OK && s->o->pin_file != NULL)
-        err = pin_read(s->o->pin_file, &s->pin, why);
-    s->time = s->o->time >= 0 ? s->o->time : ledger_now(s->bank->ledger);
     s->name_count = s->o->name_count;
     memcpy(s->names, s->o->names, sizeof s->names);
     if (s->name_count == 0) {
@@ -108,13 +75,55 @@ static enum cw_err prepare(struct issue *s, struct say *why)
         s->names[0] = (struct applet_name){.profiles = (1u << LINK_PROFILE_COUNT) - 1};
         memcpy(s->names[0].host, s->bank->server_name, sizeof s->names[0].host);
     }
-    for (size_t i = 0; i < s->name_count && err == CW_OK; i++)
-        if (ca_host_check(s->names[i].host) != CW_OK)
-            err =
-                say_fail(why, CW_ERR_FORMAT,
-                         "'%.64s' is no server name: lower-case letters, digits, hyphens and dots",
-                         s->names[i].host);
+    for (size_t i = 0; i < s->name_count && err == CW_OK; i++) {
+        uint8_t value[OBJECTS_NAME_MAX];
+        struct buf_writer w;
+        buf_writer_init(&w, value, sizeof value);
+        err = objects_name_put(&s->names[i], &w, why);
+    }
     return err;
+}
+
+/* The bank's own, and beside it the one that it will have, or another one. */
+static enum cw_err prepare_roots(struct issue *s, struct say *why)
+{
+    char path[BANK_PATH_MAX];
+    bool next = s->bank->server_next.root[0] != '\0';
+    if (next && s->o->root_file != NULL)
+        return say_fail(why, CW_ERR_STATE,
+                        "a card holds two roots, and the bank's next one is the second until "
+                        "'cardwired root switch': no --root now");
+    enum cw_err err = bank_path(s->bank->dir, s->bank->server.root, ".pem", path, why);
+    if (err == CW_OK)
+        err = objects_root_load(path, &s->roots[0], why);
+    if (err == CW_OK && next)
+        err = bank_path(s->bank->dir, s->bank->server_next.root, ".pem", path, why);
+    if (err == CW_OK && (next || s->o->root_file != NULL))
+        err = objects_root_load(next ? path : s->o->root_file, &s->roots[1], why);
+    return err;
+}
+
+static enum cw_err prepare(struct issue *s, struct say *why)
+{
+    struct ledger_customer customer;
+    struct ledger *l = s->bank->ledger;
+    enum cw_err err = ledger_customer_get(l, s->o->customer, &customer, why);
+    if (err == CW_OK)
+        err = terms_check(&s->o->policy, why);
+    if (err == CW_OK)
+        err = bank_issuer_keys_make(s->bank, why);
+    if (err == CW_OK)
+        err = update_point_get(s->bank, s->update_key, why);
+    if (err == CW_OK)
+        err = prepare_roots(s, why);
+    if (err == CW_OK)
+        err = objects_payees_find(l, s->o->payees, s->o->payee_count, s->payees, why);
+    s->mailer.pin_file = s->o->pin_file;
+    s->mailer.puk_file = s->o->puk_file;
+    if (err == CW_OK)
+        err = mailer_read(&s->mailer, &s->o->policy.pin, why);
+    s->time = s->o->time >= 0 ? s->o->time : ledger_now(l);
+    return err == CW_OK ? prepare_names(s, why) : err;
 }
 
 /* ---- keys and certificates ---- */
@@ -133,11 +142,11 @@ static void key_goes_on(void *ctx, unsigned permille)
 static enum cw_err make_key(struct issue *s, const struct slot *slot, struct say *why)
 {
     struct making m = {.issue = s};
-    if ((s->info.keys >> (slot->key - 1) & 1) != 0)
+    if (has_key(s, slot))
         return CW_OK;
     snprintf(m.step, sizeof m.step, "the card makes its key %s", link_key_name(slot->key));
     progress(s, m.step);
-    return applet_key_generate(s->reader, slot->key, key_goes_on, &m, why);
+    return desk_key_generate(s->desk, slot->key, key_goes_on, &m, why);
 }
 
 static enum cw_err certify(struct issue *s, const struct slot *slot, X509 *root, EVP_PKEY *root_key,
@@ -148,12 +157,12 @@ static enum cw_err certify(struct issue *s, const struct slot *slot, X509 *root,
     EVP_PKEY *key = NULL;
     X509 *cert = NULL;
     struct ledger_certificate *c = &s->certs[s->cert_count];
-    enum cw_err err = applet_request(s->reader, slot->key, request, sizeof request, &len, why);
+    enum cw_err err = desk_request_get(s->desk, slot->key, request, sizeof request, &len, why);
     if (err == CW_OK)
-        err = ca_request_verify(request, len, s->serial, slot->rsa, &key, why);
+        err = ca_request_verify(request, len, s->desk->serial, slot->rsa, &key, why);
     if (err == CW_OK) {
         struct ca_order order = {.profile = slot->profile,
-                                 .cn = s->serial,
+                                 .cn = s->desk->serial,
                                  .key = key,
                                  .days = s->o->days,
                                  .issuer = root,
@@ -194,173 +203,191 @@ static enum cw_err make_certificates(struct issue *s, struct say *why)
     return err;
 }
 
-/* ---- the PIN ---- */
+/* ---- writing ---- */
 
-/* Uniform digits: bytes of 250 and above are thrown away. */
-static enum cw_err make_pin(struct pin *pin, struct say *why)
+static enum cw_err put_names(struct issue *s, struct say *why)
 {
-    uint8_t random;
-    pin->len = 0;
-    while (pin->len < PIN_DIGITS) {
-        if (RAND_bytes(&random, 1) != 1)
-            return ca_fail(why, "this machine gives no random numbers");
-        if (random < 250)
-            pin->digits[pin->len++] = (uint8_t)('0' + random % 10);
+    enum cw_err err = CW_OK;
+    for (size_t i = 0; i < s->name_count && err == CW_OK; i++) {
+        uint8_t value[OBJECTS_NAME_MAX];
+        struct buf_writer w;
+        buf_writer_init(&w, value, sizeof value);
+        err = objects_name_put(&s->names[i], &w, why);
+        if (err == CW_OK)
+            err = desk_object_put(s->desk, (uint16_t)(LINK_DO_NAME | i), value, w.len, why);
     }
-    ct_wipe(&random, sizeof random);
-    return CW_OK;
-}
-
-static enum cw_err name_mailer(struct issue *s, struct say *why)
-{
-    char stem[64];
-    snprintf(stem, sizeof stem, "%s/%s", BANK_DIR_MAILERS, s->serial);
-    return bank_path(s->bank->dir, stem, ".txt", s->mailer, why);
-}
-
-/* Writes the file that is printed and mailed. Only here, and only the owner may read it. */
-static enum cw_err write_mailer(struct issue *s, struct say *why)
-{
-    char text[96];
-    if (s->o->pin_file != NULL)
-        return CW_OK;
-    enum cw_err err = name_mailer(s, why);
-    if (err == CW_OK)
-        err = make_pin(&s->pin, why);
-    if (err != CW_OK)
-        return err;
-    int n = snprintf(text, sizeof text, "card %s\nPIN %.*s\n", s->serial, (int)s->pin.len,
-                     (const char *)s->pin.digits);
-    unlink(s->mailer); /* of a try that was cut short: that PIN is in no card */
-    err = bank_file_make(s->mailer, text, (size_t)n, 0600, why);
-    ct_wipe(text, sizeof text);
     return err;
 }
 
-/* ---- writing, and reading back ---- */
-
-static enum cw_err put_and_compare(struct issue *s, uint16_t object, const uint8_t *data,
-                                   size_t len, struct say *why)
+/* What the issuer permits, and how its word reaches the card from now on. */
+static enum cw_err put_terms(struct issue *s, struct say *why)
 {
-    uint8_t back[APPLET_CERT_MAX];
-    size_t back_len = 0;
-    enum cw_err err = applet_data_put(s->reader, object, data, len, why);
+    uint8_t value[POLICY_PAYEES_LENMAX];
+    struct buf_writer w;
+    buf_writer_init(&w, value, sizeof value);
+    buf_put_u64(&w, (uint64_t)s->time);
+    enum cw_err err = desk_object_put(s->desk, LINK_DO_TIME, value, w.len, why);
+    buf_writer_init(&w, value, sizeof value);
     if (err == CW_OK)
-        err = applet_data_get(s->reader, object, back, sizeof back, &back_len, why);
-    if (err == CW_OK && (back_len != len || memcmp(back, data, len) != 0))
-        err = say_fail(why, CW_ERR_IO,
-                       "the card does not give back what was written to it (object %04X); use "
-                       "another card",
-                       object);
+        err = policy_encode(&s->o->policy, &w);
+    if (err == CW_OK)
+        err = desk_object_put(s->desk, LINK_DO_POLICY, value, w.len, why);
+    if (err == CW_OK)
+        err = desk_object_put(s->desk, LINK_DO_ISSUER, s->update_key, sizeof s->update_key, why);
+    buf_writer_init(&w, value, sizeof value);
+    if (err == CW_OK)
+        err = objects_payees_put(s->payees, s->o->payee_count, &w, why);
+    if (err == CW_OK && s->o->payee_count > 0)
+        err = desk_object_put(s->desk, LINK_DO_PAYEES, value, w.len, why);
     return err;
 }
 
-static enum cw_err put_name(struct issue *s, unsigned index, struct say *why)
+static enum cw_err put_pins(struct issue *s, struct say *why)
 {
-    struct applet_name back = {0};
-    const struct applet_name *name = &s->names[index];
-    enum cw_err err = applet_name_put(s->reader, index, name, why);
+    enum cw_err err =
+        desk_pin_put(s->desk, LINK_PIN_HOLDER, s->o->policy.pin.tries,
+                     s->o->transport_pin ? LINK_PIN_TRANSPORT : 0, &s->mailer.pin, why);
     if (err == CW_OK)
-        err = applet_name_get(s->reader, index, &back, why);
-    if (err == CW_OK && (strcmp(back.host, name->host) != 0 || back.profiles != name->profiles ||
-                         strcmp(back.alpn, name->alpn) != 0))
-        err = say_fail(why, CW_ERR_IO,
-                       "the card does not give back the server name that was written to it");
+        err = desk_pin_put(s->desk, LINK_PIN_PUK, MAILER_PUK_TRIES, 0, &s->mailer.puk, why);
     return err;
 }
 
 static enum cw_err personalise(struct issue *s, struct say *why)
 {
-    uint8_t time[8];
-    struct buf_writer w;
     enum cw_err err = CW_OK;
-    progress(s, "writing certificates, roots and names");
+    progress(s, "writing certificates, roots, names and terms");
     for (size_t i = 0; i < s->cert_count && err == CW_OK; i++)
-        err = put_and_compare(s, (uint16_t)(LINK_DO_CERT | s->certs[i].slot), s->certs[i].der,
+        err = desk_object_put(s->desk, (uint16_t)(LINK_DO_CERT | s->certs[i].slot), s->certs[i].der,
                               s->certs[i].der_len, why);
     for (size_t i = 0; i < LINK_ROOT_MAX && err == CW_OK; i++)
-        if (s->root_len[i] > 0)
-            err =
-                put_and_compare(s, (uint16_t)(LINK_DO_ROOT | i), s->roots[i], s->root_len[i], why);
-    for (unsigned i = 0; i < s->name_count && err == CW_OK; i++)
-        err = put_name(s, i, why);
-    buf_writer_init(&w, time, sizeof time);
-    buf_put_u64(&w, (uint64_t)s->time);
+        if (s->roots[i].len > 0)
+            err = desk_object_put(s->desk, (uint16_t)(LINK_DO_ROOT | i), s->roots[i].der,
+                                  s->roots[i].len, why);
     if (err == CW_OK)
-        err = put_and_compare(s, LINK_DO_TIME, time, sizeof time, why);
+        err = put_names(s, why);
     if (err == CW_OK)
-        err = applet_data_put(s->reader, LINK_DO_PIN, s->pin.digits, s->pin.len, why);
-    return err;
+        err = put_terms(s, why);
+    return err == CW_OK ? put_pins(s, why) : err;
 }
 
 /* ---- the whole ---- */
 
-/* An issuance that was cut between the card's ACTIVATE and the ledger: the card must hold exactly
- * the certificates that the ledger has for it. */
-static enum cw_err resume(struct issue *s, struct say *why)
+/* A card whose issuance was cut short may hold what this one does not write. */
+static enum cw_err remove_rest(struct issue *s, struct say *why)
 {
-    struct ledger_card card;
-    size_t count = 0, len = 0;
-    uint8_t back[APPLET_CERT_MAX];
-    struct say ignored;
-    enum cw_err err = ledger_card_get(s->bank->ledger, s->info.serial, &card, &ignored);
-    if (err != CW_OK && err != CW_ERR_NOT_FOUND)
-        return say_fail(why, err, "%s", ignored.text);
-    if (err == CW_ERR_NOT_FOUND || card.status != LEDGER_CARD_ISSUING)
-        return say_fail(why, CW_ERR_STATE,
-                        "the card %s is not blank: it was issued already%s; use a new card",
-                        s->serial, err == CW_OK ? " by this bank" : " by another bank");
-    if (card.customer != s->o->customer)
-        return say_fail(why, CW_ERR_STATE,
-                        "the card %s was being issued to customer %lld; name that one", s->serial,
-                        (long long)card.customer);
-    for (int kind = LEDGER_CERT_TLS; kind <= LEDGER_CERT_ORDER; kind++) {
-        err = ledger_certificates_get(s->bank->ledger, s->info.serial, (enum ledger_cert_kind)kind,
-                                      s->certs, &count, why);
-        for (size_t i = 0; i < count && err == CW_OK; i++) {
-            err = applet_data_get(s->reader, (uint16_t)(LINK_DO_CERT | s->certs[i].slot), back,
-                                  sizeof back, &len, why);
-            if (err == CW_OK &&
-                (len != s->certs[i].der_len || memcmp(back, s->certs[i].der, len) != 0))
-                err = say_fail(why, CW_ERR_STATE,
-                               "the card %s holds another certificate than this bank made for it; "
-                               "use a new card",
-                               s->serial);
-        }
-        if (err != CW_OK)
-            return err;
+    enum cw_err err = CW_OK;
+    for (size_t i = 0; i < LINK_ROOT_MAX && err == CW_OK; i++)
+        if (s->roots[i].len == 0)
+            err = desk_object_remove(s->desk, (uint16_t)(LINK_DO_ROOT | i), why);
+    for (size_t i = s->name_count; i < LINK_NAME_MAX && err == CW_OK; i++)
+        err = desk_object_remove(s->desk, (uint16_t)(LINK_DO_NAME | i), why);
+    if (err == CW_OK && s->o->payee_count == 0)
+        err = desk_object_remove(s->desk, LINK_DO_PAYEES, why);
+    return err;
+}
+
+/* The channel to a card that is not complete yet: under the maker's key, or already the bank's.
+ * Nothing is written before the card has the bank's keys. */
+static enum cw_err open_channel(struct issue *s, bool *begun, struct say *why)
+{
+    enum cw_err err = desk_channel_open(s->desk, why);
+    *begun = err == CW_OK;
+    if (err != CW_ERR_NOT_FOUND)
+        return err;
+    progress(s, "the card takes the bank's keys");
+    return desk_take_over(s->desk, s->o->initial_key, why);
+}
+
+/* From the complete card on: its life first, then the ledger's word for it. */
+static enum cw_err finish(struct issue *s, struct say *why)
+{
+    struct ledger *l = s->bank->ledger;
+    const uint8_t *serial = s->desk->info.serial;
+    enum cw_err err = CW_OK;
+    if (s->desk->info.life != LINK_LIFE_ACTIVE && s->o->personalise_only)
+        return ledger_card_personalise(l, serial, why);
+    if (s->desk->info.life != LINK_LIFE_ACTIVE) {
+        progress(s, "activating");
+        err = desk_life_set(s->desk, LINK_LIFE_ACTIVE, why);
     }
-    err = name_mailer(s, why);
-    if (err == CW_OK && access(s->mailer, F_OK) != 0)
-        s->mailer[0] = '\0'; /* its PIN came from a file */
-    return err != CW_OK ? err : ledger_card_activate(s->bank->ledger, s->info.serial, why);
+    return err == CW_OK ? ledger_card_activate(l, serial, why) : err;
 }
 
 /* The ledger knows the card and its certificates, as `issuing`, before the card can be active; it
  * calls it active only after the card is. */
 static enum cw_err issue_blank(struct issue *s, struct say *why)
 {
-    enum cw_err err = make_certificates(s, why);
+    bool begun = false;
+    const struct ledger_terms terms = {.keyset = DESK_KEYSET,
+                                       .policy = s->o->policy,
+                                       .payees = s->payees,
+                                       .payee_count = s->o->payee_count};
+    enum cw_err err = open_channel(s, &begun, why);
+    if (err == CW_OK && begun)
+        err = remove_rest(s, why);
     if (err == CW_OK)
-        err = ledger_card_begin(s->bank->ledger, s->info.serial, s->o->customer, s->certs,
-                                s->cert_count, why);
+        err = make_certificates(s, why);
     if (err == CW_OK)
-        err = write_mailer(s, why);
+        err = ledger_card_begin(s->bank->ledger, s->desk->info.serial, s->o->customer, s->certs,
+                                s->cert_count, &terms, why);
+    if (err == CW_OK)
+        err = mailer_write(&s->mailer, s->bank, s->desk->serial, &s->o->policy.pin, why);
     if (err == CW_OK)
         err = personalise(s, why);
-    if (err == CW_OK) {
-        progress(s, "activating");
-        err = applet_activate(s->reader, why);
-    }
     if (err == CW_OK)
-        err = ledger_card_activate(s->bank->ledger, s->info.serial, why);
+        err = desk_life_set(s->desk, LINK_LIFE_PERSONALISED, why);
+    return err == CW_OK ? finish(s, why) : err;
+}
+
+static enum cw_err compare_certificates(struct issue *s, enum ledger_cert_kind kind,
+                                        struct say *why)
+{
+    uint8_t back[APPLET_CERT_MAX];
+    size_t count = 0, len = 0;
+    enum cw_err err =
+        ledger_certificates_get(s->bank->ledger, s->desk->info.serial, kind, s->certs, &count, why);
+    for (size_t i = 0; i < count && err == CW_OK; i++) {
+        err = desk_object_get(s->desk, (uint16_t)(LINK_DO_CERT | s->certs[i].slot), back,
+                              sizeof back, &len, why);
+        if (err == CW_OK && (len != s->certs[i].der_len || memcmp(back, s->certs[i].der, len) != 0))
+            err = say_fail(why, CW_ERR_STATE,
+                           "the card %s holds another certificate than this bank made for it; "
+                           "use a new card",
+                           s->desk->serial);
+    }
     return err;
+}
+
+/* An issuance that was cut short after the card was complete: the card must prove that it is the
+ * one, and hold exactly the certificates that the ledger has for it. */
+static enum cw_err resume(struct issue *s, struct say *why)
+{
+    struct ledger_card card;
+    struct say ignored;
+    enum cw_err err = ledger_card_get(s->bank->ledger, s->desk->info.serial, &card, &ignored);
+    if (err != CW_OK && err != CW_ERR_NOT_FOUND)
+        return say_fail(why, err, "%s", ignored.text);
+    if (err == CW_ERR_NOT_FOUND || card.status != LEDGER_CARD_ISSUING)
+        return say_fail(why, CW_ERR_STATE,
+                        "the card %s is not blank: it was issued already%s; use a new card",
+                        s->desk->serial, err == CW_OK ? " by this bank" : " by another bank");
+    if (card.customer != s->o->customer)
+        return say_fail(why, CW_ERR_STATE,
+                        "the card %s was being issued to customer %lld; name that one",
+                        s->desk->serial, (long long)card.customer);
+    err = desk_channel_open(s->desk, why);
+    for (int kind = LEDGER_CERT_TLS; kind <= LEDGER_CERT_ORDER && err == CW_OK; kind++)
+        err = compare_certificates(s, (enum ledger_cert_kind)kind, why);
+    if (err == CW_OK)
+        err = mailer_find(s->bank, s->desk->serial, s->mailer.path, why);
+    return err == CW_OK ? finish(s, why) : err;
 }
 
 enum cw_err issue_card(struct bank *bank, const struct issue_options *options,
                        struct issue_result *out, struct say *why)
 {
     struct issue *s = calloc(1, sizeof *s);
+    struct ledger_card card = {0};
     bool blank = true;
     if (s == NULL)
         return say_fail(why, CW_ERR_SPACE, "out of memory");
@@ -368,26 +395,23 @@ enum cw_err issue_card(struct bank *bank, const struct issue_options *options,
     s->o = options;
     enum cw_err err = prepare(s, why);
     if (err == CW_OK)
-        err = reader_open(options->reader, &s->reader, why);
-    if (err == CW_OK)
-        err = applet_select(s->reader, why);
-    if (err == CW_OK)
-        err = applet_info_get(s->reader, &s->info, why);
+        err = desk_open(bank, options->reader, &s->desk, why);
     if (err == CW_OK) {
-        bank_serial_text(s->info.serial, s->serial);
-        blank = s->info.life == LINK_LIFE_BLANK;
+        blank = s->desk->info.life == LINK_LIFE_BLANK;
         err = blank ? issue_blank(s, why) : resume(s, why);
     }
     if (err == CW_OK)
-        err = applet_info_get(s->reader, &s->info, why);
+        err = ledger_card_get(bank->ledger, s->desk->info.serial, &card, why);
     if (err == CW_OK) {
         *out = (struct issue_result){
-            .keys = s->info.keys, .resumed = !blank, .spent = reader_stats(s->reader)};
-        memcpy(out->serial, s->info.serial, sizeof out->serial);
-        memcpy(out->mailer, s->mailer, sizeof out->mailer);
+            .keys = s->desk->info.keys, .resumed = !blank, .spent = reader_stats(s->desk->reader)};
+        for (size_t i = 0; i < s->cert_count; i++)
+            out->keys |= (uint8_t)(1u << (s->certs[i].slot - 1));
+        memcpy(out->serial, s->desk->info.serial, sizeof out->serial);
+        memcpy(out->mailer, s->mailer.path, sizeof out->mailer);
     }
-    reader_free(&s->reader);
-    pin_wipe(&s->pin);
+    desk_free(&s->desk);
+    mailer_wipe(&s->mailer);
     ct_wipe(s, sizeof *s);
     free(s);
     return err;

@@ -4,15 +4,22 @@
 #define CARDWIRE_BANK_ISSUE_H
 
 #include "bank/bank.h"
+#include "proto/policy.h"
 #include "terminal/applet.h"
 
 #define ISSUE_NO_PERCENT (-1)
 
 struct issue_options {
     int64_t customer;
-    const char *reader;                      /* URI, reader/reader.h */
-    bool p256, rsa;                          /* which kinds of keys; at least one */
-    const char *pin_file;                    /* NULL: a random PIN goes into a mailer file */
+    const char *reader;                    /* URI, reader/reader.h */
+    const char *initial_key;               /* file with the maker's key; NULL: the well-known */
+    bool p256, rsa;                        /* which kinds of keys; at least one */
+    const char *pin_file, *puk_file;       /* NULL: made at random, into a mailer file */
+    bool transport_pin;                    /* the holder must change the PIN first */
+    bool personalise_only;                 /* not activated: it goes by mail */
+    struct policy policy;                  /* terms.h */
+    const char *payees[POLICY_PAYEES_MAX]; /* accounts of this bank */
+    size_t payee_count;
     struct applet_name names[LINK_NAME_MAX]; /* servers that the card may talk to */
     size_t name_count;                       /* 0: the bank's own, all profiles */
     const char *root_file;                   /* NULL, or PEM of a second root for servers */
@@ -28,8 +35,9 @@ struct issue_result {
     uint8_t serial[ORDER_SERIAL_LEN];
     uint8_t keys;              /* mask, bit slot-1 */
     struct reader_stats spent; /* what crossed the reader */
-    bool resumed; /* the card was active already; an issuance cut short was completed */
-    char mailer[BANK_PATH_MAX]; /* file with the PIN, "" when it came from pin_file */
+    bool resumed;              /* an issuance cut short after the card was complete */
+    enum ledger_card_status status;
+    char mailer[BANK_PATH_MAX]; /* file with PIN and PUK, "" when both came from files */
 };
 
 /* CW_ERR_STATE when the card is not blank; otherwise the errors of ca.h, ledger.h, applet.h. After

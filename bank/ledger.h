@@ -10,17 +10,20 @@
 
 #include "bank/account.h"
 #include "host/say.h"
+#include "proto/issuer.h"
 #include "proto/order.h"
+#include "proto/policy.h"
 
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
-#define LEDGER_SCHEMA         1
+#define LEDGER_SCHEMA         2
 #define LEDGER_CERT_MAX       2048u /* bytes of DER */
 #define LEDGER_SIGNATURE_MAX  512u  /* bytes */
 #define LEDGER_STATEMENT_MAX  100u  /* transactions in one statement */
 #define LEDGER_CERTS_PER_CARD 4u
+#define LEDGER_CONFIRMED_MAX  200u /* bytes of how a payee was confirmed */
 
 struct ledger;
 
@@ -42,9 +45,18 @@ CW_MUST_USE enum cw_err ledger_open(const char *path, const struct ledger_clock 
 void ledger_free(struct ledger **ledger);
 int64_t ledger_now(const struct ledger *l);
 
-/* Settings of the bank: short texts by name, written once. */
+/* Runs `act` in one transaction: all that it writes, or none. It must not call what says of itself
+ * that it is one already. */
+CW_MUST_USE enum cw_err ledger_together(struct ledger *l,
+                                        enum cw_err (*act)(void *ctx, struct say *why), void *ctx,
+                                        struct say *why);
+
+/* Settings of the bank: short texts by name, written once or changed from what is known. */
 CW_MUST_USE enum cw_err ledger_setting_put(struct ledger *l, const char *name, const char *value,
                                            struct say *why);
+/* CW_ERR_STATE when the value is not `from`. */
+CW_MUST_USE enum cw_err ledger_setting_change(struct ledger *l, const char *name, const char *from,
+                                              const char *to, struct say *why);
 CW_MUST_USE enum cw_err ledger_setting_get(struct ledger *l, const char *name, char *out,
                                            size_t cap, struct say *why);
 
@@ -89,9 +101,11 @@ CW_MUST_USE enum cw_err ledger_account_each(struct ledger *l, int64_t customer,
 /* ---- cards ---- */
 
 enum ledger_card_status {
-    LEDGER_CARD_ISSUING = 1, /* being personalised: neither line nor order */
-    LEDGER_CARD_ACTIVE = 2,
-    LEDGER_CARD_BLOCKED = 3,
+    LEDGER_CARD_ISSUING = 1,      /* being personalised: neither line nor order */
+    LEDGER_CARD_PERSONALISED = 2, /* complete, on its way to the holder: neither as well */
+    LEDGER_CARD_ACTIVE = 3,
+    LEDGER_CARD_BLOCKED = 4,
+    LEDGER_CARD_TERMINATED = 5, /* for ever */
 };
 const char *ledger_card_status_name(enum ledger_card_status status);
 
@@ -105,6 +119,7 @@ struct ledger_card {
 enum ledger_cert_kind {
     LEDGER_CERT_TLS = 1,   /* speaks for the card in a handshake, and nowhere else */
     LEDGER_CERT_ORDER = 2, /* signs orders, and nothing else */
+    LEDGER_CERT_PIV = 3,   /* of the PIV application: opens no line and signs no order */
 };
 
 struct ledger_certificate {
@@ -116,14 +131,30 @@ struct ledger_certificate {
     size_t der_len;
 };
 
-/* Writes the card as `issuing` with its certificates (kind, slot, DER; the rest is filled in).
- * A card that is `issuing` already starts anew. CW_ERR_EXISTS when it is active or blocked. */
+/* How the bank will manage a card that it issues. */
+struct ledger_terms {
+    unsigned keyset; /* version, 1..127 */
+    struct policy policy;
+    const struct policy_payee *payees; /* confirmed by the contract itself */
+    size_t payee_count;
+};
+
+/* Writes the card as `issuing` with its certificates (kind, slot, DER; the rest is filled in) and
+ * terms (NULL: the card is none that can be managed), in one transaction. A card that is `issuing`
+ * already starts anew. CW_ERR_EXISTS when it was issued. */
 CW_MUST_USE enum cw_err ledger_card_begin(struct ledger *l, const uint8_t serial[ORDER_SERIAL_LEN],
                                           int64_t customer, struct ledger_certificate *certs,
-                                          size_t count, struct say *why);
-/* From `issuing` to `active`, once the card itself is; CW_ERR_STATE otherwise. */
+                                          size_t count, const struct ledger_terms *terms,
+                                          struct say *why);
+/* From `issuing` to `personalised`, and from either to `active`, once the card itself is;
+ * CW_ERR_STATE otherwise. */
+CW_MUST_USE enum cw_err
+ledger_card_personalise(struct ledger *l, const uint8_t serial[ORDER_SERIAL_LEN], struct say *why);
 CW_MUST_USE enum cw_err
 ledger_card_activate(struct ledger *l, const uint8_t serial[ORDER_SERIAL_LEN], struct say *why);
+/* For ever; from any status but `issuing`. A terminated card is no error. */
+CW_MUST_USE enum cw_err
+ledger_card_terminate(struct ledger *l, const uint8_t serial[ORDER_SERIAL_LEN], struct say *why);
 /* Blocks or unblocks; CW_ERR_STATE when the card is neither active nor blocked. Blocking a blocked
  * card is no error. */
 CW_MUST_USE enum cw_err ledger_card_block(struct ledger *l, const uint8_t serial[ORDER_SERIAL_LEN],
@@ -142,6 +173,78 @@ CW_MUST_USE enum cw_err ledger_certificates_get(struct ledger *l,
                                                 enum ledger_cert_kind kind,
                                                 struct ledger_certificate *out, size_t *count,
                                                 struct say *why);
+
+/* ---- managing a card ---- */
+
+struct ledger_management {
+    unsigned keyset;
+    struct policy policy; /* as issued, or of the last update that was made */
+    uint32_t made;        /* sequence of that update; 0: none */
+    uint32_t applied;     /* last that the card was said to have taken; the card itself knows */
+    size_t pending;       /* how many updates are above it */
+};
+
+/* CW_ERR_NOT_FOUND; CW_ERR_STATE when it was issued at a time when cards took no updates, or is
+ * `issuing` or terminated. */
+CW_MUST_USE enum cw_err ledger_management_get(struct ledger *l,
+                                              const uint8_t serial[ORDER_SERIAL_LEN],
+                                              struct ledger_management *out, struct say *why);
+/* Whether there is a card with a key set of this bank. */
+CW_MUST_USE enum cw_err ledger_management_any(struct ledger *l, bool *out, struct say *why);
+CW_MUST_USE enum cw_err ledger_policy_put(struct ledger *l, const uint8_t serial[ORDER_SERIAL_LEN],
+                                          const struct policy *policy, struct say *why);
+
+/* A signed update of a card; the messages are kept for ever. */
+struct ledger_update {
+    uint32_t sequence;
+    uint8_t message[ISSUER_MESSAGE_MAX];
+    size_t len;
+    int64_t made;
+    int64_t fetched; /* first given out over the card's line; 0: not yet */
+};
+
+/* CW_ERR_EXISTS when the sequence was used. */
+CW_MUST_USE enum cw_err ledger_update_add(struct ledger *l, const uint8_t serial[ORDER_SERIAL_LEN],
+                                          uint32_t sequence, const uint8_t *message, size_t len,
+                                          struct say *why);
+/* Those with a sequence above `after`, in order, into out[0..cap). */
+CW_MUST_USE enum cw_err ledger_updates_get(struct ledger *l, const uint8_t serial[ORDER_SERIAL_LEN],
+                                           uint32_t after, struct ledger_update *out, size_t cap,
+                                           size_t *count, struct say *why);
+/* They were given out, up to this one. */
+CW_MUST_USE enum cw_err ledger_updates_fetched(struct ledger *l,
+                                               const uint8_t serial[ORDER_SERIAL_LEN],
+                                               uint32_t up_to, struct say *why);
+/* The card is said to have taken this one; never goes back. CW_ERR_NOT_FOUND when there is none of
+ * that sequence; 0 is always there. */
+CW_MUST_USE enum cw_err ledger_update_applied(struct ledger *l,
+                                              const uint8_t serial[ORDER_SERIAL_LEN],
+                                              uint32_t sequence, struct say *why);
+
+/* A payee that is, or was, on a card's list. */
+struct ledger_payee {
+    struct policy_payee payee;
+    int64_t added;
+    char confirmed[LEDGER_CONFIRMED_MAX + 1]; /* how the bank knows that the holder wants it */
+    int64_t removed;                          /* 0: is on it */
+};
+
+/* CW_ERR_EXISTS when the account is on the list, CW_ERR_SPACE when that is full, CW_ERR_FORMAT for
+ * a `confirmed` that is empty, too long or no clean text. */
+CW_MUST_USE enum cw_err ledger_payee_add(struct ledger *l, const uint8_t serial[ORDER_SERIAL_LEN],
+                                         const struct policy_payee *payee, const char *confirmed,
+                                         struct say *why);
+/* CW_ERR_NOT_FOUND when it is not on the list. */
+CW_MUST_USE enum cw_err ledger_payee_remove(struct ledger *l,
+                                            const uint8_t serial[ORDER_SERIAL_LEN],
+                                            const char *account, struct say *why);
+/* The list as the card is to have it, into out[0..POLICY_PAYEES_MAX). */
+CW_MUST_USE enum cw_err ledger_payees_get(struct ledger *l, const uint8_t serial[ORDER_SERIAL_LEN],
+                                          struct policy_payee *out, size_t *count, struct say *why);
+/* All that ever were on it. */
+CW_MUST_USE enum cw_err ledger_payee_each(struct ledger *l, const uint8_t serial[ORDER_SERIAL_LEN],
+                                          void (*each)(void *ctx, const struct ledger_payee *p),
+                                          void *ctx, struct say *why);
 
 /* ---- payments ---- */
 

@@ -4,12 +4,24 @@
 #include <openssl/sha.h>
 #include <string.h>
 
-static const char *const status_names[] = {"unknown", "issuing", "active", "blocked"};
+static const char *const status_names[] = {
+    "unknown",
+    [LEDGER_CARD_ISSUING] = "issuing",
+    [LEDGER_CARD_PERSONALISED] = "personalised",
+    [LEDGER_CARD_ACTIVE] = "active",
+    [LEDGER_CARD_BLOCKED] = "blocked",
+    [LEDGER_CARD_TERMINATED] = "terminated",
+};
+static const char *const kind_names[] = {
+    [LEDGER_CERT_TLS] = "tls",
+    [LEDGER_CERT_ORDER] = "order",
+    [LEDGER_CERT_PIV] = "piv",
+};
 
 const char *ledger_card_status_name(enum ledger_card_status status)
 {
-    return status_names[status >= LEDGER_CARD_ISSUING && status <= LEDGER_CARD_BLOCKED ? status
-                                                                                       : 0];
+    return status_names[status >= LEDGER_CARD_ISSUING && status <= LEDGER_CARD_TERMINATED ? status
+                                                                                          : 0];
 }
 
 static enum cw_err read_card(sqlite3_stmt *st, struct ledger_card *out, struct say *why)
@@ -22,7 +34,7 @@ static enum cw_err read_card(sqlite3_stmt *st, struct ledger_card *out, struct s
         err = db_text(st, 2, status, sizeof status, why);
     if (err != CW_OK)
         return err;
-    for (c.status = LEDGER_CARD_BLOCKED; strcmp(status, status_names[c.status]) != 0; c.status--)
+    for (c.status = LEDGER_CARD_TERMINATED; strcmp(status, status_names[c.status]) != 0; c.status--)
         if (c.status == LEDGER_CARD_ISSUING)
             return say_fail(why, CW_ERR_FORMAT, "the ledger holds a card of status '%s'", status);
     *out = c;
@@ -73,17 +85,35 @@ static enum cw_err insert_certificate(struct ledger *l, struct ledger_certificat
 {
     sqlite3_stmt *st;
     SHA256(c->der, c->der_len, c->sha256);
-    enum cw_err err = db_prepare(
-        l, &st, why,
-        "INSERT INTO certificate (sha256, card, kind, slot, der) VALUES (?, ?, ?, ?, ?)", "bbtib",
-        c->sha256, sizeof c->sha256, c->card, sizeof c->card,
-        c->kind == LEDGER_CERT_TLS ? "tls" : "order", (int64_t)c->slot, c->der, c->der_len);
+    enum cw_err err =
+        db_prepare(l, &st, why,
+                   "INSERT INTO certificate (sha256, card, kind, slot, der) VALUES (?, ?, ?, ?, ?)",
+                   "bbtib", c->sha256, sizeof c->sha256, c->card, sizeof c->card,
+                   kind_names[c->kind], (int64_t)c->slot, c->der, c->der_len);
     return db_run(l, err, st, why);
+}
+
+/* What an issuance that was cut short has left. */
+static enum cw_err forget_card(struct ledger *l, const uint8_t serial[ORDER_SERIAL_LEN],
+                               struct say *why)
+{
+    static const char *const rows[] = {
+        "DELETE FROM payee WHERE card = ?",
+        "DELETE FROM management WHERE card = ?",
+        "DELETE FROM certificate WHERE card = ?",
+    };
+    enum cw_err err = CW_OK;
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0] && err == CW_OK; i++) {
+        sqlite3_stmt *st;
+        err = db_prepare(l, &st, why, rows[i], "b", serial, (size_t)ORDER_SERIAL_LEN);
+        err = db_run(l, err, st, why);
+    }
+    return err;
 }
 
 static enum cw_err begin_card(struct ledger *l, const uint8_t serial[ORDER_SERIAL_LEN],
                               int64_t customer, struct ledger_certificate *certs, size_t count,
-                              struct say *why)
+                              const struct ledger_terms *terms, struct say *why)
 {
     sqlite3_stmt *st;
     struct ledger_card old;
@@ -93,9 +123,7 @@ static enum cw_err begin_card(struct ledger *l, const uint8_t serial[ORDER_SERIA
                         ledger_card_status_name(old.status));
     if (err != CW_OK && err != CW_ERR_NOT_FOUND)
         return err;
-    err = db_prepare(l, &st, why, "DELETE FROM certificate WHERE card = ?", "b", serial,
-                     (size_t)ORDER_SERIAL_LEN);
-    if ((err = db_run(l, err, st, why)) != CW_OK)
+    if ((err = forget_card(l, serial, why)) != CW_OK)
         return err;
     err =
         db_prepare(l, &st, why,
@@ -108,17 +136,17 @@ static enum cw_err begin_card(struct ledger *l, const uint8_t serial[ORDER_SERIA
         memcpy(certs[i].card, serial, ORDER_SERIAL_LEN);
         err = insert_certificate(l, &certs[i], why);
     }
-    return err;
+    return err == CW_OK && terms != NULL ? db_management_add(l, serial, terms, why) : err;
 }
 
 enum cw_err ledger_card_begin(struct ledger *l, const uint8_t serial[ORDER_SERIAL_LEN],
                               int64_t customer, struct ledger_certificate *certs, size_t count,
-                              struct say *why)
+                              const struct ledger_terms *terms, struct say *why)
 {
     enum cw_err err = db_begin(l, why);
     if (err != CW_OK)
         return err;
-    return db_end(l, begin_card(l, serial, customer, certs, count, why), why);
+    return db_end(l, begin_card(l, serial, customer, certs, count, terms, why), why);
 }
 
 /* Changes the status in one statement, so that two programs cannot both pass a check first. */
@@ -133,15 +161,45 @@ static enum cw_err change_status(struct ledger *l, const uint8_t serial[ORDER_SE
     return err;
 }
 
+enum cw_err ledger_card_personalise(struct ledger *l, const uint8_t serial[ORDER_SERIAL_LEN],
+                                    struct say *why)
+{
+    bool changed = false;
+    enum cw_err err = change_status(
+        l, serial,
+        "UPDATE card SET status = 'personalised' WHERE serial = ? AND status = 'issuing'", &changed,
+        why);
+    if (err == CW_OK && !changed)
+        err = say_fail(why, CW_ERR_STATE, "that card is not being issued");
+    return err;
+}
+
 enum cw_err ledger_card_activate(struct ledger *l, const uint8_t serial[ORDER_SERIAL_LEN],
                                  struct say *why)
 {
     bool changed = false;
-    enum cw_err err = change_status(
-        l, serial, "UPDATE card SET status = 'active' WHERE serial = ? AND status = 'issuing'",
-        &changed, why);
+    enum cw_err err = change_status(l, serial,
+                                    "UPDATE card SET status = 'active' WHERE serial = ? AND "
+                                    "status IN ('issuing', 'personalised')",
+                                    &changed, why);
     if (err == CW_OK && !changed)
         err = say_fail(why, CW_ERR_STATE, "that card is not being issued");
+    return err;
+}
+
+enum cw_err ledger_card_terminate(struct ledger *l, const uint8_t serial[ORDER_SERIAL_LEN],
+                                  struct say *why)
+{
+    bool changed = false;
+    struct ledger_card card;
+    enum cw_err err = ledger_card_get(l, serial, &card, why);
+    if (err == CW_OK)
+        err = change_status(
+            l, serial,
+            "UPDATE card SET status = 'terminated' WHERE serial = ? AND status <> 'issuing'",
+            &changed, why);
+    if (err == CW_OK && !changed)
+        err = say_fail(why, CW_ERR_STATE, "that card was never issued");
     return err;
 }
 
@@ -160,9 +218,10 @@ enum cw_err ledger_card_block(struct ledger *l, const uint8_t serial[ORDER_SERIA
                                   "status IN ('active', 'blocked')",
                         &changed, why);
     if (err == CW_OK && !changed)
-        err = say_fail(why, CW_ERR_STATE,
-                       "the issuance of that card was never finished; run 'cardwired card issue' "
-                       "for it again");
+        err = say_fail(
+            why, CW_ERR_STATE, "that card is %s, and opens no line anyway%s",
+            ledger_card_status_name(card.status),
+            card.status == LEDGER_CARD_ISSUING ? "; run 'cardwired card issue' for it again" : "");
     return err;
 }
 
@@ -182,9 +241,14 @@ static enum cw_err read_certificate(sqlite3_stmt *st, struct ledger_certificate 
         err = db_text(st, 2, kind, sizeof kind, why);
     if (err == CW_OK)
         err = db_blob(st, 4, out->der, sizeof out->der, &out->der_len, why);
-    if (err == CW_OK)
-        out->kind = strcmp(kind, "tls") == 0 ? LEDGER_CERT_TLS : LEDGER_CERT_ORDER;
-    return err;
+    if (err != CW_OK)
+        return err;
+    for (int k = LEDGER_CERT_TLS; k <= LEDGER_CERT_PIV; k++)
+        if (strcmp(kind, kind_names[k]) == 0) {
+            out->kind = (enum ledger_cert_kind)k;
+            return CW_OK;
+        }
+    return say_fail(why, CW_ERR_FORMAT, "the ledger holds a certificate of kind '%s'", kind);
 }
 
 enum cw_err ledger_certificate_find(struct ledger *l, const uint8_t sha256[32],
@@ -214,7 +278,7 @@ enum cw_err ledger_certificates_get(struct ledger *l, const uint8_t serial[ORDER
     size_t n = 0;
     enum cw_err err =
         db_prepare(l, &st, why, CERT_COLUMNS "WHERE card = ? AND kind = ? ORDER BY slot", "bt",
-                   serial, (size_t)ORDER_SERIAL_LEN, kind == LEDGER_CERT_TLS ? "tls" : "order");
+                   serial, (size_t)ORDER_SERIAL_LEN, kind_names[kind]);
     if (err != CW_OK)
         return err;
     while (n < LEDGER_CERTS_PER_CARD && (err = db_step(l, st, &row, why)) == CW_OK && row) {

@@ -62,6 +62,11 @@ CW_MUST_USE enum cw_err db_post(struct ledger *l, const char *kind, const char *
                                 struct db_leg *legs, size_t count, int64_t time, int64_t *entry,
                                 struct say *why);
 
-extern const char db_schema[];
+/* Inside a transaction, for a card that is `issuing`. */
+CW_MUST_USE enum cw_err db_management_add(struct ledger *l, const uint8_t serial[ORDER_SERIAL_LEN],
+                                          const struct ledger_terms *terms, struct say *why);
+
+/* From schema i to i + 1, in a transaction, foreign keys off. */
+extern const char *const db_steps[LEDGER_SCHEMA];
 
 #endif

@@ -1,8 +1,9 @@
-/* ledger_schema.c - the tables of the SQLite ledger. docs/bank.md explains them. A change wants a
- * new LEDGER_SCHEMA and a step from the old one. */
+/* ledger_schema.c - the tables of the SQLite ledger. docs/bank.md explains them. A new ledger goes
+ * the same way as one that was made by an older program: through every step. What a release has
+ * written is never edited; a change is a new step, and a new LEDGER_SCHEMA. */
 #include "bank/ledger_db.h"
 
-const char db_schema[] =
+static const char step_1[] =
     "CREATE TABLE setting (name TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT, WITHOUT ROWID;"
     "CREATE TABLE customer ("
     "  id INTEGER PRIMARY KEY, name TEXT NOT NULL, since INTEGER NOT NULL) STRICT;"
@@ -56,3 +57,66 @@ const char db_schema[] =
     "  BEGIN SELECT RAISE (ABORT, 'payments are append-only'); END;"
     "CREATE TRIGGER payment_delete BEFORE DELETE ON payment"
     "  BEGIN SELECT RAISE (ABORT, 'payments are append-only'); END;";
+
+/* Cards that the bank manages: a key set, a policy, signed updates and a list of payees each; cards
+ * that are personalised and not active yet, and dead ones; certificates of the PIV application.
+ * SQLite cannot change a CHECK: the tables are made anew (https://sqlite.org/lang_altertable.html,
+ * section 7). */
+static const char step_2[] =
+    "CREATE TABLE card_2 ("
+    "  serial BLOB PRIMARY KEY CHECK (length(serial) = 8),"
+    "  customer INTEGER NOT NULL REFERENCES customer (id),"
+    "  status TEXT NOT NULL CHECK ("
+    "    status IN ('issuing', 'personalised', 'active', 'blocked', 'terminated')),"
+    "  since INTEGER NOT NULL) STRICT;"
+    "INSERT INTO card_2 SELECT serial, customer, status, since FROM card;"
+    "DROP TABLE card;"
+    "ALTER TABLE card_2 RENAME TO card;"
+    "CREATE TABLE certificate_2 ("
+    "  sha256 BLOB PRIMARY KEY CHECK (length(sha256) = 32),"
+    "  card BLOB NOT NULL REFERENCES card (serial),"
+    "  kind TEXT NOT NULL CHECK (kind IN ('tls', 'order', 'piv')),"
+    "  slot INTEGER NOT NULL, der BLOB NOT NULL, UNIQUE (card, slot)) STRICT;"
+    "INSERT INTO certificate_2 SELECT sha256, card, kind, slot, der FROM certificate;"
+    "DROP TABLE certificate;"
+    "ALTER TABLE certificate_2 RENAME TO certificate;"
+    /* Which root and certificates the server has, and which it will have (bank/bank.h). */
+    "INSERT INTO setting VALUES ('server', '1'), ('server-next', '0');"
+    /* A card of the time before has no row here, and takes no updates. */
+    "CREATE TABLE management ("
+    "  card BLOB PRIMARY KEY REFERENCES card (serial),"
+    "  keyset INTEGER NOT NULL CHECK (keyset BETWEEN 1 AND 127), policy BLOB NOT NULL,"
+    "  applied INTEGER NOT NULL DEFAULT 0) STRICT;"
+    "CREATE TABLE card_update ("
+    "  card BLOB NOT NULL REFERENCES management (card),"
+    "  sequence INTEGER NOT NULL CHECK (sequence BETWEEN 1 AND 4294967295),"
+    "  message BLOB NOT NULL CHECK (length(message) BETWEEN 1 AND 2048),"
+    "  made INTEGER NOT NULL, fetched INTEGER, PRIMARY KEY (card, sequence))"
+    "  STRICT, WITHOUT ROWID;"
+    "CREATE TABLE payee ("
+    "  id INTEGER PRIMARY KEY, card BLOB NOT NULL REFERENCES management (card),"
+    "  account TEXT NOT NULL REFERENCES account (number), name TEXT NOT NULL,"
+    "  added INTEGER NOT NULL, confirmed TEXT NOT NULL, removed INTEGER) STRICT;"
+    "CREATE UNIQUE INDEX payee_listed ON payee (card, account) WHERE removed IS NULL;"
+    /* What was signed, and who was put on a list by whose word, stays. Until the card is issued
+     * nothing of it was. */
+    "CREATE TRIGGER card_update_update BEFORE UPDATE ON card_update"
+    "  WHEN OLD.fetched IS NOT NULL OR NEW.card <> OLD.card OR NEW.sequence <> OLD.sequence"
+    "    OR NEW.message <> OLD.message OR NEW.made <> OLD.made"
+    "  BEGIN SELECT RAISE (ABORT, 'updates of cards are append-only'); END;"
+    "CREATE TRIGGER card_update_delete BEFORE DELETE ON card_update"
+    "  WHEN (SELECT status FROM card WHERE serial = OLD.card) IS NOT 'issuing'"
+    "  BEGIN SELECT RAISE (ABORT, 'updates of cards are append-only'); END;"
+    "CREATE TRIGGER payee_update BEFORE UPDATE ON payee"
+    "  WHEN OLD.removed IS NOT NULL OR NEW.id <> OLD.id OR NEW.card <> OLD.card"
+    "    OR NEW.account <> OLD.account OR NEW.name <> OLD.name OR NEW.added <> OLD.added"
+    "    OR NEW.confirmed <> OLD.confirmed"
+    "  BEGIN SELECT RAISE (ABORT, 'lists of payees are append-only'); END;"
+    "CREATE TRIGGER payee_delete BEFORE DELETE ON payee"
+    "  WHEN (SELECT status FROM card WHERE serial = OLD.card) IS NOT 'issuing'"
+    "  BEGIN SELECT RAISE (ABORT, 'lists of payees are append-only'); END;"
+    "CREATE TRIGGER management_update BEFORE UPDATE ON management"
+    "  WHEN NEW.applied < OLD.applied"
+    "  BEGIN SELECT RAISE (ABORT, 'a card does not go back'); END;";
+
+const char *const db_steps[LEDGER_SCHEMA] = {step_1, step_2};

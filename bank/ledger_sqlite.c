@@ -258,6 +258,47 @@ static enum cw_err open_db(const char *path, int flags, const struct ledger_cloc
 static const char settings[] = "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL;"
                                "PRAGMA foreign_keys = ON; PRAGMA trusted_schema = OFF;";
 
+static enum cw_err set_schema(struct ledger *l, struct say *why)
+{
+    char pragma[96];
+    sqlite3_snprintf(sizeof pragma, pragma, "PRAGMA application_id = %d; PRAGMA user_version = %d;",
+                     APPLICATION_ID, LEDGER_SCHEMA);
+    return db_exec(l, pragma, why);
+}
+
+/* Inside a transaction: what refers to something that is not there any more. */
+static enum cw_err check_references(struct ledger *l, struct say *why)
+{
+    sqlite3_stmt *st;
+    bool row = false;
+    enum cw_err err = db_prepare(l, &st, why, "PRAGMA foreign_key_check", "");
+    if (err == CW_OK)
+        err = db_step(l, st, &row, why);
+    sqlite3_finalize(st);
+    if (err == CW_OK && row)
+        err = say_fail(why, CW_ERR_FORMAT, "%s is damaged; restore it from a copy", l->path);
+    return err;
+}
+
+/* Takes the ledger from the schema it has to ours, all of the way or not at all. */
+static enum cw_err migrate(struct ledger *l, struct say *why)
+{
+    int64_t version = 0;
+    enum cw_err err = db_exec(l, "PRAGMA foreign_keys = OFF", why);
+    if (err != CW_OK || (err = db_begin(l, why)) != CW_OK)
+        return err;
+    /* Again, under the write lock: another program may have been faster. */
+    err = pragma_number(l, "PRAGMA user_version", &version, why);
+    for (int64_t i = version; i < LEDGER_SCHEMA && err == CW_OK; i++)
+        err = db_exec(l, db_steps[i], why);
+    if (err == CW_OK)
+        err = check_references(l, why);
+    if (err == CW_OK)
+        err = set_schema(l, why);
+    err = db_end(l, err, why);
+    return err == CW_OK ? db_exec(l, "PRAGMA foreign_keys = ON", why) : err;
+}
+
 enum cw_err ledger_create(const char *path, const struct ledger_clock *clock, struct ledger **out,
                           struct say *why)
 {
@@ -271,16 +312,8 @@ enum cw_err ledger_create(const char *path, const struct ledger_clock *clock, st
     enum cw_err err = open_db(path, SQLITE_OPEN_READWRITE, clock, &l, why);
     if (err == CW_OK)
         err = db_exec(l, settings, why);
-    if (err == CW_OK && (err = db_begin(l, why)) == CW_OK) {
-        char pragma[96];
-        err = db_exec(l, db_schema, why);
-        sqlite3_snprintf(sizeof pragma, pragma,
-                         "PRAGMA application_id = %d; PRAGMA user_version = %d;", APPLICATION_ID,
-                         LEDGER_SCHEMA);
-        if (err == CW_OK)
-            err = db_exec(l, pragma, why);
-        err = db_end(l, err, why);
-    }
+    if (err == CW_OK)
+        err = migrate(l, why);
     if (err != CW_OK) {
         ledger_free(&l);
         unlink(path);
@@ -312,11 +345,13 @@ enum cw_err ledger_open(const char *path, const struct ledger_clock *clock, stru
                        "%s was written by a newer cardwired (schema %lld, this one knows %d); use "
                        "that program",
                        path, (long long)version, LEDGER_SCHEMA);
-    if (err == CW_OK && version < LEDGER_SCHEMA)
+    if (err == CW_OK && version < 1)
         err = say_fail(why, CW_ERR_FORMAT, "%s has schema %lld, which no release ever wrote", path,
                        (long long)version);
     if (err == CW_OK)
         err = db_exec(l, settings, why);
+    if (err == CW_OK && version < LEDGER_SCHEMA)
+        err = migrate(l, why);
     if (err != CW_OK) {
         ledger_free(&l);
         return err;
@@ -336,6 +371,13 @@ void ledger_free(struct ledger **ledger)
     *ledger = NULL;
 }
 
+enum cw_err ledger_together(struct ledger *l, enum cw_err (*act)(void *ctx, struct say *why),
+                            void *ctx, struct say *why)
+{
+    enum cw_err err = db_begin(l, why);
+    return err == CW_OK ? db_end(l, act(ctx, why), why) : err;
+}
+
 enum cw_err ledger_setting_put(struct ledger *l, const char *name, const char *value,
                                struct say *why)
 {
@@ -343,6 +385,20 @@ enum cw_err ledger_setting_put(struct ledger *l, const char *name, const char *v
     enum cw_err err = db_prepare(l, &st, why, "INSERT INTO setting (name, value) VALUES (?, ?)",
                                  "tt", name, value);
     return db_run(l, err, st, why);
+}
+
+enum cw_err ledger_setting_change(struct ledger *l, const char *name, const char *from,
+                                  const char *to, struct say *why)
+{
+    sqlite3_stmt *st;
+    enum cw_err err =
+        db_prepare(l, &st, why, "UPDATE setting SET value = ? WHERE name = ? AND value = ?", "ttt",
+                   to, name, from);
+    err = db_run(l, err, st, why);
+    if (err == CW_OK && sqlite3_changes(l->db) != 1)
+        err =
+            say_fail(why, CW_ERR_STATE, "the ledger's setting '%s' is not %s any more", name, from);
+    return err;
 }
 
 enum cw_err ledger_setting_get(struct ledger *l, const char *name, char *out, size_t cap,

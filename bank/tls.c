@@ -33,7 +33,7 @@ enum cw_err tls_card_find(struct ledger *l, X509 *leaf, struct ledger_card *out,
     OPENSSL_free(der);
     enum cw_err err = ledger_certificate_find(l, sha256, cert, why);
     if (err == CW_OK && cert->kind != LEDGER_CERT_TLS)
-        err = say_fail(why, CW_ERR_DENIED, "an order certificate opens no line");
+        err = say_fail(why, CW_ERR_DENIED, "that certificate is not for lines");
     if (err == CW_OK)
         err = ledger_card_get(l, cert->card, out, why);
     free(cert);
@@ -114,9 +114,15 @@ static int session_new(SSL *ssl, SSL_SESSION *session)
     return 0; /* the reference was not kept */
 }
 
-/* A session stands for a handshake that was once good; the card may have been blocked since, and no
- * certificate is verified when it is resumed. Refusing it here leads to a full handshake, which
- * then fails with the right alert. */
+static bool in_date(const struct tls *t, const X509 *cert)
+{
+    time_t now = (time_t)ledger_now(t->bank->ledger);
+    return X509_cmp_time(X509_get0_notAfter(cert), &now) > 0;
+}
+
+/* A session stands for a handshake that was once good; the card may have been blocked since, or its
+ * certificate have ended, and no certificate is verified when it is resumed. Refusing it here leads
+ * to a full handshake, which then fails with the right alert. */
 static SSL_SESSION *session_get(SSL *ssl, const unsigned char *id, int len, int *copy)
 {
     struct tls *t = tls_of(SSL_get_SSL_CTX(ssl));
@@ -128,7 +134,7 @@ static SSL_SESSION *session_get(SSL *ssl, const unsigned char *id, int len, int 
         if ((int)have_len != len || memcmp(have, id, have_len) != 0)
             continue;
         X509 *leaf = SSL_SESSION_get0_peer(t->sessions[i]);
-        if (leaf == NULL || judge_leaf(t->bank->ledger, leaf) != X509_V_OK)
+        if (leaf == NULL || !in_date(t, leaf) || judge_leaf(t->bank->ledger, leaf) != X509_V_OK)
             return NULL;
         *copy = 0; /* it is a new one, and becomes OpenSSL's */
         return SSL_SESSION_dup(t->sessions[i]);
@@ -167,11 +173,10 @@ static enum cw_err load_identity(struct tls *t, const char *stem, struct say *wh
 {
     X509 *cert = NULL;
     EVP_PKEY *key = NULL;
-    time_t now = (time_t)ledger_now(t->bank->ledger);
     enum cw_err err = bank_certificate_load(t->bank, stem, &cert, why);
     if (err == CW_OK)
         err = bank_key_load(t->bank, stem, &key, why);
-    if (err == CW_OK && X509_cmp_time(X509_get0_notAfter(cert), &now) <= 0)
+    if (err == CW_OK && !in_date(t, cert))
         err = say_fail(why, CW_ERR_STATE,
                        "the server certificate %s.pem has expired: cards would refuse it", stem);
     if (err == CW_OK &&
@@ -254,9 +259,9 @@ enum cw_err tls_new(struct bank *bank, const char *insecure_keylog, struct tls *
     if (t->ctx == NULL || !set_algorithms(t->ctx))
         err = ca_fail(why, "this OpenSSL cannot do what the bank needs");
     if (err == CW_OK)
-        err = load_identity(t, BANK_FILE_SERVER_EC, why);
+        err = load_identity(t, bank->server.ec, why);
     if (err == CW_OK)
-        err = load_identity(t, BANK_FILE_SERVER_RSA, why);
+        err = load_identity(t, bank->server.rsa, why);
     if (err == CW_OK)
         err = set_trust(t, why);
     if (err == CW_OK)

@@ -29,7 +29,7 @@ CW_MUST_USE enum cw_err tls_new(struct bank *bank, const char *insecure_keylog, 
 void tls_free(struct tls **tls);
 
 /* The card whose TLS certificate `leaf` is, to the byte. CW_ERR_NOT_FOUND when it was never issued,
- * CW_ERR_DENIED for an order certificate, whatever else OpenSSL thinks of it. */
+ * CW_ERR_DENIED when it was issued for another use, whatever else OpenSSL thinks of it. */
 CW_MUST_USE enum cw_err tls_card_find(struct ledger *l, X509 *leaf, struct ledger_card *out,
                                       struct say *why);
 

@@ -20,3 +20,9 @@ void ct_wipe(void *p, size_t len)
     /* The memory is declared as read after this, so that the memset above is not a dead store. */
     __asm__ __volatile__("" : : "r"(p) : "memory");
 }
+
+__attribute__((noinline)) void ct_wipe_stack(void)
+{
+    uint8_t below[CT_STACK_DEPTH];
+    ct_wipe(below, sizeof below);
+}

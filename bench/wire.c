@@ -8,6 +8,7 @@
  * Fails when a bar is missed, so that it can stand in a test. */
 #include "bank/bank.h"
 #include "bank/issue.h"
+#include "bank/terms.h"
 #include "bank/tls.h"
 #include "host/file.h"
 #include "terminal/pump.h"
@@ -21,7 +22,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#define PIN          "1234"
+#define PIN          "7391"
 #define APDUS_MAX    14u   /* tls13 with P-256, in all */
 #define BYTES_MAX    2400u /* the same, both ways, with headers and status words */
 #define OVERHEAD_MAX 120u  /* thousandths of the bare TLS bytes: 12 % */
@@ -69,6 +70,7 @@ static enum cw_err set_scene(struct scene *s, struct say *why)
     snprintf(s->card, sizeof s->card, "inproc:%s/card", s->dir);
     snprintf(s->pin_file, sizeof s->pin_file, "%s/pin", s->dir);
     issue.reader = s->card;
+    terms_default(&issue.policy);
     enum cw_err err = file_write(s->pin_file, PIN "\n", strlen(PIN) + 1, 0600, why);
     if (err == CW_OK)
         err = bank_init(bank_dir, &options, &ledger_clock_system, why);

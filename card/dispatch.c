@@ -380,6 +380,7 @@ size_t card_process(struct card *card, const uint8_t *command, size_t len, uint8
     answer_forget(card);
     buf_writer_init(&out, card->response, sizeof card->response);
     uint16_t sw = card_dispatch(card, &cmd, &out, &object);
+    ct_wipe_stack(); /* p256-m leaves the scalar that it worked with */
     if (measure(card, &out, object) != CW_OK) {
         answer_forget(card);
         sw = SW_MEMORY_FAILURE;

@@ -2,7 +2,8 @@
  * Specification 2.3.1 §5.1), and what each step wants. docs/card.md has the picture. */
 #include "card/state.h"
 
-#include <psa/crypto.h>
+#include "base/ct.h"
+
 
 #define STATUS_CARD 0x80 /* SET STATUS P1: the card as a whole */
 
@@ -75,8 +76,13 @@ static enum cw_err wipe(struct card *card)
 enum cw_err life_settle(struct card *card)
 {
     enum link_life life = card_life(card);
-    if (life != LINK_LIFE_ACTIVE && card->app != NULL)
-        card->app->leave(card);
+    if (life != LINK_LIFE_ACTIVE) {
+        /* Not the issuer's channel: the answer still has to go through it. */
+        line_drop(&card->line);
+        card->pin_line = false;
+        card->pin_order = false;
+        ct_wipe(&card->piv, sizeof card->piv);
+    }
     return life == LINK_LIFE_TERMINATED ? wipe(card) : CW_OK;
 }
 
@@ -102,5 +108,5 @@ enum cw_err card_do_set_status(struct card_call *call)
     if (err != CW_OK)
         return err;
     key_unfinished_drop(card); /* what the life before had begun */
-    return life == LINK_LIFE_TERMINATED ? life_settle(card) : CW_OK;
+    return life_settle(card);
 }

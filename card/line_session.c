@@ -182,13 +182,22 @@ static bool session_parse(const uint8_t *data, size_t len, struct session *out)
 /* --- offering
  * ---------------------------------------------------------------------------------- */
 
+static bool profile_has(const struct line *line, int suite)
+{
+    for (const int *s = line->conf.ciphersuite_list; *s != 0; s++)
+        if (*s == suite)
+            return true;
+    return false;
+}
+
 /* Is it from this card as it is now, and in date? */
 static bool still_good(const struct line *line, const uint8_t *stored, size_t len,
                        const struct session *s)
 {
     uint8_t sum[SEAL_LEN];
     return seal(line, stored, len - SEAL_LEN, sum) &&
-           ct_equal(sum, stored + len - SEAL_LEN, SEAL_LEN) && s->ends >= line->time;
+           ct_equal(sum, stored + len - SEAL_LEN, SEAL_LEN) && s->ends >= line->time &&
+           profile_has(line, s->suite);
 }
 
 static enum cw_err give(struct line *line, const struct session *s)

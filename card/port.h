@@ -18,14 +18,16 @@
 
 /* NOR flash as a microcontroller has it. Offsets count from the start of the region given to the
  * card. Power may fail at any byte of any call: card/nvm.c copes with that, the driver need not.
- * What a torn erase leaves is, byte by byte, the old value or FF. Functions return CW_OK or
- * CW_ERR_IO. */
+ * What a torn erase leaves is, byte by byte, the old value or FF. The card programs whole words of
+ * 8 bytes at multiples of 8, and each word once between two erasures, so ECC over a word is no
+ * obstacle. Functions return CW_OK or CW_ERR_IO. */
 struct card_flash {
     void *ctx;
     uint32_t page_size;  /* bytes erased at once; 2,048 */
     uint32_t page_count; /* even; at least 8 */
     enum cw_err (*read)(void *ctx, uint32_t offset, void *data, uint32_t len);
-    /* Can only clear bits: result = old AND data. Durable when it returns. */
+    /* `offset` and `len` are multiples of 8. Can only clear bits: result = old AND data. Durable
+     * when it returns. */
     enum cw_err (*program)(void *ctx, uint32_t offset, const void *data, uint32_t len);
     /* Sets a whole page to FF. Durable when it returns. */
     enum cw_err (*erase)(void *ctx, uint32_t page);

@@ -71,7 +71,7 @@ class Card:
     def __init__(self, lab, kind, owner, words):
         self.kind, self.owner, self.words = kind, owner, words
         self.folder = lab.folder / f"card-{owner.lower()}"
-        self.serial = self.account = self.process = None
+        self.serial = self.account = self.payee = self.process = None
         self.readers = {"inproc": f"inproc:{self.folder}"}
 
 
@@ -131,6 +131,7 @@ class Demo:
             card.customer = customer
             card.account = self.cardwired("account", "open", "--customer", customer, "--currency",
                                           "EUR", "--deposit", deposit)["account"]
+        self.cards[0].payee, self.cards[1].payee = reversed(self.cards)
         self.serve()
         return True, f"two customers, two accounts; it listens on 127.0.0.1:{self.port}", None
 
@@ -164,7 +165,7 @@ class Demo:
         env = dict(self.lab.env, **(self.pcscd.env if self.pcscd else {}))
         done = self.lab.run("cardwired", "--dir", self.bank, "card", "issue", "--customer",
                             card.customer, "--reader", card.readers[reader], "--key", card.kind,
-                            "--pin-file", self.pin, "--json", env=env)
+                            "--pin-file", self.pin, "--payee", card.payee.account, "--json", env=env)
         said = json_lines(done.stdout)
         if done.returncode or not said:
             return False, said[-1].get("detail") if said else done.stderr.strip(), None

@@ -6,13 +6,10 @@
 #include "proto/ber.h"
 #include "proto/text.h"
 
-#include <limits.h>
 #include <stdbool.h>
 #include <string.h>
 
 #define ANSWER_MAX 2048u /* the largest object a card gives out, over GET RESPONSE */
-/* Slices of one key: no honest card needs more, even one that draws a number a slice. */
-#define SLICES_MAX 40000u
 
 /* One exchange: writes the command, sends it, takes the status word off. */
 static enum cw_err exchange(struct reader *r, const struct apdu_command *cmd, uint8_t *out,
@@ -106,7 +103,8 @@ enum cw_err applet_status(uint16_t sw, const char *what, struct say *why)
         return CW_OK;
     case SW_PIN_BLOCKED:
         return say_fail(why, CW_ERR_BLOCKED,
-                        "the PIN of this card is blocked; ask the bank for a new card");
+                        "the PIN of this card is blocked; unblock it with the PUK: cardwire pin "
+                        "unblock");
     case SW_MEMORY_FAILURE:
         return say_fail(why, CW_ERR_IO, "the card could not %s: its memory failed; try again",
                         what);
@@ -139,7 +137,9 @@ enum cw_err applet_status(uint16_t sw, const char *what, struct say *why)
         break;
     }
     if ((sw & 0xFFF0u) == SW_PIN_TRIES && (sw & 15u) == 0)
-        return say_fail(why, CW_ERR_AUTH, "the PIN is wrong, and was the last try");
+        return say_fail(why, CW_ERR_AUTH,
+                        "the PIN is wrong, and that was the last try; unblock it with the PUK: "
+                        "cardwire pin unblock");
     if ((sw & 0xFFF0u) == SW_PIN_TRIES)
         return say_fail(why, CW_ERR_AUTH, "the PIN is wrong; %u more %s before the card blocks",
                         sw & 15u, (sw & 15u) == 1 ? "try" : "tries");
@@ -232,7 +232,14 @@ enum cw_err applet_info_get(struct reader *r, struct applet_info *out, struct sa
     v = number(d, n, LINK_TAG_HEAP, 8, &bad);
     i.heap_peak = (uint32_t)(v >> 32);
     i.heap_size = (uint32_t)v;
-    if (bad)
+    v = number(d, n, LINK_TAG_PUK, 2, &bad);
+    i.puk_tries_left = (unsigned)(v >> 8);
+    i.puk_tries_max = (unsigned)(v & 0xFF);
+    i.transport = (number(d, n, LINK_TAG_FLAGS, 1, &bad) & LINK_FLAG_TRANSPORT) != 0;
+    i.sequence = (uint32_t)number(d, n, LINK_TAG_SEQUENCE, 4, &bad);
+    i.refused = (enum link_refusal)number(d, n, LINK_TAG_REFUSED, 1, &bad);
+    i.keyset = (uint8_t)number(d, n, LINK_TAG_KEYSET, 1, &bad);
+    if (bad || i.time_floor < 0 || i.time_floor > CAL_MAX)
         return nonsense(why);
     *out = i;
     return CW_OK;
@@ -309,6 +316,20 @@ enum cw_err applet_events_get(struct reader *r, unsigned first, struct applet_ev
     return CW_OK;
 }
 
+/* The card refused the PIN because of its state: it says itself which. `why` holds the sentence for
+ * the case that it does not. */
+static enum cw_err explain_state(struct reader *r, enum cw_err err, struct say *why)
+{
+    struct applet_info info;
+    struct say unheard;
+    if (applet_info_get(r, &info, &unheard) != CW_OK || applet_usable(&info, why) != CW_OK)
+        return err;
+    if (info.contactless)
+        say_fail(why, err,
+                 "the card takes no PIN for this over the air; put it into a reader with contacts");
+    return err;
+}
+
 enum cw_err applet_verify(struct reader *r, uint8_t use, const uint8_t *pin, size_t len,
                           unsigned *tries_left, struct say *why)
 {
@@ -322,11 +343,9 @@ enum cw_err applet_verify(struct reader *r, uint8_t use, const uint8_t *pin, siz
     if (err != CW_OK)
         return err;
     err = applet_status(sw, "check the PIN", why);
-    if (tries_left != NULL && err == CW_OK)
-        *tries_left = LINK_PIN_TRIES;
     if (tries_left != NULL && err == CW_ERR_AUTH)
         *tries_left = sw & 15u;
-    return err;
+    return err == CW_ERR_STATE ? explain_state(r, err, why) : err;
 }
 
 enum cw_err applet_data_get(struct reader *r, uint16_t object, uint8_t *out, size_t cap,
@@ -361,10 +380,22 @@ enum cw_err applet_name_get(struct reader *r, unsigned index, struct applet_name
     return CW_OK;
 }
 
+/* Was it the card's policy? It keeps the reason until the next order. */
+static enum cw_err explain_refusal(struct reader *r, enum link_refusal *refusal, struct say *why)
+{
+    struct applet_info info;
+    struct say unheard;
+    if (applet_info_get(r, &info, &unheard) != CW_OK || info.refused == LINK_REFUSAL_NONE)
+        return CW_ERR_STATE;
+    if (refusal != NULL)
+        *refusal = info.refused;
+    return say_fail(why, CW_ERR_REFUSED, "%s", link_refusal_sentence(info.refused));
+}
+
 enum cw_err applet_sign_order(struct reader *r, enum link_key key,
                               const struct order_fields *fields, uint8_t *text, size_t text_cap,
                               size_t *text_len, uint8_t *signature, size_t sig_cap, size_t *sig_len,
-                              struct say *why)
+                              enum link_refusal *refusal, struct say *why)
 {
     uint8_t data[ORDER_TLV_MAX], d[ANSWER_MAX];
     struct ber_object t, s;
@@ -376,6 +407,8 @@ enum cw_err applet_sign_order(struct reader *r, enum link_key key,
         return say_fail(why, err, "a field of the order is not in order; nothing was signed");
     err = run(r, APDU_CLA_PROPRIETARY, INS_SIGN_ORDER, (uint16_t)key, data, w.len, d, sizeof d, &n,
               "sign the order", why);
+    if (err == CW_ERR_STATE)
+        err = explain_refusal(r, refusal, why);
     if (err != CW_OK)
         return err;
     if (ber_find(d, n, LINK_TAG_ORDER_TEXT, &t) != CW_OK ||
@@ -388,63 +421,4 @@ enum cw_err applet_sign_order(struct reader *r, enum link_key key,
     memcpy(signature, s.value, s.len);
     *sig_len = s.len;
     return CW_OK;
-}
-
-enum cw_err applet_data_put(struct reader *r, uint16_t object, const uint8_t *data, size_t len,
-                            struct say *why)
-{
-    return run(r, APDU_CLA_ISO, INS_PUT_DATA, object, data, len, NULL, 0, NULL, "store an object",
-               why);
-}
-
-enum cw_err applet_name_put(struct reader *r, unsigned index, const struct applet_name *name,
-                            struct say *why)
-{
-    uint8_t data[3 * 2 + LINK_HOST_MAX + 1 + sizeof name->alpn];
-    struct buf_writer w;
-    buf_writer_init(&w, data, sizeof data);
-    ber_put(&w, LINK_TAG_NAME, name->host, strlen(name->host));
-    ber_put_u8(&w, LINK_TAG_NAME_PROFILES, name->profiles);
-    if (name->alpn[0] != '\0')
-        ber_put(&w, LINK_TAG_NAME_ALPN, name->alpn, strlen(name->alpn));
-    if (w.bad)
-        return say_fail(why, CW_ERR_LENGTH, "the server name %s is too long", name->host);
-    return applet_data_put(r, (uint16_t)(LINK_DO_NAME | index), data, w.len, why);
-}
-
-enum cw_err applet_key_generate(struct reader *r, enum link_key slot, applet_progress *progress,
-                                void *ctx, struct say *why)
-{
-    for (unsigned i = 0; i < SLICES_MAX; i++) {
-        uint8_t d[ANSWER_MAX];
-        size_t n = 0;
-        enum cw_err err =
-            run(r, APDU_CLA_ISO, INS_GENERATE_KEY, (uint16_t)(LINK_GENERATE_SLICE << 8 | slot),
-                NULL, 0, d, sizeof d, &n, "make a key", why);
-        if (err != CW_OK)
-            return err;
-        unsigned permille = n == LINK_GENERATE_LEN ? (unsigned)(d[1] << 8 | d[2]) : UINT_MAX;
-        if (permille > LINK_PERMILLE_MAX ||
-            (d[0] != LINK_GENERATE_DONE && d[0] != LINK_GENERATE_WORKING))
-            return nonsense(why);
-        if (progress != NULL)
-            progress(ctx, permille);
-        if (d[0] == LINK_GENERATE_DONE)
-            return CW_OK;
-    }
-    return say_fail(why, CW_ERR_FORMAT,
-                    "the card works at its key without an end; use another card");
-}
-
-enum cw_err applet_request(struct reader *r, enum link_key slot, uint8_t *out, size_t cap,
-                           size_t *len, struct say *why)
-{
-    return run(r, APDU_CLA_PROPRIETARY, INS_REQUEST, (uint16_t)slot, NULL, 0, out, cap, len,
-               "make a certification request", why);
-}
-
-enum cw_err applet_activate(struct reader *r, struct say *why)
-{
-    return run(r, APDU_CLA_PROPRIETARY, INS_SET_STATUS, 0x8000 | LINK_LIFE_ACTIVE, NULL, 0, NULL, 0,
-               NULL, "become active", why);
 }

@@ -10,8 +10,10 @@
 #define CARDWIRE_TERMINAL_APPLET_H
 
 #include "proto/apdu.h"
+#include "proto/issuer.h"
 #include "proto/link.h"
 #include "proto/order.h"
+#include "proto/policy.h"
 #include "reader/reader.h"
 
 #define APPLET_CERT_MAX    2048u /* bytes of DER */
@@ -21,12 +23,17 @@ struct applet_info {
     uint8_t serial[ORDER_SERIAL_LEN];
     enum link_life life;
     unsigned pin_tries_left, pin_tries_max;
+    unsigned puk_tries_left, puk_tries_max;
+    bool transport;                   /* the PIN must be changed before it opens anything */
     int64_t time_floor;               /* seconds since 1970 */
     uint8_t keys, certificates;       /* masks, bit slot-1 */
     size_t command_max, response_max; /* bytes of data in one APDU */
     uint32_t order_counter;
     bool contactless;
     uint32_t heap_peak, heap_size; /* the card's TLS pool, bytes */
+    uint32_t sequence;             /* of the issuer's last update */
+    enum link_refusal refused;     /* why the last order was not signed */
+    uint8_t keyset;                /* version of the issuer's keys; 0: none */
 };
 
 struct applet_session {
@@ -81,32 +88,49 @@ CW_MUST_USE enum cw_err applet_events_get(struct reader *r, unsigned first,
                                           struct applet_event *events, size_t cap, size_t *count,
                                           struct say *why);
 /* pin: ASCII digits, not NUL-terminated. `use` is LINK_PIN_LINE or LINK_PIN_ORDER. The command
- * buffer is wiped before return. `tries_left` may be NULL; set on CW_OK and CW_ERR_AUTH. */
+ * buffer is wiped before return. `tries_left` may be NULL; set on CW_ERR_AUTH. */
 CW_MUST_USE enum cw_err applet_verify(struct reader *r, uint8_t use, const uint8_t *pin, size_t len,
                                       unsigned *tries_left, struct say *why);
 CW_MUST_USE enum cw_err applet_data_get(struct reader *r, uint16_t object, uint8_t *out, size_t cap,
                                         size_t *len, struct say *why);
 CW_MUST_USE enum cw_err applet_name_get(struct reader *r, unsigned index, struct applet_name *out,
                                         struct say *why);
+/* CW_ERR_DENIED: this order wants the PIN. CW_ERR_REFUSED: the card's policy is against it; then
+ * *refusal, which may be NULL, says what of it. */
 CW_MUST_USE enum cw_err applet_sign_order(struct reader *r, enum link_key key,
                                           const struct order_fields *fields, uint8_t *text,
                                           size_t text_cap, size_t *text_len, uint8_t *signature,
-                                          size_t sig_cap, size_t *sig_len, struct say *why);
+                                          size_t sig_cap, size_t *sig_len,
+                                          enum link_refusal *refusal, struct say *why);
 
-/* Personalisation, card blank only. */
-CW_MUST_USE enum cw_err applet_data_put(struct reader *r, uint16_t object, const uint8_t *data,
-                                        size_t len, struct say *why);
-CW_MUST_USE enum cw_err applet_name_put(struct reader *r, unsigned index,
-                                        const struct applet_name *name, struct say *why);
-/* Minutes on a real chip for RSA: in slices, between which others get at the reader. `progress` may
- * be NULL; it is called after each slice with how far the card is, in thousandths, as the card says
- * it. CW_ERR_FORMAT when the card does not come to an end. */
-typedef void applet_progress(void *ctx, unsigned permille);
-CW_MUST_USE enum cw_err applet_key_generate(struct reader *r, enum link_key slot,
-                                            applet_progress *progress, void *ctx, struct say *why);
-/* DER PKCS#10 request, signed by the key in `slot`, subject CN = card serial in hex. */
-CW_MUST_USE enum cw_err applet_request(struct reader *r, enum link_key slot, uint8_t *out,
-                                       size_t cap, size_t *len, struct say *why);
-CW_MUST_USE enum cw_err applet_activate(struct reader *r, struct say *why);
+/* The holder's side: applet_holder.c. */
+
+/* Can the holder use this card as it is? CW_ERR_STATE when its life, or a PIN that must be changed
+ * first, is against it, CW_ERR_BLOCKED when the PIN is: `why` says what to do. */
+CW_MUST_USE enum cw_err applet_usable(const struct applet_info *info, struct say *why);
+/* The same, but for a PIN that is to be changed or unblocked. */
+CW_MUST_USE enum cw_err applet_alive(const struct applet_info *info, struct say *why);
+/* CHANGE REFERENCE DATA, RESET RETRY COUNTER: ASCII digits, as for applet_verify. The card holds
+ * the new PIN against its rules first (CW_ERR_LENGTH, CW_ERR_FORMAT: no try was spent).
+ * `tries_left`, of the old PIN or the PUK, may be NULL; set on CW_ERR_AUTH. */
+CW_MUST_USE enum cw_err applet_pin_change(struct reader *r, const uint8_t *old, size_t old_len,
+                                          const uint8_t *pin, size_t pin_len, unsigned *tries_left,
+                                          struct say *why);
+CW_MUST_USE enum cw_err applet_pin_unblock(struct reader *r, const uint8_t *puk, size_t puk_len,
+                                           const uint8_t *pin, size_t pin_len, unsigned *tries_left,
+                                           struct say *why);
+CW_MUST_USE enum cw_err applet_policy_get(struct reader *r, struct policy *out, struct say *why);
+/* The listed payees; the card gives them after the PIN, or while a line is open. */
+CW_MUST_USE enum cw_err applet_payees_get(struct reader *r,
+                                          struct policy_payee out[POLICY_PAYEES_MAX], size_t *count,
+                                          struct say *why);
+/* What the issuer signs together with a new time. */
+CW_MUST_USE enum cw_err applet_challenge(struct reader *r, uint8_t out[ISSUER_CHALLENGE_LEN],
+                                         struct say *why);
+/* APPLY: a signed message of the issuer, as it came. The answer is where the card stands then. */
+CW_MUST_USE enum cw_err applet_apply_time(struct reader *r, const uint8_t *message, size_t len,
+                                          int64_t *floor, struct say *why);
+CW_MUST_USE enum cw_err applet_apply_update(struct reader *r, const uint8_t *message, size_t len,
+                                            uint32_t *sequence, struct say *why);
 
 #endif

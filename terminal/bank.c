@@ -4,6 +4,7 @@
 #include "proto/text.h"
 #include "terminal/http.h"
 
+#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -97,7 +98,10 @@ static enum cw_err ask(struct bank *b, const char *method, const char *path, con
     };
     b->problem[0] = '\0';
     b->problem_status = 0;
+    if (b->broken)
+        return say_fail(why, CW_ERR_IO, "the line to the server is out of step; open a new one");
     enum cw_err err = http_exchange(b->line, &request, reply, memory, why);
+    b->broken = err != CW_OK;
     if (err == CW_OK && (reply->status < 200 || reply->status > 299)) {
         err = refusal(b, reply, why);
         free(*memory);
@@ -186,6 +190,37 @@ enum cw_err bank_pay(struct bank *b, const uint8_t *text, size_t text_len, const
         return say_fail(why, CW_ERR_LENGTH, "the signed order is too long");
     snprintf(body, sizeof body, "{\"order\":\"%s\",\"signature\":\"%s\"}", order, sig);
     return ask_json(b, "POST", "/v1/payments", body, reply, why);
+}
+
+enum cw_err bank_card(struct bank *b, json_t **reply, struct say *why)
+{
+    return ask_json(b, "GET", "/v1/card", NULL, reply, why);
+}
+
+enum cw_err bank_card_time(struct bank *b, const uint8_t challenge[ISSUER_CHALLENGE_LEN],
+                           json_t **reply, struct say *why)
+{
+    char body[64] = {0};
+    struct buf_writer w;
+    buf_writer_init(&w, (uint8_t *)body, sizeof body - 1);
+    buf_put_str(&w, "{\"challenge\":\"");
+    buf_put_hex(&w, challenge, ISSUER_CHALLENGE_LEN);
+    buf_put_str(&w, "\"}");
+    return ask_json(b, "POST", "/v1/card/time", body, reply, why);
+}
+
+enum cw_err bank_card_updates(struct bank *b, uint32_t after, json_t **reply, struct say *why)
+{
+    char path[PATH_MAX_LEN];
+    snprintf(path, sizeof path, "/v1/card/updates?after=%" PRIu32, after);
+    return ask_json(b, "GET", path, NULL, reply, why);
+}
+
+enum cw_err bank_card_applied(struct bank *b, uint32_t sequence, json_t **reply, struct say *why)
+{
+    char body[64];
+    snprintf(body, sizeof body, "{\"sequence\":%" PRIu32 "}", sequence);
+    return ask_json(b, "POST", "/v1/card/updates", body, reply, why);
 }
 
 enum cw_err bank_receipt(struct bank *b, const uint8_t order[ORDER_ID_LEN], uint8_t **memory,

@@ -12,13 +12,15 @@
 struct bank {
     struct pump *line;
     const char *host;   /* for the Host field */
+    bool broken;        /* a reply is missing, or was no HTTP: what comes next is anybody's guess */
     char problem[48];   /* NAME of the last refusal (docs/api.md), "" if none */
     int problem_status; /* HTTP status of it */
 };
 
 /* All functions: the reply in *reply, freed by the caller with json_decref. CW_ERR_REFUSED when the
  * bank answers with a problem: then b->problem names it and `why` is the bank's own sentence.
- * Otherwise what http_exchange fails with. */
+ * Otherwise what http_exchange fails with; after that the conversation is broken, and every further
+ * request fails (CW_ERR_IO): a late reply must not be taken for another one. */
 
 /* Reports the key agreement back to the bank (claim 2): from then on the line is logged in. */
 CW_MUST_USE enum cw_err bank_login(struct bank *b, json_t **reply, struct say *why);
@@ -32,6 +34,16 @@ CW_MUST_USE enum cw_err bank_payee(struct bank *b, const char *account, json_t *
 CW_MUST_USE enum cw_err bank_pay(struct bank *b, const uint8_t *text, size_t text_len,
                                  const uint8_t *signature, size_t signature_len, json_t **reply,
                                  struct say *why);
+/* What the bank has for the card: GET /v1/card, POST /v1/card/time, GET and POST /v1/card/updates.
+ */
+CW_MUST_USE enum cw_err bank_card(struct bank *b, json_t **reply, struct say *why);
+CW_MUST_USE enum cw_err bank_card_time(struct bank *b,
+                                       const uint8_t challenge[ISSUER_CHALLENGE_LEN],
+                                       json_t **reply, struct say *why);
+CW_MUST_USE enum cw_err bank_card_updates(struct bank *b, uint32_t after, json_t **reply,
+                                          struct say *why);
+CW_MUST_USE enum cw_err bank_card_applied(struct bank *b, uint32_t sequence, json_t **reply,
+                                          struct say *why);
 /* Receipt in DER; *memory is freed by the caller with free(3), *der points into it. */
 CW_MUST_USE enum cw_err bank_receipt(struct bank *b, const uint8_t order[ORDER_ID_LEN],
                                      uint8_t **memory, const uint8_t **der, size_t *len,

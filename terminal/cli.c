@@ -16,9 +16,14 @@ static const char help[] =
     "\n"
     "Commands\n"
     "  readers                    the card readers there are\n"
-    "  card [info]                what is in the card: life, keys, servers, PIN tries\n"
+    "  card [info]                what is in the card: life, tries, time, limits, keys, servers\n"
+    "  card payees                whom the card pays, after its PIN\n"
+    "  card update                brings the card up to date with the bank\n"
     "  card export --cert KEY     a certificate of the card, PEM (KEY: tls-p256, tls-rsa2048,\n"
     "                             order-p256, order-rsa2048)\n"
+    "  pin change                 a new PIN in the place of the old one\n"
+    "  pin unblock                a new PIN with the PUK\n"
+    "  pin status                 tries left\n"
     "  login                      log in and say who is logged in\n"
     "  balance [--account A]\n"
     "  statement [--account A] [--limit N]\n"
@@ -36,13 +41,17 @@ static const char help[] =
     "  --key auto|p256|rsa        the card's key for the line\n"
     "  --pin-file FILE            first line is the PIN; otherwise it is asked for\n"
     "  --full                     a full handshake, even if the card could resume an earlier line\n"
+    "  --new-pin-file FILE        the same for a new PIN, --puk-file FILE for the PUK\n"
+    "  --no-sync                  take no updates and no time from the bank after logging in\n"
     "  --extended                 extended-length APDUs, if reader and card carry them\n"
     "  --progress                 say on stderr what a slow reader does, terminal or not\n"
     "  --json                     one JSON object on stdout, errors too\n"
     "  --help, --version\n"
     "\n"
-    "Exit: 0 done, 1 failed, 2 called wrongly, 3 the card refused the server, 4 the server or the\n"
-    "bank refused, 5 PIN wrong, blocked or not given, 6 reader or card trouble, 7 net trouble.\n";
+    "Exit: 0 done, 1 failed, 2 called wrongly, 3 the card refused the server or the order, 4 the\n"
+    "server or the bank refused, 5 PIN wrong, blocked, to be changed or not given, 6 reader or "
+    "card\n"
+    "trouble, 7 net trouble.\n";
 
 enum {
     OPT_READER = 256,
@@ -52,6 +61,9 @@ enum {
     OPT_KEY,
     OPT_PIN_FILE,
     OPT_FULL,
+    OPT_NEW_PIN_FILE,
+    OPT_PUK_FILE,
+    OPT_NO_SYNC,
     OPT_EXTENDED,
     OPT_PROGRESS,
     OPT_JSON,
@@ -83,6 +95,9 @@ static const struct option options[] = {
     {"key", required_argument, NULL, OPT_KEY},
     {"pin-file", required_argument, NULL, OPT_PIN_FILE},
     {"full", no_argument, NULL, OPT_FULL},
+    {"new-pin-file", required_argument, NULL, OPT_NEW_PIN_FILE},
+    {"puk-file", required_argument, NULL, OPT_PUK_FILE},
+    {"no-sync", no_argument, NULL, OPT_NO_SYNC},
     {"extended", no_argument, NULL, OPT_EXTENDED},
     {"progress", no_argument, NULL, OPT_PROGRESS},
     {"json", no_argument, NULL, OPT_JSON},
@@ -119,6 +134,10 @@ static const char **text_option(struct cli_options *o, int c)
         return &o->name;
     case OPT_PIN_FILE:
         return &o->pin_file;
+    case OPT_NEW_PIN_FILE:
+        return &o->new_pin_file;
+    case OPT_PUK_FILE:
+        return &o->puk_file;
     case OPT_ACCOUNT:
         return &o->account;
     case OPT_FROM:
@@ -161,6 +180,8 @@ static bool flag_option(struct cli_options *o, int c)
         return o->progress = true;
     case OPT_JSON:
         return o->json = true;
+    case OPT_NO_SYNC:
+        return o->no_sync = true;
     case OPT_YES:
         return o->yes = true;
     case OPT_HANDSHAKE_ONLY:
@@ -255,6 +276,8 @@ static enum cli_exit run(struct cli *c, int argc, char **argv)
         return puts("cardwire " CARDWIRE_VERSION) < 0 ? CLI_FAILED : CLI_OK;
     if (strcmp(c->command, "card") == 0)
         return cli_card(c, argc, argv);
+    if (strcmp(c->command, "pin") == 0)
+        return cli_pin(c, argc, argv);
     for (size_t i = 0; i < sizeof commands / sizeof commands[0]; i++) {
         if (strcmp(c->command, commands[i].name) != 0)
             continue;

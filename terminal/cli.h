@@ -6,6 +6,7 @@
 #include "host/net.h"
 #include "terminal/bank.h"
 #include "terminal/pump.h"
+#include "terminal/sync.h"
 
 #include <stdbool.h>
 
@@ -16,7 +17,7 @@ enum cli_exit {
     CLI_OK = 0,
     CLI_FAILED = 1,
     CLI_USAGE = 2,
-    CLI_CARD_REFUSED = 3,   /* the card refused the server */
+    CLI_CARD_REFUSED = 3,   /* the card refused the server, or by its policy the order */
     CLI_SERVER_REFUSED = 4, /* the server or the bank refused, or answered nonsense */
     CLI_PIN = 5,            /* wrong, blocked, or not given */
     CLI_CARD = 6,           /* reader or card trouble */
@@ -24,13 +25,13 @@ enum cli_exit {
 };
 
 struct cli_options {
-    const char *reader, *server, *name, *pin_file;
+    const char *reader, *server, *name, *pin_file, *new_pin_file, *puk_file;
     const char *account, *from, *to, *amount, *currency, *reference, *order_id, *receipt;
     const char *order, *out, *save, *resend, *cert;
     enum link_profile profile;
     enum link_key key;
     unsigned limit;
-    bool json, yes, extended, full, handshake_only, progress;
+    bool json, yes, extended, full, handshake_only, progress, no_sync;
 };
 
 struct cli {
@@ -39,8 +40,9 @@ struct cli {
     /* What went wrong, for the last line that the program writes. */
     struct say why;
     enum cli_exit code;
-    const char *error;  /* stable name */
-    const char *reason; /* the card's, or the bank's problem; NULL if none */
+    const char *error;   /* stable name */
+    const char *reason;  /* the card's, or the bank's problem; NULL if none */
+    const char *refusal; /* what of its policy the card held against the order; NULL if nothing */
     struct pump_failure failure;
     struct reader_stats spent; /* what crossed the reader, once the session is closed */
     char reason_text[64];
@@ -58,7 +60,7 @@ void cli_progress_end(struct cli *c);
 struct cli_session {
     struct cli *cli;
     struct reader *reader;
-    struct applet_info card;
+    struct applet_info card; /* as it was when it was opened */
     struct net_address address;
     char name[LINK_HOST_MAX + 1]; /* opened for */
     int fd;                       /* valid when connected */
@@ -66,7 +68,10 @@ struct cli_session {
     struct pump *line;
     struct applet_session tls; /* after cli_session_open */
     struct bank bank;
-    json_t *login;                /* after cli_session_login */
+    json_t *login;        /* after cli_session_login */
+    struct sync sync;     /* after cli_session_sync */
+    enum cw_err sync_err; /* why the card was not brought up to date */
+    struct say sync_why;
     uint64_t began_ns, opened_ns; /* the handshake, by CLOCK_MONOTONIC */
     struct pump_stats handshake;
 };
@@ -89,6 +94,7 @@ const char *cli_shown(const struct say *why, char out[CLI_SHOWN_MAX]);
 /* The last words after a failure: a sentence on stderr, or an object on stdout with --json. */
 void cli_report(const struct cli *c);
 
+/* The card's application is selected, and s->card is what it says of itself. */
 enum cli_exit cli_card_open(struct cli *c, struct cli_session *s);
 /* The card's application is selected, the PIN given, the server reached and the handshake done. */
 enum cli_exit cli_session_open(struct cli *c, struct cli_session *s);
@@ -96,6 +102,22 @@ enum cli_exit cli_session_open(struct cli *c, struct cli_session *s);
 enum cli_exit cli_session_prepare(struct cli *c, struct cli_session *s, struct pump_config *config);
 /* cli_session_open, and the report to the bank. */
 enum cli_exit cli_session_login(struct cli *c, struct cli_session *s);
+/* Brings the card up to date (terminal/sync.h), unless --no-sync. A failure is kept in s, and never
+ * one of what the line was opened for. */
+void cli_session_sync(struct cli *c, struct cli_session *s, int64_t age);
+/* After it: a failure is said, and a card that was locked or terminated is one of the command. */
+enum cli_exit cli_session_synced(struct cli *c, struct cli_session *s);
+/* All of it: log in, bring the card up to date; and a new line if that broke this one. */
+enum cli_exit cli_session_begin(struct cli *c, struct cli_session *s);
+/* Hangs up, and logs in over a new line. */
+enum cli_exit cli_session_again(struct cli *c, struct cli_session *s);
+/* Is the card fit for use, as far as can be told before a PIN is asked for? */
+enum cli_exit cli_card_usable(struct cli *c, struct cli_session *s);
+/* A card that its bank has not activated, or has locked or ended, is a failure of that name. */
+enum cli_exit cli_card_alive(struct cli *c, enum link_life life);
+/* Is the card on contacts, or does its policy permit this (POLICY_*_CONTACTLESS) over the air?
+ * Asked before a PIN goes out in clear; `what` completes "this card ...". */
+enum cli_exit cli_air_check(struct cli *c, struct cli_session *s, uint8_t flag, const char *what);
 /* Asks for the PIN, or reads it, gives it to the card for `use` and wipes it. */
 enum cli_exit cli_pin_verify(struct cli *c, struct cli_session *s, uint8_t use,
                              const char *purpose);
@@ -111,11 +133,22 @@ const char *cli_tls_name(uint16_t version);
 /* --account or --from, else the customer's only account. CW_OK, or the failure recorded. */
 enum cli_exit cli_account_choose(struct cli *c, struct cli_session *s, const char *wanted,
                                  char out[ORDER_ACCOUNT_MAX + 1], char currency[4]);
+/* What the issuer permits, and what a new PIN must be: "4 to 12 digits, not ...". */
+json_t *cli_policy_json(const struct policy *policy);
+void cli_policy_print(const struct policy *policy);
+json_t *cli_tries_json(const struct applet_info *info);
+#define CLI_TIME_MAX 24u
+const char *cli_time_text(int64_t seconds, char out[CLI_TIME_MAX]);
+#define CLI_RULES_MAX 96u
+const char *cli_rules_text(const struct policy_pin *rules, char out[CLI_RULES_MAX]);
 bool cli_hex_parse(const char *text, uint8_t *out, size_t len);
 void cli_hex_write(const uint8_t *data, size_t len, char *out); /* 2*len+1 characters */
 
 enum cli_exit cli_readers(struct cli *c);
 enum cli_exit cli_card(struct cli *c, int argc, char **argv);
+enum cli_exit cli_card_payees(struct cli *c, struct cli_session *s);
+enum cli_exit cli_card_update(struct cli *c, struct cli_session *s);
+enum cli_exit cli_pin(struct cli *c, int argc, char **argv);
 enum cli_exit cli_login(struct cli *c);
 enum cli_exit cli_balance(struct cli *c);
 enum cli_exit cli_statement(struct cli *c);

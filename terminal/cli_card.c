@@ -1,7 +1,7 @@
-/* cli_card.c - cardwire readers, cardwire card: what there is to see without a server. */
+/* cli_card.c - cardwire readers, cardwire card: what there is to see without a server. Limits and
+ * payees are in cli_policy.c, card update in cli_bank.c. */
 #include "terminal/cli.h"
 
-#include "base/cal.h"
 #include "host/base64.h"
 #include "host/file.h"
 
@@ -73,92 +73,100 @@ static enum cw_err names_get(struct cli_session *s, struct applet_name *names, s
     return CW_OK;
 }
 
-static void time_text(int64_t seconds, char out[24])
+/* What `card info` shows besides s->card. */
+struct card_view {
+    struct applet_name names[LINK_NAME_MAX];
+    size_t name_count;
+    struct policy policy;
+    bool has_policy; /* a blank card has none, and a terminated one shows none */
+};
+
+static json_t *servers_json(const struct card_view *v)
 {
-    struct buf_writer w;
-    buf_writer_init(&w, (uint8_t *)out, 23);
-    cal_put(&w, seconds);
-    out[w.bad ? 0 : w.len] = '\0';
+    json_t *servers = json_array();
+    for (size_t n = 0; n < v->name_count; n++)
+        json_array_append_new(servers,
+                              json_pack("{s:s, s:o, s:s?}", "name", v->names[n].host, "profiles",
+                                        profiles_json(v->names[n].profiles), "alpn",
+                                        v->names[n].alpn[0] != '\0' ? v->names[n].alpn : NULL));
+    return servers;
 }
 
-static enum cli_exit info_json(struct cli *c, struct cli_session *s, const struct applet_info *i,
-                               const struct applet_name *names, size_t count)
+static enum cli_exit info_json(struct cli *c, struct cli_session *s, const struct card_view *v)
 {
-    char serial[2 * ORDER_SERIAL_LEN + 1], floor[24], atr[2 * READER_ATR_MAX + 1];
+    const struct applet_info *i = &s->card;
+    char serial[2 * ORDER_SERIAL_LEN + 1], floor[CLI_TIME_MAX], atr[2 * READER_ATR_MAX + 1];
     size_t atr_len;
     const uint8_t *bytes = reader_atr(s->reader, &atr_len);
     cli_hex_write(bytes, atr_len, atr);
     cli_hex_write(i->serial, sizeof i->serial, serial);
-    time_text(i->time_floor, floor);
-    json_t *servers = json_array();
-    for (size_t n = 0; n < count; n++)
-        json_array_append_new(servers,
-                              json_pack("{s:s, s:o, s:s?}", "name", names[n].host, "profiles",
-                                        profiles_json(names[n].profiles), "alpn",
-                                        names[n].alpn[0] != '\0' ? names[n].alpn : NULL));
-    return cli_emit(
-        c, json_pack("{s:s, s:s, s:s, s:s, s:i, s:i, s:s, s:o, s:o, s:i, s:i, s:I, s:s, s:i, s:i}",
-                     "reader", reader_name(s->reader), "atr", atr, "serial", serial, "life",
-                     link_life_name(i->life), "pin_tries_left", (int)i->pin_tries_left, "pin_tries_max",
-                     (int)i->pin_tries_max, "time_floor", floor, "keys", keys_json(i), "servers",
-                     servers, "command_max", (int)i->command_max, "response_max",
-                     (int)i->response_max, "order_counter", (json_int_t)i->order_counter,
-                     "interface", i->contactless ? "contactless" : "contact", "heap_peak",
-                     (int)i->heap_peak, "heap_size", (int)i->heap_size));
+    json_t *o = json_pack("{s:s, s:s, s:s, s:s, s:s, s:o, s:o, s:i, s:i, s:I, s:s, s:i, s:i}",
+                          "reader", reader_name(s->reader), "atr", atr, "serial", serial, "life",
+                          link_life_name(i->life), "time_floor",
+                          cli_time_text(i->time_floor, floor), "keys", keys_json(i), "servers",
+                          servers_json(v), "command_max", (int)i->command_max, "response_max",
+                          (int)i->response_max, "order_counter", (json_int_t)i->order_counter,
+                          "interface", i->contactless ? "contactless" : "contact", "heap_peak",
+                          (int)i->heap_peak, "heap_size", (int)i->heap_size);
+    json_object_update_new(o, cli_tries_json(i));
+    json_object_update_new(o, json_pack("{s:I, s:i, s:o}", "sequence", (json_int_t)i->sequence,
+                                        "keyset", (int)i->keyset, "policy",
+                                        v->has_policy ? cli_policy_json(&v->policy) : json_null()));
+    return cli_emit(c, o);
 }
 
-static void info_print(const struct cli_session *s, const struct applet_info *i,
-                       const struct applet_name *names, size_t count)
+static void info_print(const struct cli_session *s, const struct card_view *v)
 {
-    char serial[2 * ORDER_SERIAL_LEN + 1], floor[24];
+    const struct applet_info *i = &s->card;
+    char serial[2 * ORDER_SERIAL_LEN + 1], floor[CLI_TIME_MAX];
+    struct say todo;
     cli_hex_write(i->serial, sizeof i->serial, serial);
-    time_text(i->time_floor, floor);
-    printf("Card      %s, %s, in %s (%s)\n", serial, link_life_name(i->life), reader_name(s->reader),
-           i->contactless ? "contactless" : "contact");
-    printf("PIN       %u of %u tries left%s\n", i->pin_tries_left, i->pin_tries_max,
-           i->pin_tries_left == 0 && i->life == LINK_LIFE_ACTIVE ? ": blocked" : "");
-    printf("Time      not before %s\n", floor);
+    printf("Card      %s, %s, in %s (%s)\n", serial, link_life_name(i->life),
+           reader_name(s->reader), i->contactless ? "contactless" : "contact");
+    if (applet_usable(i, &todo) != CW_OK)
+        printf("Note      %s\n", todo.text);
+    printf("PIN       %u of %u tries left; PUK %u of %u\n", i->pin_tries_left, i->pin_tries_max,
+           i->puk_tries_left, i->puk_tries_max);
+    printf("Time      not before %s\n", cli_time_text(i->time_floor, floor));
+    printf("Issuer    key set %u, updates up to number %u\n", i->keyset, i->sequence);
     for (int k = 1; k <= LINK_KEY_COUNT; k++)
         if ((i->keys >> (k - 1) & 1) != 0)
             printf("Key       %s%s\n", link_key_name((enum link_key)k),
                    (i->certificates >> (k - 1) & 1) != 0 ? ", with certificate" : "");
-    for (size_t n = 0; n < count; n++) {
+    for (size_t n = 0; n < v->name_count; n++) {
         printf("Server    ");
-        fputs(names[n].host, stdout);
+        fputs(v->names[n].host, stdout);
         for (int p = 1; p <= LINK_PROFILE_COUNT; p++)
-            if ((names[n].profiles & LINK_PROFILE_BIT(p)) != 0)
+            if ((v->names[n].profiles & LINK_PROFILE_BIT(p)) != 0)
                 printf(" %s", link_profile_name((enum link_profile)p));
         putchar('\n');
     }
+    if (v->has_policy)
+        cli_policy_print(&v->policy);
     printf("Orders    %u signed\n", i->order_counter);
+}
+
+static enum cw_err view_get(struct cli_session *s, struct card_view *v, struct say *why)
+{
+    if (s->card.life == LINK_LIFE_TERMINATED)
+        return CW_OK; /* it tells nothing but INFO */
+    enum cw_err err = names_get(s, v->names, &v->name_count, why);
+    if (err != CW_OK)
+        return err;
+    err = applet_policy_get(s->reader, &v->policy, why);
+    v->has_policy = err == CW_OK;
+    return err == CW_ERR_NOT_FOUND ? CW_OK : err;
 }
 
 static enum cli_exit card_info(struct cli *c, struct cli_session *s)
 {
-    struct applet_info info;
-    struct applet_name names[LINK_NAME_MAX];
-    size_t count = 0;
-    enum cw_err err = applet_info_get(s->reader, &info, &c->why);
-    if (err == CW_OK)
-        err = names_get(s, names, &count, &c->why);
+    struct card_view v = {0};
+    enum cw_err err = view_get(s, &v, &c->why);
     if (err != CW_OK)
         return cli_fail_card(c, err);
     if (c->opt.json)
-        return info_json(c, s, &info, names, count);
-    info_print(s, &info, names, count);
-    return CLI_OK;
-}
-
-static enum cli_exit card_tries(struct cli *c, struct cli_session *s)
-{
-    struct applet_info info;
-    enum cw_err err = applet_info_get(s->reader, &info, &c->why);
-    if (err != CW_OK)
-        return cli_fail_card(c, err);
-    if (c->opt.json)
-        return cli_emit(c, json_pack("{s:i, s:i}", "pin_tries_left", (int)info.pin_tries_left,
-                                     "pin_tries_max", (int)info.pin_tries_max));
-    printf("%u of %u tries left\n", info.pin_tries_left, info.pin_tries_max);
+        return info_json(c, s, &v);
+    info_print(s, &v);
     return CLI_OK;
 }
 
@@ -215,7 +223,10 @@ enum cli_exit cli_card(struct cli *c, int argc, char **argv)
     static const struct {
         const char *name;
         enum cli_exit (*run)(struct cli *c, struct cli_session *s);
-    } verbs[] = {{"info", card_info}, {"pin-tries", card_tries}, {"export", card_export}};
+    } verbs[] = {{"info", card_info},
+                 {"payees", cli_card_payees},
+                 {"update", cli_card_update},
+                 {"export", card_export}};
     const char *verb = argc > 0 ? argv[0] : "info";
     struct cli_session s = {0};
     for (size_t i = 0; i < sizeof verbs / sizeof verbs[0]; i++) {
@@ -228,5 +239,5 @@ enum cli_exit cli_card(struct cli *c, int argc, char **argv)
         return code;
     }
     return cli_fail_say(c, CLI_USAGE, CW_ERR_ARG,
-                        "cardwire card takes info, pin-tries or export; see cardwire --help");
+                        "cardwire card takes info, payees, update or export; see cardwire --help");
 }

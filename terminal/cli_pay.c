@@ -23,6 +23,7 @@ struct signed_order {
     size_t text_len;
     uint8_t signature[SIGNATURE_MAX];
     size_t signature_len;
+    bool pin; /* the card wanted its PIN */
 };
 
 /* Copies an option into a field of the order. */
@@ -122,19 +123,6 @@ static bool confirmed(void)
     return yes;
 }
 
-/* The card signs nothing over the air (docs/card.md): said before the PIN goes out in clear. */
-static enum cli_exit check_interface(struct cli *c, struct cli_session *s)
-{
-    enum cw_err err = applet_info_get(s->reader, &s->card, &c->why);
-    if (err != CW_OK)
-        return cli_fail_card(c, err);
-    if (s->card.contactless)
-        return cli_fail_say(c, CLI_CARD, CW_ERR_STATE,
-                            "the card signs no order over a contactless interface; put it into a "
-                            "reader with contacts to pay");
-    return CLI_OK;
-}
-
 static enum cli_exit show_and_ask(struct cli *c, const struct order_fields *f)
 {
     uint8_t text[ORDER_TEXT_MAX];
@@ -156,18 +144,36 @@ static enum cli_exit show_and_ask(struct cli *c, const struct order_fields *f)
     return CLI_OK;
 }
 
-static enum cli_exit sign(struct cli *c, struct cli_session *s, const struct order_fields *f,
-                          struct signed_order *out)
+static enum cw_err ask_card(struct cli *c, struct cli_session *s, const struct order_fields *f,
+                            struct signed_order *out, enum link_refusal *refusal)
 {
-    enum cli_exit code = cli_pin_verify(c, s, LINK_PIN_ORDER, "to sign this order");
-    if (code != CLI_OK)
-        return code;
     enum link_key key = c->opt.key == LINK_KEY_TLS_RSA    ? LINK_KEY_ORDER_RSA
                         : c->opt.key == LINK_KEY_TLS_P256 ? LINK_KEY_ORDER_P256
                                                           : LINK_KEY_AUTO;
-    enum cw_err err =
-        applet_sign_order(s->reader, key, f, out->text, sizeof out->text, &out->text_len,
-                          out->signature, sizeof out->signature, &out->signature_len, &c->why);
+    return applet_sign_order(s->reader, key, f, out->text, sizeof out->text, &out->text_len,
+                             out->signature, sizeof out->signature, &out->signature_len, refusal,
+                             &c->why);
+}
+
+/* The card is asked without the PIN first: it says by itself whether its policy is against the
+ * order, before a try of the PIN is risked on it; whether it is small enough to go without; or that
+ * it wants the PIN. */
+static enum cli_exit sign(struct cli *c, struct cli_session *s, const struct order_fields *f,
+                          struct signed_order *out)
+{
+    enum link_refusal refusal = LINK_REFUSAL_NONE;
+    enum cw_err err = ask_card(c, s, f, out, &refusal);
+    out->pin = err == CW_ERR_DENIED;
+    if (out->pin) {
+        enum cli_exit code = cli_pin_verify(c, s, LINK_PIN_ORDER, "to sign this order");
+        if (code != CLI_OK)
+            return code;
+        err = ask_card(c, s, f, out, &refusal);
+    }
+    if (err == CW_ERR_REFUSED) {
+        c->refusal = link_refusal_name(refusal);
+        return cli_fail(c, CLI_CARD_REFUSED, err);
+    }
     if (err != CW_OK)
         return cli_fail_card(c, err);
     struct order_fields seen;
@@ -345,11 +351,7 @@ static enum cli_exit post(struct cli *c, struct cli_session *s, const struct sig
             "The answer was lost (%s). Asking for it over a new line, with the same signed order: "
             "it is never booked twice.\n",
             cli_shown(&c->why, shown));
-    cli_session_hang_up(s);
-    enum cw_err selected = applet_select(s->reader, &c->why);
-    if (selected != CW_OK)
-        return not_known(c, cli_fail_card(c, selected));
-    enum cli_exit code = cli_session_login(c, s);
+    enum cli_exit code = cli_session_again(c, s);
     if (code != CLI_OK)
         return not_known(c, code);
     err = bank_pay(&s->bank, o->text, o->text_len, o->signature, o->signature_len, reply, &c->why);
@@ -438,8 +440,11 @@ out:
 static enum cli_exit show_result(struct cli *c, const struct cli_session *s,
                                  const struct signed_order *o, json_t *reply)
 {
+    bool signed_now = c->opt.resend == NULL;
     if (c->opt.json) {
         json_t *all = json_copy(reply);
+        if (signed_now)
+            json_object_set_new(all, "pin", json_string(o->pin ? "given" : "none"));
         json_object_set_new(all, "signed", json_stringn((const char *)o->text, o->text_len));
         json_object_set_new(all, "line", cli_session_json(s));
         if (c->opt.receipt != NULL)
@@ -449,7 +454,8 @@ static enum cli_exit show_result(struct cli *c, const struct cli_session *s,
     const char *balance = json_string_value(json_object_get(reply, "balance"));
     json_int_t id = json_integer_value(json_object_get(json_object_get(reply, "payment"), "id"));
     bool replayed = json_is_true(json_object_get(reply, "replayed"));
-    printf("The card signed:\n%.*s", (int)o->text_len, (const char *)o->text);
+    printf("The card signed%s:\n%.*s", signed_now && !o->pin ? ", without its PIN" : "",
+           (int)o->text_len, (const char *)o->text);
     printf("%s: payment %lld, order %s", replayed ? "Was booked before, not again" : "Booked",
            (long long)id, c->order);
     if (balance != NULL)
@@ -489,11 +495,11 @@ enum cli_exit cli_pay(struct cli *c)
     memset(&f, 0, sizeof f);
     enum cli_exit code = c->opt.resend != NULL ? load(c, &o, &f) : read_fields(c, &f);
     if (code == CLI_OK)
-        code = cli_session_login(c, &s);
+        code = cli_session_begin(c, &s);
     if (code != CLI_OK)
         goto out;
     if (c->opt.resend == NULL) {
-        code = check_interface(c, &s);
+        code = cli_air_check(c, &s, POLICY_ORDER_CONTACTLESS, "signs no order");
         if (code == CLI_OK)
             code = complete_fields(c, &s, &f);
         if (code == CLI_OK)

@@ -1,6 +1,7 @@
 /* cli_say.c - how cardwire speaks: sentences for people, JSON for programs, exit codes for both. */
 #include "terminal/cli.h"
 
+#include "base/cal.h"
 #include "proto/text.h"
 
 #include <stdarg.h>
@@ -111,6 +112,8 @@ void cli_report(const struct cli *c)
     if (o != NULL && c->failure.alert_out >= 0)
         json_object_set_new(o, "alert_sent",
                             json_string(link_alert_name((uint8_t)c->failure.alert_out)));
+    if (o != NULL && c->refusal != NULL)
+        json_object_set_new(o, "refusal", json_string(c->refusal));
     if (o != NULL && c->order[0] != '\0')
         json_object_update_new(o, json_pack("{s:s, s:s}", "order", c->order, "booked", c->booked));
     if (o != NULL && c->spent.apdus > 0) /* a refusal has its price as well */
@@ -123,6 +126,15 @@ void cli_report(const struct cli *c)
     else
         putchar('\n');
     json_decref(o);
+}
+
+const char *cli_time_text(int64_t seconds, char out[CLI_TIME_MAX])
+{
+    struct buf_writer w;
+    buf_writer_init(&w, (uint8_t *)out, CLI_TIME_MAX - 1);
+    cal_put(&w, seconds);
+    out[w.bad ? 0 : w.len] = '\0';
+    return out;
 }
 
 bool cli_hex_parse(const char *text, uint8_t *out, size_t len)

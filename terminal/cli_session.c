@@ -1,6 +1,7 @@
 /* cli_session.c - from a reader to an open line, and to a login: what most commands begin with. */
 #include "terminal/cli.h"
 
+#include "base/cal.h"
 #include "host/clock.h"
 #include "host/pin.h"
 
@@ -51,6 +52,8 @@ enum cli_exit cli_card_open(struct cli *c, struct cli_session *s)
         return cli_fail(c, CLI_USAGE, err);
     if (err == CW_OK)
         err = applet_select(s->reader, &c->why);
+    if (err == CW_OK)
+        err = applet_info_get(s->reader, &s->card, &c->why);
     return err == CW_OK ? CLI_OK : cli_fail_card(c, err);
 }
 
@@ -70,6 +73,44 @@ enum cli_exit cli_pin_verify(struct cli *c, struct cli_session *s, uint8_t use, 
     err = applet_verify(s->reader, use, pin.digits, pin.len, NULL, &c->why);
     pin_wipe(&pin);
     return err == CW_OK ? CLI_OK : cli_fail_card(c, err);
+}
+
+enum cli_exit cli_card_alive(struct cli *c, enum link_life life)
+{
+    const struct applet_info info = {.life = life};
+    enum cw_err err = applet_alive(&info, &c->why);
+    if (err == CW_OK)
+        return CLI_OK;
+    c->reason = link_life_name(life);
+    return cli_fail_card(c, err);
+}
+
+enum cli_exit cli_card_usable(struct cli *c, struct cli_session *s)
+{
+    enum cli_exit code = cli_card_alive(c, s->card.life);
+    if (code != CLI_OK)
+        return code;
+    enum cw_err err = applet_usable(&s->card, &c->why);
+    if (err == CW_OK)
+        return cli_air_check(c, s, POLICY_LINE_CONTACTLESS, "takes no PIN");
+    c->reason = err == CW_ERR_BLOCKED ? "pin-blocked" : "transport-pin";
+    return cli_fail(c, CLI_PIN, err);
+}
+
+enum cli_exit cli_air_check(struct cli *c, struct cli_session *s, uint8_t flag, const char *what)
+{
+    struct policy policy;
+    if (!s->card.contactless)
+        return CLI_OK;
+    enum cw_err err = applet_policy_get(s->reader, &policy, &c->why);
+    if (err != CW_OK)
+        return cli_fail_card(c, err);
+    if ((policy.flags & flag) != 0)
+        return CLI_OK;
+    return cli_fail_say(c, CLI_CARD, CW_ERR_STATE,
+                        "this card %s over a contactless interface; put it into a reader with "
+                        "contacts",
+                        what);
 }
 
 static bool is_dns_name(const char *host)
@@ -144,6 +185,9 @@ enum cli_exit cli_session_prepare(struct cli *c, struct cli_session *s, struct p
         if (code != CLI_OK)
             return code;
     }
+    code = cli_card_usable(c, s);
+    if (code != CLI_OK)
+        return code;
     err = choose_name(c, s);
     if (err == CW_ERR_REFUSED) {
         c->reason = "not-permitted";
@@ -195,11 +239,59 @@ enum cli_exit cli_session_login(struct cli *c, struct cli_session *s)
     enum cli_exit code = cli_session_open(c, s);
     if (code != CLI_OK)
         return code;
-    s->bank.line = s->line;
-    s->bank.host = s->tls.peer;
+    s->bank = (struct bank){.line = s->line, .host = s->tls.peer};
     enum cw_err err = bank_login(&s->bank, &s->login, &c->why);
     cli_progress_end(c);
     return err == CW_OK ? CLI_OK : cli_fail_line(c, s, err);
+}
+
+/* The bank's time, from its answer to the report; -1 when it gives none. */
+static int64_t bank_time(const struct cli_session *s)
+{
+    const char *text = json_string_value(json_object_get(s->login, "time"));
+    int64_t time = -1;
+    return text != NULL && cal_parse(text, strlen(text), &time) == CW_OK ? time : -1;
+}
+
+void cli_session_sync(struct cli *c, struct cli_session *s, int64_t age)
+{
+    const struct sync_bank bank = sync_bank_of(&s->bank);
+    s->sync = (struct sync){.life = s->card.life, .sequence = s->card.sequence};
+    s->sync_err = CW_OK;
+    if (c->opt.no_sync)
+        return;
+    s->sync_err = sync_run(s->reader, &bank, &s->card, bank_time(s), age, &s->sync, &s->sync_why);
+    cli_progress_end(c);
+}
+
+enum cli_exit cli_session_synced(struct cli *c, struct cli_session *s)
+{
+    char shown[CLI_SHOWN_MAX];
+    if (s->sync_err != CW_OK)
+        fprintf(stderr, "The card was not brought up to date: %s\n",
+                cli_shown(&s->sync_why, shown));
+    s->bank.problem[0] = '\0'; /* is none of what follows */
+    return cli_card_alive(c, s->sync.life);
+}
+
+enum cli_exit cli_session_again(struct cli *c, struct cli_session *s)
+{
+    cli_session_hang_up(s);
+    enum cw_err err = applet_select(s->reader, &c->why);
+    return err == CW_OK ? cli_session_login(c, s) : cli_fail_card(c, err);
+}
+
+enum cli_exit cli_session_begin(struct cli *c, struct cli_session *s)
+{
+    enum cli_exit code = cli_session_login(c, s);
+    if (code != CLI_OK)
+        return code;
+    cli_session_sync(c, s, SYNC_AGE);
+    code = cli_session_synced(c, s);
+    if (code != CLI_OK || (!s->bank.broken && !pump_is_over(s->line)))
+        return code;
+    fprintf(stderr, "That broke the line; opening a new one.\n");
+    return cli_session_again(c, s);
 }
 
 void cli_session_hang_up(struct cli_session *s)

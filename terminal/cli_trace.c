@@ -319,8 +319,7 @@ static enum cli_exit report(struct cli *c, struct cli_session *s)
 {
     if (c->opt.handshake_only)
         return CLI_OK;
-    s->bank.line = s->line;
-    s->bank.host = s->tls.peer;
+    s->bank = (struct bank){.line = s->line, .host = s->tls.peer};
     enum cw_err err = bank_login(&s->bank, &s->login, &c->why);
     double ms = (double)(clock_ns() - s->began_ns) / 1e6;
     if (err != CW_OK)
@@ -384,8 +383,6 @@ enum cli_exit cli_trace(struct cli *c)
     struct say unheard; /* a failure has its sentence already */
     if (s.line != NULL && applet_session_get(s.reader, &s.tls, &unheard) != CW_OK)
         s.tls.profile = c->opt.profile;
-    if (applet_info_get(s.reader, &s.card, &unheard) != CW_OK)
-        s.card.contactless = false;
     show(t, s.tls.profile);
     code = refused != CLI_OK ? refused : report(c, &s);
     show_events(t, s.tls.profile); /* a server that refuses the card in TLS 1.3 does so only now */

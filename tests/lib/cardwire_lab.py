@@ -22,6 +22,9 @@ import time
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 PATIENCE = 60.0  # seconds until something that must happen is called a failure; no measure of speed
 
+# Terms of `card issue` under which nothing but the PIN stands between the holder and an order.
+OPEN_TERMS = ("--payees", "any", "--limit", "none")
+
 # Binds nothing itself: takes a listening socket as descriptor 3, as systemd would hand it over
 # (sd_listen_fds(3)), because the path of pcscd's socket is compiled in.
 ACTIVATE = """
@@ -472,6 +475,11 @@ class Lab:
             del options["stdin"]
         return subprocess.run([str(self.program(name)), *map(str, args)], capture_output=True,
                               text=True, errors="replace", timeout=timeout, check=False, **options)
+
+    def issue(self, bank, customer, reader, *options, terms=OPEN_TERMS, **run):
+        """`cardwired card issue` with --json; the completed process."""
+        return self.run("cardwired", "--dir", bank, "card", "issue", "--customer", customer, "--reader",
+                        reader, *terms, *options, "--json", **run)
 
     def file(self, name, text):
         path = self.folder / name

@@ -1,6 +1,7 @@
 """Servers that nobody here wrote, each asking for the client's certificate: openssl s_server, gnutls-serv,
 nginx, HAProxy. Each starter takes a Lab, a Profile and the files, and returns a Server that can say whose
-certificate it saw."""
+certificate it saw. sessions: the server keeps its sessions itself, as cards want it; the tickets that it
+otherwise gives out in TLS 1.3 hold the session, the client's certificate in it."""
 
 import dataclasses
 import pathlib
@@ -57,8 +58,11 @@ def _retry(start):
     return None
 
 
-def s_server(lab, profile, cert, key, client_ca, extra=()):
+def s_server(lab, profile, cert, key, client_ca, extra=(), sessions=False):
     """openssl s_server -Verify; gives each line back reversed."""
+    if sessions:
+        # Its cache forgets a session whose connection ended without close_notify, unless told otherwise.
+        extra = [*extra, "-no_ticket", "-ignore_unexpected_eof"]
     marker = "-----END CERTIFICATE-----\n"
     _, _, above = pathlib.Path(cert).read_text().partition(marker)
     if above.strip():  # it takes the first of a file and wants the others apart
@@ -78,9 +82,10 @@ def s_server(lab, profile, cert, key, client_ca, extra=()):
     return _retry(start)
 
 
-def gnutls_serv(lab, profile, cert, key, client_ca):
+def gnutls_serv(lab, profile, cert, key, client_ca, sessions=False):
     """gnutls-serv --require-client-cert; gives each line back. It listens on every interface and cannot be
-    told not to: it gets a network of its own."""
+    told not to: it gets a network of its own. It keeps sessions of TLS 1.2 in any case, of 1.3 never."""
+    del sessions
     def start():
         port = free_ports()
         process = _start(lab, "gnutls-serv", [
@@ -92,7 +97,7 @@ def gnutls_serv(lab, profile, cert, key, client_ca):
     return _retry(start)
 
 
-def nginx(lab, profile, cert, key, client_ca):
+def nginx(lab, profile, cert, key, client_ca, sessions=False):
     def start():
         port = free_ports()
         folder = lab.subfolder("nginx")
@@ -106,7 +111,7 @@ error_log {folder}/error.log info;
 events {{}}
 http {{
 {temp}
-    log_format who '$ssl_client_verify $ssl_client_s_dn $ssl_protocol $ssl_cipher $request';
+    log_format who '$ssl_client_verify $ssl_client_s_dn $ssl_protocol $ssl_cipher $request $ssl_session_reused';
     access_log {folder}/access.log who;
     server {{
         listen 127.0.0.1:{port} ssl;
@@ -116,6 +121,7 @@ http {{
         ssl_verify_client on;
         ssl_protocols TLSv{profile.version};
         ssl_ciphers {profile.cipher or 'HIGH'};
+        {'ssl_session_cache shared:here:1m; ssl_session_tickets off;' if sessions else ''}
         location / {{ return 200 "you are $ssl_client_s_dn over $ssl_protocol\\n"; }}
     }}
 }}
@@ -127,7 +133,7 @@ http {{
     return _retry(start)
 
 
-def haproxy(lab, profile, cert, key, client_ca):
+def haproxy(lab, profile, cert, key, client_ca, sessions=False):
     def start():
         port = free_ports()
         folder = lab.subfolder("haproxy")
@@ -135,18 +141,19 @@ def haproxy(lab, profile, cert, key, client_ca):
         pem.write_text(pathlib.Path(cert).read_text() + pathlib.Path(key).read_text())
         version = f"TLSv{profile.version}"
         ciphers = f"ciphers {profile.cipher}" if profile.cipher else ""
+        tickets = "no-tls-tickets" if sessions else ""
         (folder / "haproxy.cfg").write_text(f"""
 global
     log stdout format raw local0
 defaults
     mode http
     log global
-    log-format "%{{+Q}}[ssl_c_s_dn] %sslv %sslc %{{+Q}}r"
+    log-format "%{{+Q}}[ssl_c_s_dn] %sslv %sslc %{{+Q}}r resumed=%[ssl_fc_is_resumed]"
     timeout client 60s
     timeout server 60s
     timeout connect 60s
 frontend f
-    bind 127.0.0.1:{port} ssl crt {pem} ca-file {client_ca} verify required ssl-min-ver {version} ssl-max-ver {version} {ciphers}
+    bind 127.0.0.1:{port} ssl crt {pem} ca-file {client_ca} verify required ssl-min-ver {version} ssl-max-ver {version} {ciphers} {tickets}
     http-request return status 200 content-type text/plain lf-string "you are %[ssl_c_s_dn] over %[ssl_fc_protocol]\\n"
 """)
         process = _start(lab, "haproxy", ["/usr/sbin/haproxy", "-db", "-f", folder / "haproxy.cfg"],

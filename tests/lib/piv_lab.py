@@ -1,19 +1,17 @@
 """Cards with a PIV application, for tests that use it with software that nobody here wrote: issued by hand
-through the issuer's secure channel (docs/scp03.md), and put into the private PC/SC daemon of the lab."""
+through the issuer's secure channel, in the private PC/SC daemon of the lab, with an environment for the tools
+in which nothing of the user's own is seen or written."""
 
 import os
-import struct
-import time
+import pathlib
+import subprocess
 
-from cryptography.hazmat.primitives import serialization
-from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.ciphers import algorithms
+from cryptography.hazmat.primitives.kdf.kbkdf import CounterLocation, KBKDFCMAC, Mode
 
-from rawcard import PIN, SLOTS, RawCard, put
-from scp03 import Host, Keys
-
-INITIAL = Keys(*[bytes(range(0x40, 0x50))] * 3)  # of a card as its maker delivers it
-ISSUER = Keys(bytes(range(0x10, 0x20)), bytes(range(0x20, 0x30)), bytes(range(0x30, 0x40)))
-PUK = "31415926"
+from cardwire_lab import Ca, LabError, Pcscd
+from rawcard import OWN, Issuer, RawCard, personalise, policy
+from scp03 import Keys
 
 PIV_PIN, PIV_PUK = "314159", "27182818"
 ALGORITHM = {"3des": 0x03, "aes128": 0x08, "aes192": 0x0A, "aes256": 0x0C}
@@ -21,67 +19,125 @@ ALGORITHM = {"3des": 0x03, "aes128": 0x08, "aes192": 0x0A, "aes256": 0x0C}
 ADMIN = {"3des": bytes.fromhex("0123456789abcdef23456789abcdef01456789abcdef0123"),
          "aes128": bytes(range(0xA0, 0xB0)), "aes192": bytes(range(0xA0, 0xB8)),
          "aes256": bytes(range(0xA0, 0xC0))}
-CONTACTLESS_LINE, CONTACTLESS_PIV = 0x01, 0x04
+OPENSC = next(map(str, pathlib.Path("/usr/lib").glob("*/opensc-pkcs11.so")), None)
+ENGINE = next(map(str, pathlib.Path("/usr/lib").glob("*/engines-3/pkcs11.so")), None)
+# What each key is used for, as its certificate says it; and its number in PKCS #11
+USAGE = {"9a": "digitalSignature", "9c": "digitalSignature,nonRepudiation", "9d": "keyEncipherment",
+         "9e": "digitalSignature"}
+ID = {"9a": "01", "9c": "02", "9d": "03", "9e": "04"}
 
 
-def must(answer):
-    assert answer[1] == 0x9000, f"{answer[1]:04X}"
-    return answer[0]
+def put_piv(issuer, admin="3des"):
+    """PIN, PUK and administration key of the PIV application, through an Issuer's channel."""
+    issuer.put_pin(2, PIV_PIN)
+    issuer.put_pin(3, PIV_PUK)
+    issuer.put(0x0A00, bytes([ALGORITHM[admin]]) + ADMIN[admin])
 
 
-class Channel:
-    """The issuer's secure channel to the card, everything encrypted both ways."""
-
-    def __init__(self, card, keys=ISSUER):
-        self.card, self.host = card, Host(keys, os.urandom(8))
-        card.select()
-        self.host.begin(must(card.command(0x80, 0x50, 0, 0, self.host.challenge, le=256)))
-        cla, level, data = self.host.authenticate(0x33)
-        must(card.command(cla, 0x82, level, 0, data))
-
-    def command(self, cla, ins, p1=0, p2=0, data=b""):
-        cla, data = self.host.wrap(cla, ins, p1, p2, data)
-        answer, sw = self.card.command(cla, ins, p1, p2, data, le=256)
-        return self.host.unwrap(sw, answer), sw
-
-    def put(self, number, value):
-        must(self.command(0x00, 0xDA, number >> 8, number & 0xFF, value))
-
-    def put_pin(self, which, digits, tries=3, flags=0):
-        self.put(0x0400 | which, bytes([tries, flags]) + digits.encode())
-
-    def put_piv(self, admin):
-        """PIN, PUK and administration key of the PIV application; admin: a name in ADMIN."""
-        self.put_pin(2, PIV_PIN)
-        self.put_pin(3, PIV_PUK)
-        self.put(0x0A00, bytes([ALGORITHM[admin]]) + ADMIN[admin])
-
-
-def issue(card, card_ca, server_ca, name, admin="3des", policy=CONTACTLESS_LINE, kinds=("p256",)):
-    """Blank to active, with a line to `name` and a PIV application."""
-    new = Channel(card, INITIAL)
-    must(new.command(0x80, 0xD8, 0, 0x81, INITIAL.put(ISSUER, 1)))
-    for kind in kinds:
-        for slot in SLOTS[kind]:
-            must(new.command(0x00, 0x47, 0, slot))
-            request = must(new.command(0x80, 0x1E, 0, slot))
-            new.put(0x0100 | slot, card_ca.sign(request, order=slot > 2))
-    new.put(0x0200, server_ca.der(server_ca.cert))
-    new.put(0x0300, put(0x80, name.encode()) + put(0x81, b"\7"))
-    new.put(0x0500, struct.pack(">Q", int(time.time())))
-    new.put(0x0600, put(0x80, bytes([policy])) + put(0x81, bytes([4, 12, 0, 3])))
-    update = ec.generate_private_key(ec.SECP256R1()).public_key()
-    new.put(0x0700, update.public_bytes(serialization.Encoding.X962,
-                                        serialization.PublicFormat.UncompressedPoint))
-    new.put_pin(0, PIN)
-    new.put_pin(1, PUK)
-    new.put_piv(admin)
-    for life in (2, 3):
-        must(new.command(0x80, 0xF0, 0x80, life))
-    card.reset()
-
-
-def issue_in(lab, folder, card_ca, server_ca, name="server.cardwire.test", **options):
-    """The same with the card in `folder`."""
+def piv_card(lab, folder, cards, servers, admin="3des", terms=None):
+    """Makes the card in `folder`: active, with a line of its own and PIV; its serial. cards, servers: Ca."""
     with RawCard(lab, folder) as card:
-        issue(card, card_ca, server_ca, name, **options)
+        serial = personalise(card, cards, [servers.cert], {"server.cardwire.test": 7},
+                             terms=terms or policy())
+        card.select()
+        put_piv(Issuer(card, OWN), admin)
+    return serial
+
+
+def bank_keys(bank, serial):
+    """The key set of one of the bank's cards, from the master key in its folder (docs/scp03.md)."""
+    master = bytes.fromhex((bank / "issuer.key").read_text())
+    return Keys(*(KBKDFCMAC(algorithms.AES, Mode.CounterMode, 16, 4, 4, CounterLocation.BeforeFixed, label,
+                            bytes.fromhex(serial), None).derive(master)
+                  for label in (b"ENC", b"MAC", b"DEK")))
+
+
+# The algorithm of each key, as yubico-piv-tool names it
+MIXES = {"rsa": {"9a": "RSA2048", "9c": "RSA2048", "9d": "RSA2048", "9e": "ECCP256"},
+         "p256": {"9a": "ECCP256", "9c": "ECCP256", "9d": "ECCP256", "9e": "RSA2048"}}
+
+
+def piv_desk(lab, mix, terms=None):
+    """A Desk whose card has the keys of that mix, certified by the Ca in .ca for "Ada" and the slot: .mix,
+    .certificates by slot."""
+    piv_card(lab, lab.folder / "card", Ca(lab.folder / "cards"), Ca(lab.folder / "servers"), terms=terms)
+    desk = Desk(lab, lab.folder / "card")
+    desk.mix, desk.ca = MIXES[mix], Ca(lab.folder / "holders", "Holders")
+    desk.certificates = {slot: desk.generate(slot, algorithm, desk.ca, f"Ada {slot}")
+                         for slot, algorithm in desk.mix.items()}
+    return desk
+
+
+class Desk:
+    """A PC/SC daemon with one card in it, and the tools at it."""
+
+    def __init__(self, lab, folder, options=()):
+        self.lab, self.folder = lab, folder
+        self.pcscd = Pcscd(lab)
+        self.card = self.pcscd.insert(lab, [folder], options=options)[0]
+        self.home = lab.subfolder("home")
+        self.env = dict(lab.env, **self.pcscd.env, HOME=str(self.home), TMPDIR=str(self.home))
+        for name in ("SSH_AUTH_SOCK", "OPENSC_CONF", "OPENSSL_CONF", "XDG_CACHE_HOME", "XDG_CONFIG_HOME"):
+            self.env.pop(name, None)
+
+    def run(self, *command, code=0, env=None, **options):
+        """A tool to its end; what it said on both. code: the exit code it must have, None: any but 0, "any":
+        it tells nothing."""
+        options.setdefault("stdin", subprocess.DEVNULL)
+        if "input" in options:
+            del options["stdin"]
+        done = subprocess.run([str(c) for c in command], env=dict(self.env, **(env or {})),
+                              stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace",
+                              timeout=300, check=False, **options)
+        print("$", *command)
+        print(done.stdout)
+        good = code == "any" or (done.returncode == code if code is not None else done.returncode != 0)
+        assert good, f"{command[0]}: exit {done.returncode}: {done.stdout}"
+        return done.stdout
+
+    def yubico(self, *args, **options):
+        return self.run("yubico-piv-tool", "--reader", self.pcscd.NAME, *args, **options)
+
+    def admin(self, *args, **options):
+        return self.yubico(f"--key={ADMIN['3des'].hex()}", *args, **options)
+
+    def pkcs11(self, *args, pin=PIV_PIN, **options):
+        login = ["--login", "--pin", pin] if pin else []
+        return self.run("pkcs11-tool", "--module", OPENSC, *login, *args, **options)
+
+    def path(self, name):
+        return self.home / name
+
+    def generate(self, slot, algorithm, ca, name="Ada Example", **options):
+        """A new key in the slot and its certificate by `ca`; .path(slot.pub), .path(slot.pem)."""
+        public, certificate = self.path(f"{slot}.pub"), self.path(f"{slot}.pem")
+        self.admin("-a", "generate", "-s", slot, "-A", algorithm, "-o", public)
+        usage = "keyAgreement" if slot == "9d" and algorithm == "ECCP256" else USAGE[slot]
+        certify(ca, public, certificate, name, usage, **options)
+        self.admin("-a", "import-certificate", "-s", slot, "-i", certificate)
+        return certificate
+
+
+def certify(ca, public, out, name, usage, extended="clientAuth"):
+    """A certificate for a public key, without a request: a PIV card signs none for its key 9D."""
+    ca.count += 1
+    base = f"{ca.count}-piv"
+    (ca.folder / f"{base}.ext").write_text(
+        f"basicConstraints = critical,CA:FALSE\nkeyUsage = critical,{usage}\nextendedKeyUsage = {extended}\n")
+    ca.openssl("x509", "-new", "-force_pubkey", public, "-subj", f"/CN={name}", "-CA", ca.cert, "-CAkey",
+               ca.key, "-days", "365", "-set_serial", 1000 + ca.count, "-extfile", f"{base}.ext",
+               "-sha256", "-out", out)
+
+
+def engine_config(desk):
+    """openssl.cnf with the pkcs11 engine on OpenSC's module; for OPENSSL_CONF."""
+    if not ENGINE:
+        raise LabError("the engine pkcs11 is not installed; scripts/setup test installs it")
+    path = desk.path("engine.cnf")
+    path.write_text("openssl_conf = conf\n[conf]\nengines = engines\n[engines]\npkcs11 = pkcs11\n[pkcs11]\n"
+                    f"engine_id = pkcs11\ndynamic_path = {ENGINE}\nMODULE_PATH = {OPENSC}\ninit = 0\n")
+    return str(path)
+
+
+def key_uri(slot, pin=PIV_PIN):
+    return f"pkcs11:id=%{ID[slot]};type=private;pin-value={pin}"

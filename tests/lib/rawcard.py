@@ -3,17 +3,25 @@ cardwire-card (protocol of vpcd) and pumps a TLS line by hand, so that a test ca
 terminal would."""
 
 import contextlib
+import os
 import socket
 import struct
 import time
 
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+
 from cardwire_lab import wait_for
+from scp03 import Host, Keys
 
 AID = bytes.fromhex("F043574C01")
 REASONS = ["none", "untrusted", "wrong-name", "expired", "ca-as-leaf", "no-server-auth", "key-usage",
            "weak", "bad-signature", "bad-finished", "bad-record", "oversize", "profile", "protocol",
            "alert", "no-client-auth", "eof", "memory", "malformed-certificate", "internal"]
 PROFILE = {"default": 0, "tls13": 1, "ecdhe": 2, "rsa": 3}
+FULL = 0x10  # OPEN P1: no session is to be offered
 KEY = {"auto": 0, "p256": 1, "rsa": 2}
 WANT_IN, OUT, OPEN, DATA, CLOSED, ERROR, PARTIAL, AGAIN = (1 << i for i in range(8))
 
@@ -73,6 +81,14 @@ class RawCard:
             self.net.close()
             self.net = None
         self.reset()
+
+    def kill(self):
+        """The card is torn out in the middle: its process gets no chance to do anything any more."""
+        self.process.kill()
+        self.process.wait()
+        if self.net:
+            self.net.close()
+        self.wire.close()
 
     def close(self):
         if self.net:
@@ -142,16 +158,17 @@ class RawCard:
     def reason(self):
         return REASONS[self.session()[0x96][0]]
 
-    def open(self, pin, port, name=b"", profile="default", key="auto", patience=60):
+    def open(self, pin, port, name=b"", profile="default", key="auto", patience=60, resume=False):
         """SELECT, VERIFY, OPEN and the handshake; returns the state byte that it ended with.
-        patience: seconds of silence after which the net has ended."""
+        patience: seconds of silence after which the net has ended. resume: the card may go on from a
+        session that it has kept; otherwise the handshake is a full one."""
         self.select()
         assert self.verify(pin) == 0x9000
         self.pending = b""
         self.net = socket.create_connection(("127.0.0.1", port))
         self.net.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self.net.settimeout(patience)
-        answer, sw = self.command(0x80, 0x10, PROFILE[profile], KEY[key],
+        answer, sw = self.command(0x80, 0x10, PROFILE[profile] | (0 if resume else FULL), KEY[key],
                                   name.encode() if isinstance(name, str) else name, le=256)
         assert sw == 0x9000, f"OPEN: {sw:04X}"
         return self.pump(answer, lambda state: state & OPEN)
@@ -204,31 +221,111 @@ class RawCard:
 
 
 PIN = "83159270461"  # long and odd, so that finding it anywhere means something
+PUK = "60274918"
 SLOTS = {"p256": (1, 3), "rsa": (2, 4)}
+INITIAL = Keys(*[bytes(range(0x40, 0x50))] * 3)  # the maker's, as GlobalPlatform cards come
+OWN = Keys(bytes([0xE1]) * 16, bytes([0xA2]) * 16, bytes([0xD3]) * 16)  # ours, version 1
+UPDATE_KEY = ec.generate_private_key(ec.SECP256R1())
+# Policy flags, proto/policy.h
+LINE_AIR, ORDER_AIR, PIV_AIR, LISTED, SESSIONS_RAM, SESSIONS_NVM = (1 << i for i in range(6))
+BLANK, PERSONALISED, ACTIVE, LOCKED, TERMINATED = range(1, 6)
 
 
-def personalise(card, card_ca, roots, names, kinds=("p256",), floor=None, pin=PIN):
-    """Issues the blank card in `card` by hand: keys made on the card, certificates from card_ca (a Ca),
-    roots (PEM files) and names ({name: profile mask}). Returns the serial, in hex."""
+def policy(flags=LINE_AIR | SESSIONS_NVM, pin=(4, 12, 0, 3), limits=()):
+    """The value of object 0600. pin: least, most, rules, tries; limits: (currency, order, day, small,
+    small total), amounts in minor units."""
+    return (put(0x80, bytes([flags])) + put(0x81, bytes(pin)) + b"".join(
+        put(0x82, currency.encode() + struct.pack(">4Q", *amounts)) for currency, *amounts in limits))
+
+
+def payees(listed):
+    """The value of object 0900, of (account, name)."""
+    return b"".join(put(0x30, put(0x81, account.encode()) + put(0x82, name.encode()))
+                    for account, name in listed)
+
+
+def sealed(message, key=UPDATE_KEY):
+    """A message of the issuer (proto/issuer.h) with its signature."""
+    r, s = decode_dss_signature(key.sign(b"CARDWIRE ISSUER 1\n" + message, ec.ECDSA(hashes.SHA256())))
+    return message + put(0x9E, r.to_bytes(32, "big") + s.to_bytes(32, "big"))
+
+
+def time_message(serial, challenge, when, key=UPDATE_KEY):
+    return sealed(put(0x80, b"\1") + put(0x81, serial) + put(0x83, challenge)
+                  + put(0x84, struct.pack(">Q", when)), key)
+
+
+def update_message(serial, sequence, writes, key=UPDATE_KEY):
+    """writes: (object, value); an empty value removes."""
+    return sealed(put(0x80, b"\2") + put(0x81, serial) + put(0x82, struct.pack(">I", sequence)) + b"".join(
+        put(0x30, put(0x85, struct.pack(">H", number)) + put(0x86, value)) for number, value in writes), key)
+
+
+class Issuer:
+    """The issuer's secure channel to a card that is selected (SCP03, everything protected)."""
+
+    def __init__(self, card, keys, version=0):
+        self.card = card
+        self.host = Host(keys, os.urandom(8))
+        answer = self.must(card.command(0x80, 0x50, version, 0, self.host.challenge, le=256))
+        self.host.begin(answer)
+        cla, level, data = self.host.authenticate(0x33)
+        self.must(card.command(cla, 0x82, level, 0, data))
+
+    @staticmethod
     def must(answer):
         assert answer[1] == 0x9000, f"{answer[1]:04X}"
         return answer[0]
 
+    def command(self, cla, ins, p1=0, p2=0, data=b""):
+        """(data, status word)"""
+        cla, data = self.host.wrap(cla, ins, p1, p2, data)
+        answer, sw = self.card.command(cla, ins, p1, p2, data, le=256)
+        return self.host.unwrap(sw, answer), sw
+
+    def put(self, number, value):
+        self.must(self.command(0, 0xDA, number >> 8, number & 0xFF, value))
+
+    def put_pin(self, which, digits, tries=3, flags=0):
+        """which: 0 the holder's, 1 the PUK."""
+        self.put(0x0400 | which, bytes([tries, flags]) + digits.encode())
+
+    def put_keys(self, old, new, version=1):
+        answer = self.must(self.command(0x80, 0xD8, 0, 0x81, old.put(new, version)))
+        assert answer == new.confirm(version)
+
+    def life(self, state):
+        self.must(self.command(0x80, 0xF0, 0x80, state))
+
+
+def personalise(card, card_ca, roots, names, kinds=("p256",), floor=None, pin=PIN, terms=None,
+                payee_list=(), life=ACTIVE):
+    """Issues the blank card in `card` by hand, through the issuer's channel: our keys in place of the
+    maker's, keys made on the card, certificates from card_ca (a Ca), roots (PEM files), names ({name:
+    profile mask}), terms (a policy()), payees, update key, PIN and PUK. Returns the serial, in hex."""
     card.select()
     serial = tlv(card.info(0))[0x81].hex()
+    issuer = Issuer(card, INITIAL)
+    issuer.put_keys(INITIAL, OWN)
     for kind in kinds:
         for slot in SLOTS[kind]:
-            must(card.command(0, 0x47, 0, slot))
-            request = must(card.command(0x80, 0x1E, 0, slot, le=256))
-            certificate = card_ca.sign(request, order=slot > 2)
-            must(card.command(0, 0xDA, 0x01, slot, certificate))
+            issuer.must(issuer.command(0, 0x47, 0, slot))
+            request = issuer.must(issuer.command(0x80, 0x1E, 0, slot))
+            issuer.put(0x0100 | slot, card_ca.sign(request, order=slot > 2))
     for i, root in enumerate(roots):
-        must(card.command(0, 0xDA, 0x02, i, card_ca.der(root)))
+        issuer.put(0x0200 | i, card_ca.der(root))
     for i, (name, mask) in enumerate(names.items()):
-        must(card.command(0, 0xDA, 0x03, i, put(0x80, name.encode()) + put(0x81, bytes([mask]))))
-    must(card.command(0, 0xDA, 0x04, 0, pin.encode()))
-    must(card.command(0, 0xDA, 0x05, 0, struct.pack(">Q", int(floor or time.time()))))
-    must(card.command(0, 0x44))
+        issuer.put(0x0300 | i, put(0x80, name.encode()) + put(0x81, bytes([mask])))
+    issuer.put(0x0500, struct.pack(">Q", int(floor or time.time())))
+    issuer.put(0x0600, terms or policy())
+    issuer.put(0x0700, UPDATE_KEY.public_key().public_bytes(Encoding.X962,
+                                                            PublicFormat.UncompressedPoint))
+    if payee_list:
+        issuer.put(0x0900, payees(payee_list))
+    issuer.put_pin(0, pin)
+    issuer.put_pin(1, PUK)
+    for state in range(PERSONALISED, life + 1):
+        issuer.life(state)
     return serial
 
 

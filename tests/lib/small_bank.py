@@ -7,9 +7,9 @@ from cardwire_lab import json_lines, wait_for
 NAME = "bank.cardwire.test"  # the server name that cardwired writes to its cards
 
 
-def small_bank(lab, pin, kind="p256"):
+def small_bank(lab, pin, kind="p256", options=()):
     """Makes it and serves: .port, .payer and .payee (account numbers), .card (its folder), .serial, .pin
-    (a file), .admin(*args) -> JSON of cardwired."""
+    (a file), .admin(*args) -> JSON of cardwired. options: more of `card issue`."""
     folder, card = lab.folder / "bank", lab.folder / "card"
     pin = lab.file("pin", pin + "\n")
 
@@ -24,8 +24,9 @@ def small_bank(lab, pin, kind="p256"):
         accounts.append(admin("account", "open", "--customer", customer, "--deposit",
                               "100.00")["account"])
         if serial is None:
-            serial = admin("card", "issue", "--customer", customer, "--reader", f"inproc:{card}",
-                           "--key", kind, "--pin-file", pin)["serial"]
+            done = lab.issue(folder, customer, f"inproc:{card}", "--key", kind, "--pin-file", pin, *options)
+            assert done.returncode == 0, done.stderr
+            serial = json_lines(done.stdout)[-1]["serial"]
     port_file = lab.folder / "port"
     server = lab.start("cardwired", [lab.program("cardwired"), "--dir", folder, "serve", "--listen",
                                      "127.0.0.1:0", "--port-file", port_file])

@@ -23,8 +23,7 @@ def bank():
         assert lab.run("cardwired", "--dir", folder, "customer", "add", "--name", "Ada").returncode == 0
         pin = lab.file("pin", PIN + "\n")
         card = f"inproc:{lab.folder}/card"
-        done = lab.run("cardwired", "--dir", folder, "card", "issue", "--customer", 1, "--reader", card,
-                       "--pin-file", pin)
+        done = lab.issue(folder, 1, card, "--pin-file", pin)
         assert done.returncode == 0, done.stderr
         yield types.SimpleNamespace(lab=lab, folder=folder, card=card, pin=pin)
 

@@ -35,9 +35,10 @@ class Holder:
         folder = lab.folder / f"card-{name}"
         # The card's floor of time is an hour ago, so that it signs an order that the bank finds expired.
         hour_ago = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(time.time() - 3600))
-        self.serial = world.admin("card", "issue", "--customer", self.customer, "--reader",
-                                  f"inproc:{folder}", "--key", kind, "--pin-file", world.pin, "--time",
-                                  hour_ago)["serial"]
+        done = lab.issue(world.folder, self.customer, f"inproc:{folder}", "--key", kind, "--pin-file",
+                         world.pin, "--time", hour_ago)
+        assert done.returncode == 0, done.stderr
+        self.serial = json_lines(done.stdout)[-1]["serial"]
         self.card = RawCard(lab, folder)
 
     def balance(self):

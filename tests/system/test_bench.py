@@ -19,10 +19,15 @@ def costs():
     return json_lines(done.stdout)
 
 
+RESUMED = {"tls13": (8, 1000), "ecdhe": (6, 800), "rsa": (6, 800)}  # APDUs, bytes both ways
+
+
 def test_every_profile_is_measured(costs):
     assert all(set(c) == {"profile", "key", "resumed", "apdus", "bytes_to_card", "bytes_from_card",
                           "tls_bytes"} for c in costs)
-    assert {c["profile"] for c in costs} == {"tls13", "ecdhe", "rsa"}
+    measured = [(c["profile"], c["key"], c["resumed"]) for c in costs]
+    assert sorted(measured) == sorted((p, k, r) for p in RESUMED for k in ("p256", "rsa2048")
+                                      for r in (False, True))
 
 
 def test_full_handshake_of_the_default_profile(costs):
@@ -33,8 +38,19 @@ def test_full_handshake_of_the_default_profile(costs):
     assert one[0]["bytes_to_card"] + one[0]["bytes_from_card"] <= 2400
 
 
+def test_second_login(costs):
+    """From the session that the first left in the card, SELECT and PIN included."""
+    for c in costs:
+        if c["resumed"]:
+            apdus, total = RESUMED[c["profile"]]
+            assert c["apdus"] <= apdus, c
+            assert c["bytes_to_card"] + c["bytes_from_card"] <= total, c
+
+
 def test_overhead_over_bare_tls(costs):
     for c in costs:
+        if c["resumed"]:
+            continue  # so few bytes of TLS that SELECT and PIN weigh
         total = c["bytes_to_card"] + c["bytes_from_card"]
         assert c["tls_bytes"] > 1000
         assert total <= 1.12 * c["tls_bytes"], c

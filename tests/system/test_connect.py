@@ -28,9 +28,8 @@ def issued():
             added = lab.run("cardwired", "--dir", bank, "customer", "add", "--name", f"Holder {kind}",
                             "--json")
             reader = f"inproc:{lab.folder}/card-{kind}"
-            done = lab.run("cardwired", "--dir", bank, "card", "issue", "--customer",
-                           json.loads(added.stdout)["id"], "--reader", reader, "--key", kind,
-                           "--pin-file", pin, "--server-name", NAME, "--root", servers.cert, "--json")
+            done = lab.issue(bank, json.loads(added.stdout)["id"], reader, "--key", kind, "--pin-file", pin,
+                             "--server-name", NAME, "--root", servers.cert)
             assert done.returncode == 0, done.stderr
             cards[kind] = types.SimpleNamespace(reader=reader,
                                                 serial=json_lines(done.stdout)[-1]["serial"])

@@ -9,7 +9,7 @@ import subprocess
 import pytest
 
 from cardwire_lab import Ca, Lab, Pcscd
-from rawcard import RawCard, tlv
+from rawcard import INITIAL, Issuer, RawCard, tlv
 
 SLICE, WORKING = 1, 1
 TLS_RSA, ORDER_RSA = 2, 4
@@ -17,8 +17,9 @@ LINE = re.compile(r"cardwired: the card makes its key (tls|order)-rsa2048: (\d+)
 
 
 def poll(card, slot):
-    """One slice: (state, thousandths)."""
-    answer, sw = card.command(0, 0x47, SLICE, slot, le=256)
+    """One slice, through the issuer's channel, which what others ask in between has ended: (state,
+    thousandths)."""
+    answer, sw = Issuer(card, INITIAL).command(0, 0x47, SLICE, slot)
     assert sw == 0x9000, f"{sw:04X}"
     assert len(answer) == 3
     return answer[0], int.from_bytes(answer[1:], "big")
@@ -42,7 +43,7 @@ def test_others_are_answered_while_a_key_is_made(lab):
         assert far == 1000
         assert answered >= 12, "a key of two primes takes six rounds each, in a slice each"
         assert tlv(card.info(0))[0x85] == bytes([1 << (TLS_RSA - 1), 0])
-        request, sw = card.command(0x80, 0x1E, 0, TLS_RSA, le=256)
+        request, sw = Issuer(card, INITIAL).command(0x80, 0x1E, 0, TLS_RSA)
         assert sw == 0x9000
         ca.sign(request)  # openssl verifies what the new key signed
 
@@ -83,7 +84,7 @@ def test_progress_in_a_log(bank):
     done = subprocess.run(command(0), env=env, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     *lines, pin = done.stderr.splitlines()
-    assert "the PIN is in" in pin
+    assert "PIN and PUK are in" in pin
     assert 1 <= len(lines) <= 6, lines  # three for a key are the most
     assert all(LINE.fullmatch(line) for line in lines), lines
 
@@ -102,7 +103,9 @@ def test_progress_on_a_terminal(bank):
     os.close(master)
     assert done.wait() == 0, shown
     text = shown.decode().replace("\r\n", "\n").rstrip("\n").split("\n")
-    assert len(text) == 5, text  # two keys, what is written, the activation, the PIN
+    # the bank's keys, two keys of the card, what is written, the activation, the PIN
+    assert len(text) == 6, text
+    assert text.pop(0) == "cardwired: the card takes the bank's keys"
     for line, key in zip(text, ("tls", "order")):
         first, *over = line.split("\r")  # each written over the one before
         assert first == f"cardwired: the card makes its key {key}-rsa2048"

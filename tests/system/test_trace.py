@@ -1,5 +1,6 @@
 """`cardwire trace`: every step of the source is there, in the order of the wire; what it says of records is
-what a tap on the wire saw; and no secret is in it."""
+what a tap on the wire saw; and no secret is in it. Of full handshakes: what a resumed line shows is in
+test_resume.py."""
 
 import re
 import types
@@ -22,8 +23,7 @@ def bank():
         assert lab.run("cardwired", "init", folder).returncode == 0
         assert lab.run("cardwired", "--dir", folder, "customer", "add", "--name", "Ada").returncode == 0
         card = f"inproc:{lab.folder}/card"
-        assert lab.run("cardwired", "--dir", folder, "card", "issue", "--customer", 1, "--reader", card,
-                       "--key", "both", "--pin-file", pin).returncode == 0
+        assert lab.issue(folder, 1, card, "--key", "both", "--pin-file", pin).returncode == 0
         port_file, keylog = lab.folder / "port", lab.folder / "keylog"
         process = lab.start("cardwired", [
             lab.program("cardwired"), "--dir", folder, "serve", "--listen", "127.0.0.1:0",
@@ -34,7 +34,7 @@ def bank():
         def trace(profile, *options, server=int(port)):
             tap = Tap(server)
             done = lab.run("cardwire", "--reader", card, "--server", f"127.0.0.1:{tap.port}",
-                           "--pin-file", pin, "--profile", profile, *options, "trace")
+                           "--pin-file", pin, "--full", "--profile", profile, *options, "trace")
             tap.close()
             return done, tap
         yield types.SimpleNamespace(lab=lab, folder=folder, trace=trace, keylog=keylog)

@@ -128,7 +128,7 @@ static inline struct lab_card *lab_card_new(struct bank_lab *lab, int64_t custom
     c->order_cert = lab_certify(lab, CA_CARD_ORDER, text, c->order_key);
     lab_record(&certs[0], LEDGER_CERT_TLS, rsa, c->tls_cert);
     lab_record(&certs[1], LEDGER_CERT_ORDER, rsa, c->order_cert);
-    lab_ok(ledger_card_begin(lab->bank->ledger, c->serial, customer, certs, 2, &why), &why);
+    lab_ok(ledger_card_begin(lab->bank->ledger, c->serial, customer, certs, 2, NULL, &why), &why);
     lab_ok(ledger_card_activate(lab->bank->ledger, c->serial, &why), &why);
     free(certs);
     return c;

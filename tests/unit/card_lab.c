@@ -3,6 +3,8 @@
 
 #include "unit.h"
 
+#include "card/nvm.h"
+
 #include <openssl/x509v3.h>
 #include <string.h>
 #include <sys/random.h>
@@ -291,14 +293,15 @@ static void certify(struct lab *lab, uint8_t slot, const struct lab_identity *ca
     X509_REQ_free(req);
 }
 
-void lab_personalise(struct lab *lab, uint8_t slots, const struct lab_identity *card_ca,
-                     const struct lab_identity *root, uint8_t profiles)
+void lab_personalise_only(struct lab *lab, uint8_t slots, const struct lab_identity *card_ca,
+                          const struct lab_identity *root, uint8_t profiles)
 {
     uint8_t name[64];
     uint8_t time[8];
     struct buf_writer w;
     assert_true(lab_channel_open(lab));
-    assert_int_equal(lab_put_keys(lab), SW_OK);
+    if (!lab->maker_keys)
+        assert_int_equal(lab_put_keys(lab), SW_OK);
     for (uint8_t slot = 1; slot <= LINK_KEY_COUNT; slot++)
         if (slots & 1u << (slot - 1))
             certify(lab, slot, card_ca);
@@ -319,8 +322,23 @@ void lab_personalise(struct lab *lab, uint8_t slots, const struct lab_identity *
     assert_int_equal(lab_put_pin(lab, LINK_PIN_HOLDER, 0, LAB_PIN), SW_OK);
     assert_int_equal(lab_put_pin(lab, LINK_PIN_PUK, 0, LAB_PUK), SW_OK);
     assert_int_equal(lab_put_update_key(lab), SW_OK);
+}
+
+void lab_personalise(struct lab *lab, uint8_t slots, const struct lab_identity *card_ca,
+                     const struct lab_identity *root, uint8_t profiles)
+{
+    lab_personalise_only(lab, slots, card_ca, root, profiles);
     assert_int_equal(lab_set_status(lab, LINK_LIFE_PERSONALISED), SW_OK);
     assert_int_equal(lab_set_status(lab, LINK_LIFE_ACTIVE), SW_OK);
+}
+
+void lab_forget(struct lab *lab, uint16_t value)
+{
+    struct nvm nvm;
+    card_power_down(&lab->card);
+    assert_int_equal(nvm_mount(&nvm, &lab->port.flash), CW_OK);
+    assert_int_equal(nvm_remove(&nvm, value), CW_OK);
+    assert_true(lab_power_cycle(lab));
 }
 
 SSL_CTX *lab_server_context(const struct lab_identity *server, const struct lab_identity *card_ca)

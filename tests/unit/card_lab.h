@@ -37,6 +37,7 @@ struct lab {
     struct scp03_keys keys; /* that the card has now */
     EVP_PKEY *update_key;   /* of the issuer's signed messages; made by lab_personalise */
     uint32_t sequence;      /* of the last update made */
+    bool maker_keys;        /* personalise without PUT KEY */
 };
 
 /* A certificate authority or a server's key and certificate. */
@@ -82,6 +83,11 @@ uint16_t lab_verify(struct lab *lab, uint8_t use, const char *pin);
 /* Opens the issuer's secure channel: the link application is selected. False when the card refuses.
  */
 bool lab_channel_open(struct lab *lab);
+/* The issuer's end of it, step by step: after INITIALIZE UPDATE; the data of PUT KEY. */
+enum cw_err lab_host_begin(struct lab *lab, const uint8_t challenge[SCP03_CHALLENGE_LEN],
+                           const struct scp03_update *update);
+enum cw_err lab_keys_write(struct lab *lab, uint8_t version, const struct scp03_keys *keys,
+                           struct buf_writer *w);
 /* One command through it; as lab_apdu. */
 uint16_t lab_secure(struct lab *lab, uint8_t cla, uint8_t ins, uint8_t p1, uint8_t p2,
                     const void *data, size_t nc, size_t ne, uint8_t *out, size_t *len);
@@ -111,6 +117,11 @@ struct lab_identity lab_server_new(const struct lab_identity *ca,
                                    const struct lab_server_spec *spec);
 void lab_identity_free(struct lab_identity *id);
 
+/* Everything of lab_personalise but SET STATUS: the card is complete, and blank. */
+void lab_personalise_only(struct lab *lab, uint8_t slots, const struct lab_identity *card_ca,
+                          const struct lab_identity *root, uint8_t profiles);
+/* Removes a value behind the card's back, and lets it start again. */
+void lab_forget(struct lab *lab, uint16_t value);
 /* Blank to active: the slots in `slots` (mask of 1 << (slot-1)) get keys and certificates by
  * `card_ca`, the root is `root`'s, the server LAB_HOST with `profiles`. */
 void lab_personalise(struct lab *lab, uint8_t slots, const struct lab_identity *card_ca,

@@ -10,6 +10,18 @@
 #include <openssl/ecdsa.h>
 #include <string.h>
 
+enum cw_err lab_host_begin(struct lab *lab, const uint8_t challenge[SCP03_CHALLENGE_LEN],
+                           const struct scp03_update *update)
+{
+    return scp03_host_begin(&lab->channel, &scp03_mbedtls, &lab->keys, challenge, update);
+}
+
+enum cw_err lab_keys_write(struct lab *lab, uint8_t version, const struct scp03_keys *keys,
+                           struct buf_writer *w)
+{
+    return scp03_keys_write(&scp03_mbedtls, lab->keys.dek, version, keys, w);
+}
+
 bool lab_channel_open(struct lab *lab)
 {
     const uint8_t challenge[SCP03_CHALLENGE_LEN] = {1, 2, 3, 4, 5, 6, 7, 8};
@@ -22,7 +34,7 @@ bool lab_channel_open(struct lab *lab)
                  out, &n) != SW_OK)
         return false;
     assert_int_equal(scp03_update_parse(out, n, &update), CW_OK);
-    if (scp03_host_begin(&lab->channel, &scp03_mbedtls, &lab->keys, challenge, &update) != CW_OK)
+    if (lab_host_begin(lab, challenge, &update) != CW_OK)
         return false;
     assert_int_equal(scp03_host_authenticate(&lab->channel, SCP03_LEVEL_FULL, data, &cmd), CW_OK);
     return lab_apdu(lab, cmd.cla, cmd.ins, cmd.p1, cmd.p2, cmd.data, cmd.nc, 0, NULL, NULL) ==
@@ -67,7 +79,7 @@ uint16_t lab_put_keys(struct lab *lab)
     memset(keys.mac, 0xA2, sizeof keys.mac);
     memset(keys.dek, 0xD3, sizeof keys.dek);
     buf_writer_init(&w, data, sizeof data);
-    assert_int_equal(scp03_keys_write(&scp03_mbedtls, lab->keys.dek, 1, &keys, &w), CW_OK);
+    assert_int_equal(lab_keys_write(lab, 1, &keys, &w), CW_OK);
     uint16_t sw =
         lab_secure(lab, 0x80, SCP03_INS_PUT_KEY, 0, SCP03_PUT_KEY_P2, data, w.len, 256, NULL, NULL);
     if (sw == SW_OK)

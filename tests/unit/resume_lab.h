@@ -23,16 +23,31 @@
 #define CARD_ENDS   (LAB_TIME + 86400 * 1000)
 
 static struct lab_identity root, card_ca, ec_server, rsa_server, other_server;
-static EVP_PKEY *update_key;
-static struct lab_flash issued; /* memory of a card for LAB_HOST and OTHER_HOST, all profiles */
+static EVP_PKEY *update_key; /* of both cards */
+/* Memory of a card for LAB_HOST and OTHER_HOST, all profiles; of one that has an RSA key as well.
+ */
+static struct lab_flash issued, issued_both;
 
 /* --- the card ------------------------------------------------------------------------------------
  */
 
-static inline int make_all(void **state)
+static inline void issue(uint8_t slots, struct lab_flash *out)
 {
     static const uint8_t other[] = "\x80\x0Aother.test\x81\x01\x07";
     static struct lab lab;
+    lab_init(&lab);
+    lab.update_key = update_key;
+    assert_true(lab_channel_open(&lab));
+    assert_int_equal(lab_put(&lab, LINK_DO_NAME | 1, other, sizeof other - 1), SW_OK);
+    lab_personalise(&lab, slots, &card_ca, &root, ALL_PROFILES);
+    *out = lab.flash;
+    update_key = lab.update_key;
+    lab.update_key = NULL;
+    lab_free(&lab);
+}
+
+static inline int make_all(void **state)
+{
     (void)state;
     if (root.key != NULL)
         return 0; /* once for all tests of a program */
@@ -41,14 +56,7 @@ static inline int make_all(void **state)
     ec_server = lab_server_new(&root, &(struct lab_server_spec){0});
     rsa_server = lab_server_new(&root, &(struct lab_server_spec){.rsa = true});
     other_server = lab_server_new(&root, &(struct lab_server_spec){.host = OTHER_HOST});
-    lab_init(&lab);
-    assert_true(lab_channel_open(&lab));
-    assert_int_equal(lab_put(&lab, LINK_DO_NAME | 1, other, sizeof other - 1), SW_OK);
-    lab_personalise(&lab, P256_SLOTS | TLS_RSA_SLOT, &card_ca, &root, ALL_PROFILES);
-    issued = lab.flash;
-    update_key = lab.update_key;
-    lab.update_key = NULL;
-    lab_free(&lab);
+    issue(P256_SLOTS, &issued);
     return 0;
 }
 
@@ -59,6 +67,16 @@ static inline void card_new(struct lab *lab)
     lab->flash = issued;
     assert_int_equal(EVP_PKEY_up_ref(update_key), 1);
     lab->update_key = update_key;
+    assert_true(lab_power_cycle(lab));
+}
+
+/* The same with keys of both kinds for the line. */
+static inline void card_new_both(struct lab *lab)
+{
+    if (issued_both.programmed == 0)
+        issue(P256_SLOTS | TLS_RSA_SLOT, &issued_both);
+    card_new(lab);
+    lab->flash = issued_both;
     assert_true(lab_power_cycle(lab));
 }
 

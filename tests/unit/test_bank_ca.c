@@ -109,7 +109,7 @@ static void test_key_files_are_private(void **state)
     /* no file of mode other than 0600 that holds a private key, and nobody else in the folder */
     snprintf(command, sizeof command,
              "test -z \"$(find '%s' -name '*.key' ! -perm 0600)\" && "
-             "test $(find '%s' -name '*.key' | wc -l) -eq 4 && "
+             "test $(find '%s' -name '*.key' | wc -l) -eq 6 && "
              "test $(stat -c %%a '%s') = 700",
              lab->dir, lab->dir, lab->dir);
     assert_int_equal(system(command), 0);

@@ -2,7 +2,9 @@
  * what an issuance that is cut short leaves behind. */
 #include "tests/unit/bank_lab.h"
 
+#include "bank/desk.h"
 #include "bank/issue.h"
+#include "bank/terms.h"
 
 #include <sqlite3.h>
 #include <sys/stat.h>
@@ -32,11 +34,13 @@ static int teardown(void **state)
 
 static struct issue_options options(const struct fixture *f)
 {
-    return (struct issue_options){.customer = f->lab->ada,
-                                  .reader = f->reader,
-                                  .p256 = true,
-                                  .days = BANK_CARD_DAYS,
-                                  .time = -1};
+    struct issue_options o = {.customer = f->lab->ada,
+                              .reader = f->reader,
+                              .p256 = true,
+                              .days = BANK_CARD_DAYS,
+                              .time = -1};
+    terms_default(&o.policy);
+    return o;
 }
 
 static enum ledger_card_status status(struct fixture *f, const uint8_t serial[ORDER_SERIAL_LEN])
@@ -118,7 +122,7 @@ static void test_progress(void **state)
     o.progress_ctx = &heard;
     lab_ok(issue_card(f->lab->bank, &o, &result, &why), &why);
     assert_int_equal(heard.making, 4);
-    assert_int_equal(heard.steps, 6);
+    assert_int_equal(heard.steps, 7);
     assert_true(heard.moved >= 4);
 }
 
@@ -201,13 +205,14 @@ static void test_cut_before_activation(void **state)
     struct fixture *f = *state;
     struct say why = {""};
     struct issue_result result;
-    struct reader *r = NULL;
+    struct desk *d = NULL;
     const struct applet_info blank = look(f);
-    lab_ok(ledger_card_begin(f->lab->bank->ledger, blank.serial, f->lab->bob, NULL, 0, &why), &why);
-    lab_ok(reader_open(f->reader, &r, &why), &why);
-    lab_ok(applet_select(r, &why), &why);
-    lab_ok(applet_key_generate(r, LINK_KEY_TLS_P256, NULL, NULL, &why), &why);
-    reader_free(&r);
+    lab_ok(ledger_card_begin(f->lab->bank->ledger, blank.serial, f->lab->bob, NULL, 0, NULL, &why),
+           &why);
+    lab_ok(desk_open(f->lab->bank, f->reader, &d, &why), &why);
+    lab_ok(desk_take_over(d, NULL, &why), &why);
+    lab_ok(desk_key_generate(d, LINK_KEY_TLS_P256, NULL, NULL, &why), &why);
+    desk_free(&d);
     struct issue_options o = options(f);
     lab_ok(issue_card(f->lab->bank, &o, &result, &why), &why);
     assert_false(result.resumed);

@@ -325,15 +325,15 @@ static void test_card_states(void **state)
     struct ledger_card c;
     struct ledger *l = lab->bank->ledger;
     const uint8_t serial[ORDER_SERIAL_LEN] = {9};
-    lab_ok(ledger_card_begin(l, serial, lab->ada, NULL, 0, &why), &why);
+    lab_ok(ledger_card_begin(l, serial, lab->ada, NULL, 0, NULL, &why), &why);
     lab_ok(ledger_card_get(l, serial, &c, &why), &why);
     assert_int_equal(c.status, LEDGER_CARD_ISSUING);
     assert_int_equal(ledger_card_block(l, serial, true, &why), CW_ERR_STATE);
     assert_int_equal(ledger_card_block(l, serial, false, &why), CW_ERR_STATE);
-    lab_ok(ledger_card_begin(l, serial, lab->bob, NULL, 0, &why), &why); /* starts anew */
+    lab_ok(ledger_card_begin(l, serial, lab->bob, NULL, 0, NULL, &why), &why); /* starts anew */
     lab_ok(ledger_card_activate(l, serial, &why), &why);
     assert_int_equal(ledger_card_activate(l, serial, &why), CW_ERR_STATE);
-    assert_int_equal(ledger_card_begin(l, serial, lab->ada, NULL, 0, &why), CW_ERR_EXISTS);
+    assert_int_equal(ledger_card_begin(l, serial, lab->ada, NULL, 0, NULL, &why), CW_ERR_EXISTS);
     lab_ok(ledger_card_block(l, serial, true, &why), &why);
     lab_ok(ledger_card_get(l, serial, &c, &why), &why);
     assert_int_equal(c.status, LEDGER_CARD_BLOCKED);

@@ -485,7 +485,8 @@ static void test_card_out_of_date(void **state)
     lab_record(&certs[0], LEDGER_CERT_TLS, false, old->tls_cert);
     lab_record(&certs[1], LEDGER_CERT_ORDER, false, old->order_cert);
     certs[1].der[certs[1].der_len - 1] ^= 1; /* another certificate than that of card 6 */
-    lab_ok(ledger_card_begin(s->lab->bank->ledger, serial, s->lab->ada, certs, 2, &why), &why);
+    lab_ok(ledger_card_begin(s->lab->bank->ledger, serial, s->lab->ada, certs, 2, NULL, &why),
+           &why);
     lab_ok(ledger_card_activate(s->lab->bank->ledger, serial, &why), &why);
     free(certs);
     const struct order_fields f = lab_order(s->lab, 0x70, 100);

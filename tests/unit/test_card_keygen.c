@@ -295,6 +295,10 @@ static void test_primes_that_do_not_fit(void **state)
 
     keygen_start(&kg);
     assert_int_equal(offer(&kg, p), TAKEN);
+    /* Its ends are set to one: even numbers and short ones are no reason to draw again. */
+    assert_true(BN_copy(next, p) && BN_clear_bit(next, 0) && BN_clear_bit(next, 1023));
+    keygen_start(&kg);
+    assert_int_equal(offer(&kg, next), TAKEN);
     /* below sqrt(2) * 2^1023 by a hair, and above it */
     assert_true(BN_hex2bn(&low, "B504F333F9DE6484") && BN_lshift(low, low, 960));
     for (int i = 0; i < 2; i++) {
@@ -365,6 +369,48 @@ static void test_composites_fall(void **state)
     BIGNUM *all[] = {p, q, n};
     for (size_t i = 0; i < sizeof all / sizeof *all; i++)
         BN_free(all[i]);
+}
+
+/* The product of p and 2p - 1: a quarter of all witnesses take it for a prime, 5 among them and
+ * not 2. */
+static const char liars_friend[] =
+    "E26BB4A085995B9FE4F65A0024780CC9553EA49F9D25EE4F7FF7F16D9F6A4D1F"
+    "AFFBBB8E28D601CE3EA5A802C0FF409A271AA84DC7DD9E585E867C6E916CA181"
+    "8646C50D43A07ED37D99504A1D1C37705CE784E3854CB73143F5849D565D98D1"
+    "1FB02C9952901312A37293C8B0251944A1B3572CDEE834E82471994E61C661AB";
+
+/* A composite that has got through some rounds is found out in a later one; the search goes on with
+ * another number, and what was shown of it is not taken back. */
+static void test_liars_are_found_out(void **state)
+{
+    struct keygen kg = {0};
+    BIGNUM *n = BN_new();
+    uint8_t blocks[7][KEYGEN_PRIME_LEN] = {{0}};
+    bool done = true;
+    (void)state;
+    assert_true(BN_hex2bn(&n, liars_friend));
+    assert_int_equal(BN_bn2binpad(n, blocks[0], KEYGEN_PRIME_LEN), KEYGEN_PRIME_LEN);
+    for (unsigned i = 1; i < 7; i++)
+        blocks[i][KEYGEN_PRIME_LEN - 1] = i < 6 ? 5 : 2;
+    source.queue = blocks[0];
+    source.queued = 7;
+    keygen_start(&kg);
+    for (unsigned i = 1; i < 6; i++) {
+        assert_int_equal(keygen_step(&kg, &done), CW_OK);
+        assert_int_equal(kg.rounds, i);
+    }
+    unsigned before = keygen_permille(&kg);
+    assert_true(before > 480);
+    assert_int_equal(keygen_step(&kg, &done), CW_OK);
+    assert_false(done);
+    assert_int_equal(kg.rounds, 0);
+    assert_int_equal(kg.phase, KEYGEN_FIRST);
+    assert_int_equal(keygen_permille(&kg), before);
+    source.queue = NULL;
+    assert_int_equal(keygen_step(&kg, &done), CW_OK);
+    assert_true(kg.drawn > 1);
+    keygen_drop(&kg);
+    BN_free(n);
 }
 
 /* --- failures ------------------------------------------------------------------------------------
@@ -502,6 +548,31 @@ static void test_stuck_source(void **state)
     }
 }
 
+/* Primes that were damaged since they were found give no key. */
+static void test_damaged_primes(void **state)
+{
+    struct keygen ready = {0};
+    uint8_t der[KEYGEN_DER_MAX];
+    const uint8_t none[sizeof der] = {0};
+    (void)state;
+    run(&ready);
+    for (int i = 0; i < 3; i++) {
+        struct keygen kg = ready;
+        size_t len = 99;
+        if (i == 0)
+            memcpy(kg.prime[0], kg.prime[1], KEYGEN_PRIME_LEN);
+        if (i == 1)
+            kg.prime[1][KEYGEN_PRIME_LEN - 1] ^= 1; /* even */
+        if (i == 2)
+            kg.prime[0][0] = 0x01; /* N is too short */
+        assert_int_equal(keygen_der(&kg, der, sizeof der, &len), CW_ERR_CRYPTO);
+        assert_int_equal(len, 99);
+        assert_memory_equal(der, none, sizeof der);
+        assert_nothing_kept(&kg);
+    }
+    keygen_drop(&ready);
+}
+
 static void test_wrong_moment(void **state)
 {
     struct keygen kg = {0};
@@ -533,9 +604,10 @@ int main(int argc, char **argv)
 {
 #define TEST(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
     const struct CMUnitTest tests[] = {
-        TEST(test_keys_are_good),       TEST(test_primes_that_do_not_fit),
-        TEST(test_composites_fall),     TEST(test_random_fails_anywhere),
-        TEST(test_heap_fails_anywhere), TEST(test_stuck_source),
+        TEST(test_keys_are_good),         TEST(test_primes_that_do_not_fit),
+        TEST(test_composites_fall),       TEST(test_liars_are_found_out),
+        TEST(test_random_fails_anywhere), TEST(test_heap_fails_anywhere),
+        TEST(test_stuck_source),          TEST(test_damaged_primes),
         TEST(test_wrong_moment),
     };
     return unit_main(argc, argv, tests, sizeof tests / sizeof *tests);

@@ -31,7 +31,7 @@ static void test_both_keys_and_the_larger_suites(void **state)
 {
     struct lab lab;
     (void)state;
-    card_new(&lab);
+    card_new_both(&lab);
     for (enum link_profile p = LINK_PROFILE_TLS13; p <= LINK_PROFILE_RSA; p++) {
         SSL_CTX *ctx = server_for(p);
         assert_true(SSL_CTX_set_cipher_list(ctx, "ECDHE-ECDSA-AES256-GCM-SHA384:"
@@ -261,7 +261,7 @@ static void test_a_session_is_for_its_profile_and_key(void **state)
 {
     struct lab lab;
     (void)state;
-    card_new(&lab);
+    card_new_both(&lab);
     for (enum link_profile p = LINK_PROFILE_TLS13; p <= LINK_PROFILE_RSA; p++) {
         enum link_profile q = p == LINK_PROFILE_RSA ? LINK_PROFILE_TLS13 : p + 1;
         SSL_CTX *ctx = server_for(p), *second = server_for(q);
@@ -280,16 +280,25 @@ static void test_a_session_is_for_its_profile_and_key(void **state)
     lab_free(&lab);
 }
 
-static void test_a_line_of_another_profile_that_dies_costs_nothing(void **state)
+/* A line of another profile or key that comes to nothing leaves the session alone; one of its own
+ * does not. */
+static void test_a_dead_line_of_another_kind_costs_nothing(void **state)
 {
+    const enum link_profile p = LINK_PROFILE_TLS13;
     struct lab lab;
     (void)state;
-    card_new(&lab);
-    SSL_CTX *ec = server_for(LINK_PROFILE_TLS13);
-    assert_int_equal(login(&lab, ec, LINK_PROFILE_TLS13, LINK_KEY_AUTO), FULL);
-    assert_int_equal(login(&lab, ec, LINK_PROFILE_RSA, LINK_KEY_AUTO), DEAD);
-    assert_int_equal(login(&lab, ec, LINK_PROFILE_TLS13, LINK_KEY_AUTO), RESUMED);
-    SSL_CTX_free(ec);
+    card_new_both(&lab);
+    SSL_CTX *ctx = server_for(p), *old = server_for(p);
+    SSL_CTX_set_max_proto_version(old, TLS1_2_VERSION);
+    assert_int_equal(login(&lab, ctx, p, LINK_KEY_TLS_P256), FULL);
+    assert_int_equal(login(&lab, ctx, LINK_PROFILE_RSA, LINK_KEY_TLS_P256), DEAD);
+    assert_int_equal(login(&lab, ctx, p, LINK_KEY_TLS_P256), RESUMED);
+    assert_int_equal(login(&lab, old, p, LINK_KEY_TLS_RSA), DEAD);
+    assert_int_equal(login(&lab, ctx, p, LINK_KEY_TLS_P256), RESUMED);
+    assert_int_equal(login(&lab, old, p, LINK_KEY_TLS_P256), DEAD);
+    assert_int_equal(login(&lab, ctx, p, LINK_KEY_TLS_P256), FULL);
+    SSL_CTX_free(old);
+    SSL_CTX_free(ctx);
     lab_free(&lab);
 }
 
@@ -418,7 +427,7 @@ static void test_dies_at_any_other_not_after(void **state)
         assert_int_equal(login(&lab, ctx, p, LINK_KEY_AUTO), RESUMED);
         floor_set(&lab, CARD_ENDS + 1);
         assert_int_equal(login(&lab, ctx, p, LINK_KEY_AUTO), FULL); /* the server's to refuse */
-        assert_int_equal(login(&lab, ctx, p, LINK_KEY_AUTO), FULL); /* and nothing is kept of it */
+        assert_false(has_session(&lab));                            /* and nothing is kept of it */
         lab_free(&lab);
     }
     SSL_CTX_free(ctx);
@@ -483,6 +492,14 @@ static void test_dies_at_a_change_of_name(void **state)
     (void)state;
     dies_of_a_change(NVM_NAME, other, sizeof other - 1, DEAD);
     dies_of_a_change(NVM_NAME, alpn, sizeof alpn - 1, FULL);
+    /* The same name for fewer profiles; the session's is still among them. */
+    static const uint8_t fewer[] = "\x80\x09" LAB_HOST "\x81\x01\x01";
+    struct lab lab;
+    card_new(&lab);
+    assert_int_equal(login_to(&lab, LINK_PROFILE_TLS13), FULL);
+    memory_write(&lab, NVM_NAME, fewer, sizeof fewer - 1);
+    assert_int_equal(login_to(&lab, LINK_PROFILE_TLS13), FULL);
+    lab_free(&lab);
     /* Another name's object is none of its business. */
     dies_of_a_change(NVM_NAME | 2, other, sizeof other - 1, RESUMED);
 }
@@ -677,6 +694,8 @@ static void test_policy_ram(void **state)
     SSL_CTX *here = server_for(LINK_PROFILE_TLS13), *there = server_of(&other_server, true);
     assert_int_equal(login_name(&lab, here, LINK_PROFILE_TLS13, LAB_HOST), FULL);
     assert_int_equal(login_name(&lab, here, LINK_PROFILE_TLS13, LAB_HOST), RESUMED);
+    assert_int_equal(login_name(&lab, here, LINK_PROFILE_TLS13, OTHER_HOST), DEAD);
+    assert_int_equal(login_name(&lab, here, LINK_PROFILE_TLS13, LAB_HOST), RESUMED);
     assert_int_equal(login_name(&lab, there, LINK_PROFILE_TLS13, OTHER_HOST), FULL);
     assert_int_equal(login_name(&lab, here, LINK_PROFILE_TLS13, LAB_HOST), FULL); /* there is one */
     SSL_CTX_free(here);
@@ -708,8 +727,10 @@ static void test_policy_none(void **state)
     card_new(&lab);
     keep_set(&lab, 0);
     for (enum link_profile p = LINK_PROFILE_TLS13; p <= LINK_PROFILE_RSA; p++) {
+        uint8_t secret[48];
         assert_int_equal(login_to(&lab, p), FULL);
-        assert_false(has_session(&lab));
+        size_t n = SSL_SESSION_get_master_key(last_session(), secret, sizeof secret);
+        assert_false(has_session(&lab) || in_memory(&lab, secret, n));
         assert_int_equal(login_to(&lab, p), FULL);
     }
     lab_free(&lab);
@@ -728,7 +749,7 @@ int main(int argc, char **argv)
         T(test_wire_cost_of_a_resumed_line),
         T(test_events_of_a_resumed_line),
         T(test_a_session_is_for_its_profile_and_key),
-        T(test_a_line_of_another_profile_that_dies_costs_nothing),
+        T(test_a_dead_line_of_another_kind_costs_nothing),
         T(test_a_session_is_for_its_name),
         T(test_terminal_may_ask_for_a_full_handshake),
         T(test_dies_at_the_servers_not_after),

@@ -424,6 +424,108 @@ static void test_malformed_values_in_memory(void **state)
     lab_free(&lab);
 }
 
+/* The seal as the card makes it: name, profiles, ALPN, own certificate, roots, session. */
+static void seal(const struct lab *lab, const uint8_t *body, size_t len, uint8_t out[32])
+{
+    struct line_name name = {.host = LAB_HOST, .profiles = ALL_PROFILES};
+    uint8_t der[CARD_RESPONSE_MAX];
+    size_t n = 0;
+    EVP_MD_CTX *md = EVP_MD_CTX_new();
+    assert_true(EVP_DigestInit_ex(md, EVP_sha256(), NULL) &&
+                EVP_DigestUpdate(md, name.host, sizeof name.host) &&
+                EVP_DigestUpdate(md, &name.profiles, 1) &&
+                EVP_DigestUpdate(md, name.alpn, sizeof name.alpn));
+    assert_int_equal(memory_read(lab, NVM_CERT | LINK_KEY_TLS_P256, der, sizeof der, &n), CW_OK);
+    assert_true(EVP_DigestUpdate(md, der, n));
+    assert_int_equal(memory_read(lab, NVM_ROOT, der, sizeof der, &n), CW_OK);
+    assert_true(EVP_DigestUpdate(md, der, n) && EVP_DigestUpdate(md, body, len) &&
+                EVP_DigestFinal_ex(md, out, NULL));
+    EVP_MD_CTX_free(md);
+}
+
+/* Writes a body under a seal that is right. */
+static void write_sealed(struct lab *lab, const uint8_t *body, size_t len)
+{
+    static uint8_t value[NVM_VALUE_MAX];
+    memcpy(value, body, len);
+    seal(lab, body, len, value + len);
+    memory_write(lab, SESSION_VALUE(0), value, len + 32);
+}
+
+#define MALFORMED 9
+/* Copies the body `was` and makes one thing of it wrong; 0 makes none. Returns its length. */
+static size_t malform(int what, const uint8_t *was, size_t len, size_t id_most, uint8_t *body)
+{
+    enum { SUITE = 3, ID_LEN = 45 }; /* where they stand in a stored session */
+    const size_t id_len = was[ID_LEN], secret = ID_LEN + 1 + id_len;
+    memcpy(body, was, len);
+    switch (what) {
+    case 1: /* another version */
+        body[0] = 2;
+        return len;
+    case 2:
+        body[0] = 0;
+        return len;
+    case 3: /* a suite that the profile does not have */
+        body[SUITE + 1] ^= 0x40;
+        return len;
+    case 4: /* one byte too many */
+        body[len] = 0;
+        return len + 1;
+    case 5: /* no session id, no ticket */
+        body[ID_LEN] = 0;
+        memcpy(body + ID_LEN + 1, was + secret, len - secret);
+        return len - id_len;
+    case 6: /* one that is too long */
+        body[ID_LEN] = (uint8_t)(id_most + 1);
+        memset(body + ID_LEN + 1, 1, id_most + 1);
+        memcpy(body + ID_LEN + 2 + id_most, was + secret, len - secret);
+        return len - id_len + id_most + 1;
+    case 7: /* a secret that is too long */
+        body[secret] = SESSION_SECRET_MAX + 1;
+        memset(body + len, 1, SESSION_SECRET_MAX);
+        return secret + 1 + SESSION_SECRET_MAX + 1;
+    case 8: /* one that is short: no master secret; as a PSK it is one, that nobody has */
+        body[secret]--;
+        return len - 1;
+    default:
+        return len;
+    }
+}
+
+/* The same where the seal holds: a session of another version of the card, or of a defect in it. */
+static void test_sealed_but_malformed(void **state)
+{
+    static struct lab_flash start;
+    uint8_t body[NVM_VALUE_MAX], was[SESSION_STORED_MAX];
+    struct lab lab;
+    (void)state;
+    card_new(&lab);
+    for (size_t i = 0; i < PROFILES; i++) {
+        enum link_profile p = profiles[i];
+        bool tls13 = p == LINK_PROFILE_TLS13;
+        size_t len = 0;
+        SSL_CTX *ctx = server_for(p);
+        assert_int_equal(login(&lab, ctx, p, LINK_KEY_AUTO), FULL);
+        start = lab.flash;
+        assert_int_equal(memory_read(&lab, SESSION_VALUE(0), was, sizeof was, &len), CW_OK);
+        len -= 32;
+        for (int what = 0; what < MALFORMED; what++) {
+            size_t n = malform(what, was, len, tls13 ? SESSION_TICKET_MAX : 32, body);
+            lab.flash = start;
+            write_sealed(&lab, body, n);
+            size_t first = hello_len(&lab, p);
+            assert_false(has_session(&lab));
+            assert_int_equal(first > hello_len(&lab, p), what == 0 || (what == 8 && tls13));
+        }
+        lab.flash = start;
+        write_sealed(&lab, was, len);
+        assert_int_equal(login(&lab, ctx, p, LINK_KEY_AUTO), RESUMED);
+        SSL_CTX_free(ctx);
+    }
+    lab_free(&lab);
+}
+
 /* One read of memory fails, at every read of a resumed login. */
 static void test_failing_memory(void **state)
 {
@@ -465,26 +567,23 @@ static void test_failing_memory(void **state)
     lab_free(&lab);
 }
 
-/* Fills the card's memory but for 104 bytes: the PIN's counter can be written, a session cannot. */
+/* Fills the card's memory: a value larger than a small one finds no room, the PIN's counter does. */
 static void fill_up(struct lab *lab)
 {
     static const uint8_t filler[NVM_VALUE_MAX];
-    const uint32_t record = 24, keep = 104; /* card/nvm.c: header of a record */
+    static const size_t sizes[] = {1000, 200, NVM_SMALL_MAX + 1};
     struct card_flash ops = lab_flash_ops(&lab->flash);
     struct nvm nvm;
     uint16_t key = 0x7000;
     card_power_down(&lab->card);
     assert_int_equal(nvm_mount(&nvm, &ops), CW_OK);
-    uint32_t room = nvm.bank_size - 16;
-    for (uint16_t i = 0; i < nvm.count; i++)
-        room -= record + (nvm.entries[i].len + 7u) / 8 * 8;
-    while (room > keep) {
-        uint32_t n = room - keep - record;
-        n = n > 1000 + record ? 1000 : n;
-        assert_int_equal(nvm_write(&nvm, key++, filler, n), CW_OK);
-        room -= record + n;
+    for (size_t i = 0; i < sizeof sizes / sizeof sizes[0]; i++) {
+        enum cw_err err = CW_OK;
+        while (err == CW_OK)
+            err = nvm_write(&nvm, key++, filler, sizes[i]);
+        assert_int_equal(err, CW_ERR_SPACE);
     }
-    assert_int_equal(room, keep);
+    assert_true(nvm.count < NVM_VALUES_MAX); /* it is the bytes that are used up */
     assert_true(lab_power_cycle(lab));
 }
 
@@ -573,6 +672,7 @@ int main(int argc, char **argv)
         T(test_flipped_bytes_on_the_wire),
         T(test_flipped_bits_in_memory),
         T(test_malformed_values_in_memory),
+        T(test_sealed_but_malformed),
         T(test_failing_memory),
         T(test_full_memory),
         T(test_power_cut_at_every_byte),

@@ -111,14 +111,24 @@ static void test_chains_commands(void **state)
     static const struct turn bad[] = {{"10DA0200FF*", "6A84"}};
     static uint8_t data[256];
     struct script s;
+    uint8_t out[8];
+    size_t len = 9;
+    uint16_t sw = 0;
     (void)state;
     data[255] = 0xEE;
     struct reader *r = start(&s, good, 2);
-    assert_int_equal(applet_data_put(r, LINK_DO_ROOT, data, sizeof data, NULL), CW_OK);
+    assert_int_equal(applet_command(r, APDU_CLA_ISO, INS_PUT_DATA, 0x02, 0x00, data, sizeof data, 0,
+                                    out, sizeof out, &len, &sw, NULL),
+                     CW_OK);
     finish(&s, r);
+    assert_int_equal(sw, SW_OK);
+    assert_int_equal(len, 0);
     r = start(&s, bad, 1);
-    assert_int_equal(applet_data_put(r, LINK_DO_ROOT, data, sizeof data, NULL), CW_ERR_SPACE);
+    assert_int_equal(applet_command(r, APDU_CLA_ISO, INS_PUT_DATA, 0x02, 0x00, data, sizeof data, 0,
+                                    out, sizeof out, &len, &sw, NULL),
+                     CW_OK);
     finish(&s, r);
+    assert_int_equal(sw, SW_NOT_ENOUGH_MEMORY);
 }
 
 static void test_pin(void **state)
@@ -138,7 +148,7 @@ static void test_pin(void **state)
     assert_int_equal(applet_verify(r, LINK_PIN_ORDER, pin, 4, &left, &why), CW_ERR_BLOCKED);
     assert_int_equal(left, 2); /* untouched */
     assert_int_equal(applet_verify(r, LINK_PIN_LINE, pin, 4, &left, &why), CW_OK);
-    assert_int_equal(left, LINK_PIN_TRIES);
+    assert_int_equal(left, 2);
     /* What is no PIN does not reach the card, and costs no try. */
     assert_int_equal(applet_verify(r, LINK_PIN_LINE, pin, 3, &left, &why), CW_ERR_LENGTH);
     finish(&s, r);
@@ -206,102 +216,95 @@ static void test_no_status_word(void **state)
     finish(&s, r);
 }
 
-struct seen {
-    unsigned permille[8];
-    size_t count;
-};
-
-static void see(void *ctx, unsigned permille)
+/* Policy and payees that no issuer wrote, and answers of the wrong length: said, never believed. */
+static void test_answers_for_the_holder(void **state)
 {
-    struct seen *s = ctx;
-    assert_true(s->count < sizeof s->permille / sizeof *s->permille);
-    s->permille[s->count++] = permille;
-}
-
-/* The command is sent until the card says that the key is there. */
-static void test_key_in_slices(void **state)
-{
-    static const struct turn turns[] = {{"0047010200", "0100009000"},
-                                        {"0047010200", "6103"},
-                                        {"00C0000003", "0101F49000"},
-                                        {"0047010200", "0003E89000"}};
-    static const struct turn once[] = {{"0047010100", "0003E89000"}};
-    struct script s;
-    struct seen seen = {.count = 0};
-    (void)state;
-    struct reader *r = start(&s, turns, 4);
-    assert_int_equal(applet_key_generate(r, LINK_KEY_TLS_RSA, see, &seen, NULL), CW_OK);
-    finish(&s, r);
-    assert_int_equal(seen.count, 3);
-    assert_int_equal(seen.permille[0], 0);
-    assert_int_equal(seen.permille[1], 500);
-    assert_int_equal(seen.permille[2], 1000);
-    r = start(&s, once, 1);
-    assert_int_equal(applet_key_generate(r, LINK_KEY_TLS_P256, NULL, NULL, NULL), CW_OK);
-    finish(&s, r);
-}
-
-/* What is no answer to it, and what fails in the middle, ends it. */
-static void test_key_in_slices_fails(void **state)
-{
-    static const struct {
-        const char *answer;
-        enum cw_err err;
-    } last[] = {
-        {"9000", CW_ERR_FORMAT},       {"00019000", CW_ERR_FORMAT}, {"000001009000", CW_ERR_FORMAT},
-        {"0200109000", CW_ERR_FORMAT}, /* neither state */
-        {"0103E99000", CW_ERR_FORMAT}, /* more than all */
-        {"6581", CW_ERR_IO},           {"6A84", CW_ERR_SPACE},      {"6A89", CW_ERR_EXISTS},
+    static const struct turn turns[] = {
+        {"00CA060000", "9000"},
+        {"00CA060000", "800100810404010003009000"}, /* more PIN digits at least than at most */
+        {"00CA090000", "300281009000"},
+        {"00CA090000", "6A88"}, /* no list at all is an empty one */
+        {"0084000008", "010203040506079000"},
+        {"8022000001AA08", "0000000000009000"},
+        {"8022000001AA08", "7FFFFFFFFFFFFFFF9000"},
+        {"8022000001AA08", "6982"},
+        {"8022000001AA04", "00000001009000"},
+        {"8022000001AA04", "000000079000"},
     };
+    static const uint8_t message[] = {0xAA};
     struct script s;
+    struct say why;
+    struct policy policy;
+    struct policy_payee payees[POLICY_PAYEES_MAX];
+    uint8_t challenge[ISSUER_CHALLENGE_LEN];
+    size_t count = 99;
+    int64_t floor = 99;
+    uint32_t sequence = 99;
     (void)state;
-    for (size_t i = 0; i < sizeof last / sizeof *last; i++) {
-        const struct turn turns[] = {{"0047010400", "0100109000"}, {"0047010400", last[i].answer}};
-        struct seen seen = {.count = 0};
-        struct say why = {""};
-        struct reader *r = start(&s, turns, 2);
-        assert_int_equal(applet_key_generate(r, LINK_KEY_ORDER_RSA, see, &seen, &why), last[i].err);
-        finish(&s, r);
-        assert_int_equal(seen.count, 1);
-        assert_true(why.text[0] != '\0');
-    }
+    struct reader *r = start(&s, turns, sizeof turns / sizeof turns[0]);
+    assert_int_equal(applet_policy_get(r, &policy, &why), CW_ERR_FORMAT);
+    assert_int_equal(applet_policy_get(r, &policy, &why), CW_ERR_FORMAT);
+    assert_int_equal(applet_payees_get(r, payees, &count, &why), CW_ERR_FORMAT);
+    assert_int_equal(count, 99);
+    assert_int_equal(applet_payees_get(r, payees, &count, &why), CW_OK);
+    assert_int_equal(count, 0);
+    assert_int_equal(applet_challenge(r, challenge, &why), CW_ERR_FORMAT);
+    assert_int_equal(applet_apply_time(r, message, 1, &floor, &why), CW_ERR_FORMAT);
+    assert_int_equal(applet_apply_time(r, message, 1, &floor, &why), CW_ERR_FORMAT);
+    assert_int_equal(applet_apply_time(r, message, 1, &floor, &why), CW_ERR_DENIED);
+    assert_non_null(strstr(why.text, "not signed by the bank"));
+    assert_int_equal(floor, 99);
+    assert_int_equal(applet_apply_update(r, message, 1, &sequence, &why), CW_ERR_FORMAT);
+    assert_int_equal(sequence, 99);
+    assert_int_equal(applet_apply_update(r, message, 1, &sequence, &why), CW_OK);
+    assert_int_equal(sequence, 7);
+    finish(&s, r);
 }
 
-static enum cw_err play_endless(void *self, const uint8_t *command, size_t len, uint8_t *response,
-                                size_t cap, size_t *response_len, struct say *why)
+/* The PUK is no PIN: what the card says of it is said of it. */
+static void test_puk(void **state)
 {
-    (void)command, (void)len, (void)cap, (void)why;
-    ++*(unsigned *)self;
-    memcpy(response, "\x01\x00\x10\x90\x00", 5);
-    *response_len = 5;
-    return CW_OK;
-}
-
-/* A card that works for ever is given up; not before one that draws a number a slice for two primes
- * can be done. */
-static void test_key_without_end(void **state)
-{
-    static const struct reader_ops endless = {play_endless, NULL, no_free};
-    unsigned slices = 0;
-    struct reader_backend backend = {.ops = &endless, .self = &slices};
-    struct reader *r = NULL;
-    struct say why = {""};
+    static const struct turn turns[] = {{"002C008109043030303031323334", "63C1"},
+                                        {"002C008109043030303031323334", "63C0"},
+                                        {"002C008109043030303031323334", "6983"},
+                                        {"002C008109043030303031323334", "6A80"},
+                                        {"002C008109043030303031323334", "9000"}};
+    const uint8_t *puk = (const uint8_t *)"0000";
+    const uint8_t *pin = (const uint8_t *)"1234";
+    struct script s;
+    struct say why;
+    unsigned left = 9;
     (void)state;
-    assert_int_equal(reader_new(&backend, &r), CW_OK);
-    assert_int_equal(applet_key_generate(r, LINK_KEY_TLS_RSA, NULL, NULL, &why), CW_ERR_FORMAT);
-    assert_true(slices > 2 * 16384 + 10);
-    assert_non_null(strstr(why.text, "without an end"));
-    reader_free(&r);
+    struct reader *r = start(&s, turns, sizeof turns / sizeof turns[0]);
+    assert_int_equal(applet_pin_unblock(r, puk, 4, pin, 4, &left, &why), CW_ERR_AUTH);
+    assert_int_equal(left, 1);
+    assert_non_null(strstr(why.text, "the PUK is wrong; 1 more try before"));
+    assert_int_equal(applet_pin_unblock(r, puk, 4, pin, 4, &left, &why), CW_ERR_AUTH);
+    assert_int_equal(left, 0);
+    assert_non_null(strstr(why.text, "new card"));
+    assert_int_equal(applet_pin_unblock(r, puk, 4, pin, 4, NULL, &why), CW_ERR_BLOCKED);
+    assert_non_null(strstr(why.text, "PUK of this card is blocked"));
+    assert_int_equal(applet_pin_unblock(r, puk, 4, pin, 4, NULL, &why), CW_ERR_FORMAT);
+    assert_non_null(strstr(why.text, "new PIN"));
+    assert_int_equal(applet_pin_unblock(r, puk, 4, pin, 4, NULL, &why), CW_OK);
+    /* What is none does not reach the card, and costs no try. */
+    assert_int_equal(applet_pin_unblock(r, puk, 3, pin, 4, NULL, &why), CW_ERR_LENGTH);
+    assert_int_equal(applet_pin_change(r, puk, 4, pin, 13, NULL, &why), CW_ERR_LENGTH);
+    finish(&s, r);
 }
 
 int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_continues_answers),   cmocka_unit_test(test_endless_answers),
-        cmocka_unit_test(test_chains_commands),     cmocka_unit_test(test_pin),
-        cmocka_unit_test(test_status_words),        cmocka_unit_test(test_info_must_be_whole),
-        cmocka_unit_test(test_no_status_word),      cmocka_unit_test(test_key_in_slices),
-        cmocka_unit_test(test_key_in_slices_fails), cmocka_unit_test(test_key_without_end),
+        cmocka_unit_test(test_continues_answers),
+        cmocka_unit_test(test_endless_answers),
+        cmocka_unit_test(test_chains_commands),
+        cmocka_unit_test(test_pin),
+        cmocka_unit_test(test_status_words),
+        cmocka_unit_test(test_info_must_be_whole),
+        cmocka_unit_test(test_no_status_word),
+        cmocka_unit_test(test_answers_for_the_holder),
+        cmocka_unit_test(test_puk),
     };
     return unit_main(argc, argv, tests, sizeof tests / sizeof *tests);
 }

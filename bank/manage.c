@@ -1,0 +1,134 @@
+#include "bank/manage.h"
+
+#include "bank/desk.h"
+#include "bank/mailer.h"
+
+#include <string.h>
+
+/* A card in the reader that the ledger knows, and what the ledger says of it. */
+static enum cw_err find_card(struct bank *bank, const char *reader, struct desk **desk,
+                             struct ledger_card *card, struct say *why)
+{
+    enum cw_err err = desk_open(bank, reader, desk, why);
+    if (err == CW_OK)
+        err = ledger_card_get(bank->ledger, (*desk)->info.serial, card, why);
+    if (err == CW_OK && card->status == LEDGER_CARD_ISSUING)
+        err = say_fail(why, CW_ERR_STATE,
+                       "the issuance of the card %s was never finished; run 'cardwired card issue' "
+                       "for it again",
+                       (*desk)->serial);
+    return err;
+}
+
+static const struct act {
+    const char *verb;
+    enum link_life to;
+    unsigned from; /* mask of 1 << enum link_life */
+} acts[] = {
+    [MANAGE_ACTIVATE] = {"activated", LINK_LIFE_ACTIVE, 1u << LINK_LIFE_PERSONALISED},
+    [MANAGE_LOCK] = {"locked", LINK_LIFE_LOCKED,
+                     1u << LINK_LIFE_ACTIVE | 1u << LINK_LIFE_PERSONALISED},
+    [MANAGE_UNLOCK] = {"unlocked", LINK_LIFE_ACTIVE, 1u << LINK_LIFE_LOCKED},
+    [MANAGE_TERMINATE] = {"terminated", LINK_LIFE_TERMINATED,
+                          1u << LINK_LIFE_ACTIVE | 1u << LINK_LIFE_PERSONALISED |
+                              1u << LINK_LIFE_LOCKED},
+};
+
+/* Has the card gone this step before, and only the ledger does not know? */
+static bool half_done(const struct desk *d, const struct ledger_card *card, enum manage_act act)
+{
+    if (act == MANAGE_TERMINATE)
+        return d->info.life == LINK_LIFE_TERMINATED && card->status != LEDGER_CARD_TERMINATED;
+    return (act == MANAGE_ACTIVATE || act == MANAGE_UNLOCK) && d->info.life == LINK_LIFE_ACTIVE &&
+           card->status == LEDGER_CARD_PERSONALISED;
+}
+
+static enum cw_err tell_ledger(struct bank *bank, const struct ledger_card *card,
+                               enum manage_act act, struct say *why)
+{
+    if (act == MANAGE_TERMINATE)
+        return ledger_card_terminate(bank->ledger, card->serial, why);
+    if (acts[act].to == LINK_LIFE_ACTIVE && card->status == LEDGER_CARD_PERSONALISED)
+        return ledger_card_activate(bank->ledger, card->serial, why);
+    return CW_OK;
+}
+
+enum cw_err manage_life_set(struct bank *bank, const char *reader, enum manage_act act,
+                            struct manage_result *out, struct say *why)
+{
+    struct desk *d = NULL;
+    struct ledger_card card;
+    enum cw_err err = find_card(bank, reader, &d, &card, why);
+    bool again = err == CW_OK && half_done(d, &card, act);
+    if (err == CW_OK && !again && (acts[act].from >> d->info.life & 1) == 0)
+        err = say_fail(why, CW_ERR_STATE, "the card %s is %s, and cannot be %s", d->serial,
+                       link_life_name(d->info.life), acts[act].verb);
+    /* A card that is terminated already has no keys left to prove itself with. */
+    if (err == CW_OK && d->info.life != LINK_LIFE_TERMINATED)
+        err = desk_channel_open(d, why);
+    if (err == CW_OK && !again)
+        err = desk_life_set(d, acts[act].to, why);
+    if (err == CW_OK)
+        err = tell_ledger(bank, &card, act, why);
+    if (err == CW_OK)
+        err = ledger_card_get(bank->ledger, card.serial, &card, why);
+    if (err == CW_OK) {
+        *out = (struct manage_result){.life = acts[act].to, .status = card.status};
+        memcpy(out->serial, card.serial, sizeof out->serial);
+    }
+    desk_free(&d);
+    return err;
+}
+
+static enum cw_err read_policy(struct desk *d, struct policy *out, struct say *why)
+{
+    uint8_t value[POLICY_LEN_MAX];
+    size_t len = 0;
+    enum cw_err err = desk_object_get(d, LINK_DO_POLICY, value, sizeof value, &len, why);
+    if (err == CW_OK && policy_decode(value, len, out) != CW_OK)
+        err = say_fail(why, CW_ERR_FORMAT, "the card holds a policy that is none");
+    return err;
+}
+
+/* The mailer comes before the card: a PIN in the card that nobody knows would be worse than a
+ * letter with one that is in no card, and the same command makes both anew. */
+static enum cw_err reset(struct desk *d, const struct manage_pins *pins, struct mailer *m,
+                         struct say *why)
+{
+    struct policy policy;
+    enum cw_err err = read_policy(d, &policy, why);
+    if (err == CW_OK)
+        err = mailer_read(m, &policy.pin, why);
+    if (err == CW_OK)
+        err = mailer_write(m, d->bank, d->serial, &policy.pin, why);
+    if (err == CW_OK)
+        err = desk_pin_put(d, LINK_PIN_HOLDER, policy.pin.tries,
+                           pins->transport_pin ? LINK_PIN_TRANSPORT : 0, &m->pin, why);
+    if (err == CW_OK)
+        err = desk_pin_put(d, LINK_PIN_PUK, MAILER_PUK_TRIES, 0, &m->puk, why);
+    return err;
+}
+
+enum cw_err manage_pin_reset(struct bank *bank, const char *reader, const struct manage_pins *pins,
+                             struct manage_result *out, struct say *why)
+{
+    struct desk *d = NULL;
+    struct ledger_card card;
+    struct mailer m = {.pin_file = pins->pin_file, .puk_file = pins->puk_file};
+    enum cw_err err = find_card(bank, reader, &d, &card, why);
+    if (err == CW_OK && d->info.life != LINK_LIFE_ACTIVE && d->info.life != LINK_LIFE_PERSONALISED)
+        err = say_fail(why, CW_ERR_STATE, "the card %s is %s, and takes no new PIN", d->serial,
+                       link_life_name(d->info.life));
+    if (err == CW_OK)
+        err = desk_channel_open(d, why);
+    if (err == CW_OK)
+        err = reset(d, pins, &m, why);
+    if (err == CW_OK) {
+        *out = (struct manage_result){.life = d->info.life, .status = card.status};
+        memcpy(out->serial, card.serial, sizeof out->serial);
+        memcpy(out->mailer, m.path, sizeof out->mailer);
+    }
+    mailer_wipe(&m);
+    desk_free(&d);
+    return err;
+}

@@ -1,0 +1,40 @@
+/* manage.h - what the bank does with an issued card that lies in its own reader, through the
+ * issuer's secure channel: its life, and new secret numbers. docs/bank.md. */
+#ifndef CARDWIRE_BANK_MANAGE_H
+#define CARDWIRE_BANK_MANAGE_H
+
+#include "bank/bank.h"
+
+/* What is done with the card's life. */
+enum manage_act {
+    MANAGE_ACTIVATE, /* it was issued for the mail, and has arrived */
+    MANAGE_LOCK,     /* it takes no PIN and opens no line, until it is unlocked */
+    MANAGE_UNLOCK,
+    MANAGE_TERMINATE, /* for ever: its keys are gone */
+};
+
+struct manage_result {
+    uint8_t serial[ORDER_SERIAL_LEN];
+    enum link_life life;
+    enum ledger_card_status status;
+    char mailer[BANK_PATH_MAX]; /* manage_pin_reset: file with PIN and PUK; "" when both came from
+                                   files */
+};
+
+/* The card's life first, then the ledger; cut short in between, the same call completes it.
+ * CW_ERR_NOT_FOUND when the card is none of this bank's, CW_ERR_STATE when it, or the ledger, is
+ * not in a state for it, CW_ERR_DENIED when it does not prove its keys. */
+CW_MUST_USE enum cw_err manage_life_set(struct bank *bank, const char *reader, enum manage_act act,
+                                        struct manage_result *out, struct say *why);
+
+struct manage_pins {
+    const char *pin_file, *puk_file; /* NULL: made at random, into a mailer file */
+    bool transport_pin;              /* the holder must change the PIN first */
+};
+
+/* A new PIN and a new PUK, by the rules that the card has; all tries are there again. */
+CW_MUST_USE enum cw_err manage_pin_reset(struct bank *bank, const char *reader,
+                                         const struct manage_pins *pins, struct manage_result *out,
+                                         struct say *why);
+
+#endif

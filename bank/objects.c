@@ -1,0 +1,72 @@
+#include "bank/objects.h"
+
+#include "bank/ca.h"
+#include "proto/ber.h"
+
+#include <openssl/pem.h>
+#include <string.h>
+
+enum cw_err objects_root_load(const char *path, struct objects_root *out, struct say *why)
+{
+    BIO *bio = BIO_new_file(path, "r");
+    X509 *cert = bio != NULL ? PEM_read_bio_X509(bio, NULL, NULL, NULL) : NULL;
+    unsigned char *der = NULL;
+    int len = cert != NULL ? i2d_X509(cert, &der) : -1;
+    enum cw_err err = CW_OK;
+    if (len <= 0) {
+        err = say_fail(why, CW_ERR_FORMAT, "%s holds no certificate in PEM", path);
+    } else if ((size_t)len > sizeof out->der) {
+        err = say_fail(why, CW_ERR_LENGTH, "the certificate in %s is too large for a card", path);
+    } else {
+        memcpy(out->der, der, (size_t)len);
+        out->len = (size_t)len;
+    }
+    OPENSSL_free(der);
+    X509_free(cert);
+    BIO_free(bio);
+    return err;
+}
+
+enum cw_err objects_name_put(const struct applet_name *name, struct buf_writer *w, struct say *why)
+{
+    if (ca_host_check(name->host) != CW_OK)
+        return say_fail(why, CW_ERR_FORMAT,
+                        "'%.64s' is no server name: lower-case letters, digits, hyphens and dots",
+                        name->host);
+    ber_put(w, LINK_TAG_NAME, name->host, strlen(name->host));
+    ber_put_u8(w, LINK_TAG_NAME_PROFILES, name->profiles);
+    if (name->alpn[0] != '\0')
+        ber_put(w, LINK_TAG_NAME_ALPN, name->alpn, strlen(name->alpn));
+    return w->bad ? say_fail(why, CW_ERR_SPACE, "the server name %s is too long", name->host)
+                  : CW_OK;
+}
+
+enum cw_err objects_payees_find(struct ledger *l, const char *const *accounts, size_t count,
+                                struct policy_payee *out, struct say *why)
+{
+    for (size_t i = 0; i < count; i++) {
+        struct ledger_account a;
+        enum cw_err err = ledger_account_get(l, accounts[i], &a, why);
+        if (err != CW_OK)
+            return err;
+        memset(&out[i], 0, sizeof out[i]);
+        memcpy(out[i].account, a.number, sizeof a.number);
+        memcpy(out[i].name, a.name, sizeof a.name);
+        for (size_t k = 0; k < i; k++)
+            if (strcmp(out[k].account, out[i].account) == 0)
+                return say_fail(why, CW_ERR_EXISTS, "the payee %s is named twice", a.number);
+    }
+    return CW_OK;
+}
+
+enum cw_err objects_payees_put(const struct policy_payee *payees, size_t count,
+                               struct buf_writer *w, struct say *why)
+{
+    for (size_t i = 0; i < count; i++) {
+        enum cw_err err = policy_payee_put(w, &payees[i]);
+        if (err != CW_OK)
+            return say_fail(why, err, "the payee %s does not fit into a card's list",
+                            payees[i].account);
+    }
+    return CW_OK;
+}
