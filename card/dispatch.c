@@ -183,7 +183,7 @@ static uint16_t chain_take(struct card *card, struct apdu_command *cmd, bool *wh
 }
 
 /* Takes the secure messaging off, where there is any. A command without it ends the secure channel:
- * nothing may be mixed into what the issuer says (GlobalPlatform 2.3.1 §10.6). */
+ * nothing may be mixed into what the issuer says (GlobalPlatform 2.3.1 §10.2.3). */
 static uint16_t take_off(struct card *card, const struct card_row *row, struct apdu_command *cmd,
                          bool *secured)
 {

@@ -48,12 +48,12 @@ class Hex:
 
 @dataclasses.dataclass
 class Any:
-    """`count` bytes whatever they are (None: as many as fit), kept under `name` if there is one."""
+    """`count` bytes whatever they are (None: as few as fit), kept under `name` if there is one."""
     count: int
     name: str = None
 
     def match(self, values):
-        part = b".*" if self.count is None else b".{%d}" % self.count
+        part = b".*?" if self.count is None else b".{%d}" % self.count
         return (b"(?P<%s>%s)" % (self.name.encode(), part) if self.name else part), self.count
 
     def value(self, values):
@@ -183,12 +183,29 @@ def flatten(parts, values):
 
 
 def first_difference(parts, answer, values):
-    """Index of the first byte of the answer that cannot be; its length when it is all there and too
-    short; None when only what follows a wildcard of any length is wrong."""
-    for i, one in enumerate(flatten(parts, values)):
+    """Index of the first byte of an answer that cannot be, or is missing, or is too much; None when it is in
+    what follows a wildcard of any length."""
+    expected = list(flatten(parts, values))
+    for i, one in enumerate(expected):
         if i >= len(answer) or not re.match(one, answer[i:i + 1], re.S):
             return i
-    return None
+    return None if any(isinstance(p, Any) and p.count is None for p in parts) else len(expected)
+
+
+def case_of(apdu):
+    """CLA INS P1 P2, data, Le or None (ISO/IEC 7816-4:2020 §5.2) of a command that is well-formed."""
+    head, rest = apdu[:4], apdu[4:]
+    if len(head) < 4:
+        raise Stuck("a command without a header")
+    if len(rest) < 2:
+        return head, b"", (rest[0] or 256) if rest else None
+    wide = rest[0] == 0
+    count = int.from_bytes(rest[1:3], "big") if wide else rest[0]
+    start = 3 if wide else 1
+    data, le = rest[start:start + count], rest[start + count:]
+    if len(data) != count or len(le) > (2 if wide else 1):
+        raise Stuck("a command of no form")
+    return head, data, (int.from_bytes(le, "big") or 1 << 8 * len(le)) if le else None
 
 
 # --- files -----------------------------------------------------------------------------------------
@@ -252,7 +269,7 @@ SECTION = r"(?:§\d+(?:\.\d+)*|table \d+(?:-\d+|[a-z])?|appendix [A-Z](?:\.\d+)*
 CLAUSE = re.compile(
     rf"(?:ISO/IEC 7816-4:2020|ISO/IEC 7816-8:2021|SP 800-73-4 part [12]|SP 800-78-4|GPCS|Amendment D"
     rf"|PC/SC part 3|FIPS 186-5|RFC \d+) {SECTION}"
-    r'|Yubico PIV "[A-Za-z ]+"'
+    r'|Yubico PIV "(?:Get metadata|Set management key)"'
     r'|(?P<doc>docs/[a-z0-9]+\.md) "(?P<heading>[^"]+)"')
 
 
@@ -363,8 +380,9 @@ def card_file(name):
 # --- what is covered -------------------------------------------------------------------------------
 
 def covered(statements, aids, app=None):
-    """Yields (AID or "*", CLA, INS, pair) for each pair, by what is selected there as the file says it;
-    `aids` are those of the card. Returns what is selected at the end."""
+    """Yields (AID or "*", CLA, INS, pair) for each pair that is a whole command, or the end of one, by what is
+    selected there as the file says it; `aids` are those of the card. Returns what is selected at the end."""
+    begun = b""  # of a chain
     for s in statements:
         if isinstance(s, Directive):
             if s.name in ("power", "reset", "card"):
@@ -377,10 +395,13 @@ def covered(statements, aids, app=None):
         if len(s.header) < 4:
             continue
         cla, ins = s.header[0] & ~0x14, s.header[1]  # without chaining and secure messaging
-        yield ("*" if ins in (0xA4, 0xC0) else app), cla, ins, s
+        part = s.header[0] & 0x10 and s.done
+        if not part:
+            yield ("*" if ins in (0xA4, 0xC0) else app), cla, ins, s
         if ins == 0xA4 and s.done:
-            name = value_of(s.command, {})[5:10].hex().upper()  # enough of an AID to tell them apart
-            app = next(a for a in aids if a.startswith(name))
+            begun += case_of(value_of(s.command, {}))[1]
+            app = app if part else next(a for a in aids if a.startswith(begun.hex().upper()))
+        begun = begun if part else b""
     return app
 
 

@@ -5,6 +5,7 @@
     power(contactless)                off and on, in that field; None: as it was
     blank()                           another card, on which nothing was ever written
     atr                               bytes
+    used                              False at first; the runner sets it when it has had the card for a file
 
 A reader that cannot do power or blank raises Unsupported, and says what a person would have to do."""
 
@@ -38,6 +39,8 @@ def new_folders(folder):
 class Pipe:
     """A program that carries APDUs between its standard input and output as lines of hexadecimal digits
     (apdu_pipe.c has the protocol). command: its words."""
+
+    used = False
 
     def __init__(self, command, env=None):
         self.command = [str(c) for c in command]
@@ -156,6 +159,8 @@ class Pcsc(Pipe):
 
 class Vpcd:
     """The program cardwire-card, at the other end of whose socket we play vpcd; its memory in `folder`."""
+
+    used = False
 
     def __init__(self, lab, folder):
         self.lab, self.card = lab, None

@@ -23,6 +23,7 @@ KEYS = {  # sets of ENC, MAC, DEK by the names that the corpus has for them
     "next": Keys(bytes(range(0x50, 0x60)), bytes(range(0x60, 0x70)), bytes(range(0x70, 0x80))),
 }
 DIGITAL_SIGNATURE, NON_REPUDIATION, KEY_ENCIPHERMENT, CERT_SIGN = 0, 1, 2, 5
+NO_EXTENDED_MASTER_SECRET = 1  # SSL_OP_NO_EXTENDED_MASTER_SECRET, which Python has no name for
 ORDER_USE = x509.ObjectIdentifier("1.3.6.1.4.1.55555.1")
 
 
@@ -95,14 +96,15 @@ class World:
             self.update_key.sign(ISSUER_PREFIX + message, ec.ECDSA(hashes.SHA256())))
         return message + b"\x9E\x40" + r.to_bytes(32, "big") + s.to_bytes(32, "big")
 
-    def context(self, profile, stranger):
-        """Of a TLS server; kept, so that sessions of it can be taken up."""
-        if (profile, stranger) in self.contexts:
-            return self.contexts[profile, stranger]
+    def context(self, profile, kind):
+        """Of a TLS server, and its certificate in DER; kept, so that sessions of it can be taken up. kind: ""
+        is an honest one, "stranger" stands under the wrong root, "unbound" has no extended master secret."""
+        if (profile, kind) in self.contexts:
+            return self.contexts[profile, kind]
         version = ssl.TLSVersion.TLSv1_3 if profile == "tls13" else ssl.TLSVersion.TLSv1_2
         key = (rsa.generate_private_key(65537, 2048) if profile == "rsa"
                else ec.generate_private_key(ec.SECP256R1()))
-        leaf = self.leaf(self.others if stranger else self.servers, key,
+        leaf = self.leaf(self.others if kind == "stranger" else self.servers, key,
                          KEY_ENCIPHERMENT if profile == "rsa" else DIGITAL_SIGNATURE)
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         with tempfile.TemporaryDirectory(prefix="cardwire-replay-") as folder:
@@ -115,10 +117,14 @@ class World:
         context.verify_mode = ssl.CERT_REQUIRED
         context.minimum_version = context.maximum_version = version
         context.num_tickets = 1
+        context.options |= ssl.OP_NO_TICKET  # sessions stay at the server; in a ticket there would be the card's
+        # certificate, and the card would not keep it (docs/card.md)
+        if kind == "unbound":
+            context.options |= NO_EXTENDED_MASTER_SECRET
         if version == ssl.TLSVersion.TLSv1_2:
             context.set_ciphers("AES128-GCM-SHA256" if profile == "rsa" else "ECDHE-ECDSA-AES128-GCM-SHA256")
-        self.contexts[profile, stranger] = context
-        return context
+        self.contexts[profile, kind] = context, der(leaf)
+        return context, der(leaf)
 
 
 class Server:
@@ -141,10 +147,9 @@ class Server:
             while part := self.tls.read(4096):
                 self.heard += part
             self.over = "close_notify"
+            self.tls.unwrap()  # else the session is not taken up again
         except ssl.SSLWantReadError:
             pass
-        except ssl.SSLZeroReturnError:
-            self.over = "close_notify"
         except ssl.SSLError as e:
             self.over = e.reason or str(e)
 
