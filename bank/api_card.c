@@ -30,7 +30,7 @@ enum cw_err api_card_get(struct api *api, const struct api_line *line, struct ap
     return api_reply_json(reply, 200,
                           json_pack("{s:s, s:s, s:I, s:I}", "serial", serial, "status",
                                     ledger_card_status_name(card.status), "sequence",
-                                    (json_int_t)m.made, "pending", (json_int_t)m.pending));
+                                    (json_int_t)m.applied, "pending", (json_int_t)m.pending));
 }
 
 /* ---- time ---- */

@@ -403,8 +403,10 @@ enum cw_err issue_card(struct bank *bank, const struct issue_options *options,
     if (err == CW_OK)
         err = ledger_card_get(bank->ledger, s->desk->info.serial, &card, why);
     if (err == CW_OK) {
-        *out = (struct issue_result){
-            .keys = s->desk->info.keys, .resumed = !blank, .spent = reader_stats(s->desk->reader)};
+        *out = (struct issue_result){.keys = s->desk->info.keys,
+                                     .resumed = !blank,
+                                     .status = card.status,
+                                     .spent = reader_stats(s->desk->reader)};
         for (size_t i = 0; i < s->cert_count; i++)
             out->keys |= (uint8_t)(1u << (s->certs[i].slot - 1));
         memcpy(out->serial, s->desk->info.serial, sizeof out->serial);

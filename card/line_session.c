@@ -94,14 +94,19 @@ static enum session_keep policy_keep(const struct card *card)
     return policy.flags & POLICY_SESSIONS_RAM ? SESSION_KEEP_RAM : SESSION_KEEP_NONE;
 }
 
-void session_forget_all(struct card *card)
+static void nvm_forget(struct card *card)
 {
-    card->line.session.store = NULL;
-    ram_wipe(&card->sessions);
     for (uint16_t i = 0; i < LINK_NAME_MAX; i++)
         if (nvm_remove(&card->nvm, NVM_OF(i)) != CW_OK) {
             /* The memory fails. Roots and names are in the seal, and power up looks at the PIN. */
         }
+}
+
+void session_forget_all(struct card *card)
+{
+    card->line.session.store = NULL;
+    ram_wipe(&card->sessions);
+    nvm_forget(card);
 }
 
 /* --- as bytes
@@ -235,6 +240,11 @@ static enum cw_err give(struct line *line, const struct session *s)
 void line_session_begin(struct card *card, uint16_t name, bool full)
 {
     card->sessions.keep = policy_keep(card);
+    /* Where nothing is kept any more, nothing of before is left. */
+    if (card->sessions.keep != SESSION_KEEP_RAM)
+        ram_wipe(&card->sessions);
+    if (card->sessions.keep != SESSION_KEEP_NVM)
+        nvm_forget(card);
     card->line.session.store = &card->sessions;
     card->line.session.name = name;
     card->line.session.full = full;

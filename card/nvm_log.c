@@ -27,20 +27,25 @@
 
 static const uint8_t commit_word[COMMIT_LEN] = {'C', 'W', 'D', 'O', 'N', 'E', 0xA5, 0x00};
 
+/* What the lowest bit of the CRC, and the three above it, bring in when they leave it: all ones for
+ * a bit that is set. Neither a branch nor an address depends on what is summed: it may be a key. */
+static uint32_t when(uint32_t crc, unsigned bit, uint32_t term)
+{
+    return term & (0u - (crc >> bit & 1u));
+}
+
+static uint32_t crc_nibble(uint32_t crc)
+{
+    return crc >> 4 ^ when(crc, 0, 0x1DB71064u) ^ when(crc, 1, 0x3B6E20C8u) ^
+           when(crc, 2, 0x76DC4190u) ^ when(crc, 3, 0xEDB88320u);
+}
+
 /* CRC-32 (ISO/IEC 8802-3 §3.2.9), four bits at a time; detects tears, protects against nobody. */
 static uint32_t crc_add(uint32_t crc, const void *data, size_t len)
 {
-    static const uint32_t step[16] = {
-        0x00000000, 0x1DB71064, 0x3B6E20C8, 0x26D930AC, 0x76DC4190, 0x6B6B51F4,
-        0x4DB26158, 0x5005713C, 0xEDB88320, 0xF00F9344, 0xD6D6A3E8, 0xCB61B38C,
-        0x9B64C2B0, 0x86D3D2D4, 0xA00AE278, 0xBDBDF21C,
-    };
     const uint8_t *p = data;
-    while (len-- > 0) {
-        crc ^= *p++;
-        crc = crc >> 4 ^ step[crc & 15];
-        crc = crc >> 4 ^ step[crc & 15];
-    }
+    while (len-- > 0)
+        crc = crc_nibble(crc_nibble(crc ^ *p++));
     return crc;
 }
 
@@ -172,22 +177,22 @@ static enum cw_err damaged(struct nvm *nvm, enum nvm_fault fault, uint32_t at)
     return CW_ERR_FORMAT;
 }
 
-/* What a record or a member of a group says: the value at `offset` is there, or is gone. */
-static enum cw_err index_put(struct nvm *nvm, uint8_t kind, uint16_t key, uint16_t len,
-                             uint32_t offset)
+/* What a record or a member of a group says: the value at `offset` is there, or is gone. False when
+ * it says neither, or there are too many. */
+static bool index_put(struct nvm *nvm, uint8_t kind, uint16_t key, uint16_t len, uint32_t offset)
 {
     struct nvm_entry *e = nvm_log_find(nvm, key);
     if (kind == NVM_KIND_REMOVED) {
         if (e != NULL)
             *e = nvm->entries[--nvm->count];
-        return CW_OK;
+        return true;
     }
     if (kind != NVM_KIND_VALUE || (e == NULL && nvm->count == NVM_VALUES_MAX))
-        return damaged(nvm, NVM_FAULT_CONTENT, offset);
+        return false;
     if (e == NULL)
         e = &nvm->entries[nvm->count++];
     *e = (struct nvm_entry){.key = key, .len = len, .offset = offset};
-    return CW_OK;
+    return true;
 }
 
 /* Mark to length: how records and members begin. */
@@ -302,42 +307,44 @@ static enum cw_err good_record_after(const struct nvm *nvm, uint32_t from, bool 
     return CW_OK;
 }
 
-/* The members of a group whose value begins at `offset`. They are checked once more while they are
+/* The members of a group, a record that lies at `offset`. They are checked once more while they are
  * read: what the index says is then what the CRC has seen. */
 static enum cw_err index_group(struct nvm *nvm, uint32_t offset, const struct record *rec)
 {
-    const uint32_t start = offset;
-    const uint32_t end = offset + rec->len;
+    const uint32_t end = offset + RECORD_LEN + rec->len;
+    uint32_t at = offset + RECORD_LEN;
     uint32_t crc = rec->header_crc;
-    while (offset < end) {
+    while (at < end) {
         uint8_t m[NVM_MEMBER_LEN] = {0};
         enum cw_err err = CW_OK;
-        if (end - offset >= NVM_MEMBER_LEN)
-            err = flash_read(nvm, offset, m, sizeof m);
+        if (end - at >= NVM_MEMBER_LEN)
+            err = flash_read(nvm, at, m, sizeof m);
         if (err != CW_OK)
             return err;
         const uint16_t key = (uint16_t)(m[2] << 8 | m[3]);
         const uint16_t len = (uint16_t)(m[4] << 8 | m[5]);
-        if (m[0] != MARK || len > NVM_VALUE_MAX || len > end - offset - NVM_MEMBER_LEN)
-            return damaged(nvm, NVM_FAULT_CONTENT, offset);
-        offset += NVM_MEMBER_LEN;
+        const uint32_t value = at + NVM_MEMBER_LEN;
+        if (m[0] != MARK || len > NVM_VALUE_MAX || len > end - value ||
+            !index_put(nvm, m[1], key, len, value))
+            return damaged(nvm, NVM_FAULT_CONTENT, at);
         crc = crc_add(crc, m, sizeof m);
-        err = crc_add_flash(nvm, offset, len, &crc);
-        if (err == CW_OK)
-            err = index_put(nvm, m[1], key, len, offset);
+        err = crc_add_flash(nvm, value, len, &crc);
         if (err != CW_OK)
             return err;
-        offset += len;
+        at = value + len;
     }
-    return crc == rec->crc ? CW_OK : damaged(nvm, NVM_FAULT_RECORD, start);
+    return crc == rec->crc ? CW_OK : damaged(nvm, NVM_FAULT_RECORD, offset);
 }
 
 /* A record that checks and lies at `at` from the start of the live bank. */
 static enum cw_err index_record(struct nvm *nvm, uint32_t at, const struct record *rec)
 {
-    const uint32_t offset = nvm->bank * nvm->bank_size + at + RECORD_LEN;
-    return rec->kind == NVM_KIND_GROUP ? index_group(nvm, offset, rec)
-                                       : index_put(nvm, rec->kind, rec->key, rec->len, offset);
+    const uint32_t offset = nvm->bank * nvm->bank_size + at;
+    if (rec->kind == NVM_KIND_GROUP)
+        return index_group(nvm, offset, rec);
+    return index_put(nvm, rec->kind, rec->key, rec->len, offset + RECORD_LEN)
+               ? CW_OK
+               : damaged(nvm, NVM_FAULT_CONTENT, offset);
 }
 
 /* The log ends at `end`, with something that is no whole record and lies before `after`: a write

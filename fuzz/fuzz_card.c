@@ -81,9 +81,10 @@ static void read_back(unsigned *tries, uint32_t *counter)
 static void command(struct buf_reader *in, struct model *m, bool is_active)
 {
     static const uint8_t ops[][2] = {
-        {0x00, INS_SELECT},   {0x00, INS_VERIFY}, {0x00, INS_GET_DATA},     {0x80, INS_OPEN},
-        {0x80, INS_STEP},     {0x80, INS_WRITE},  {0x80, INS_READ},         {0x80, INS_SIGN_ORDER},
-        {0x80, INS_INFO},     {0x80, INS_CLOSE},  {0x00, INS_GET_RESPONSE}, {0x00, INS_PUT_DATA},
+        {0x00, INS_SELECT},     {0x00, INS_VERIFY},       {0x00, INS_GET_DATA},
+        {0x80, INS_OPEN},       {0x80, INS_STEP},         {0x80, INS_WRITE},
+        {0x80, INS_READ},       {0x80, INS_SIGN_ORDER},   {0x80, INS_INFO},
+        {0x80, INS_CLOSE},      {0x00, INS_GET_RESPONSE}, {0x00, INS_PUT_DATA},
         {0x80, INS_SET_STATUS}, {0x80, INS_REQUEST}};
     uint8_t bytes[CARD_COMMAND_MAX];
     uint8_t response[CARD_RESPONSE_MAX];

@@ -52,6 +52,8 @@ enum cli_exit cli_card_update(struct cli *c, struct cli_session *s)
     cli_session_sync(c, s, 0);
     if (s->sync_err != CW_OK) {
         c->why = s->sync_why;
+        if (s->sync_err == CW_ERR_DENIED) /* the bank's signature is none */
+            return cli_fail(c, CLI_CARD_REFUSED, s->sync_err);
         return cli_fail_line(c, s, s->sync_err);
     }
     if (c->opt.json)

@@ -133,26 +133,24 @@ static enum cw_err apply_list(struct state *s, unsigned *count, struct say *why)
     return err;
 }
 
+/* The bank tells of how many updates it has not heard that the card took them. */
 static enum cw_err run_updates(struct state *s, struct say *why)
 {
     json_t *reply = NULL;
-    uint32_t known = 0, pending = 0;
-    unsigned count = 0;
+    uint32_t pending = 0;
+    unsigned count = 1;
     enum cw_err err = s->bank->card(s->bank->ctx, &reply, why);
     if (err != CW_OK)
         return err;
-    if (!take_number(reply, "sequence", &known) || !take_number(reply, "pending", &pending))
+    if (!take_number(reply, "pending", &pending))
         err = nonsense(why, "word on this card");
     json_decref(reply);
-    while (err == CW_OK && s->done->updates < pending && s->done->updates < SYNC_STEPS_MAX &&
-           s->done->life == LINK_LIFE_ACTIVE) {
+    while (err == CW_OK && count > 0 && s->done->updates < pending &&
+           s->done->updates < SYNC_STEPS_MAX && s->done->life == LINK_LIFE_ACTIVE)
         err = apply_list(s, &count, why);
-        if (count == 0)
-            break;
-    }
     /* The bank hears of what was applied also when the next one failed, or an earlier word of it
      * was lost. A card that is not active any more has no line to say it over. */
-    if (s->done->sequence <= known || s->done->life != LINK_LIFE_ACTIVE)
+    if (pending == 0 || s->done->sequence == 0 || s->done->life != LINK_LIFE_ACTIVE)
         return err;
     struct say unheard;
     reply = NULL;

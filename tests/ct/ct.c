@@ -8,8 +8,9 @@
 #include "proto/order.h"
 #include "secret.h"
 #include "stack.h"
-#include "tests/unit/card_lab.h"
+#include "tests/unit/piv_lab.h"
 
+#include <openssl/ec.h>
 #include <openssl/pem.h>
 #include <psa/crypto.h>
 #include <stdlib.h>
@@ -229,6 +230,113 @@ static void test_issuer_channel(void **state)
     assert_int_equal(secret_seen.compared, 4 + 3); /* MAC, check values */
 }
 
+/* --- PIV -------------------------------------------------------------------------------------- */
+
+static EVP_PKEY *piv_signer, *piv_agreer;
+
+/* The two keys are made where they are then found: this is not for valgrind. */
+static void make_piv_keys(void)
+{
+    assert_int_equal(piv_lab_select(&lab), SW_OK);
+    assert_int_equal(piv_lab_admin(&lab, PIV_ALG_AES128), SW_OK);
+    assert_int_equal(piv_lab_generate(&lab, PIV_REF_SIGNATURE, PIV_ALG_P256, &piv_signer), SW_OK);
+    assert_int_equal(piv_lab_generate(&lab, PIV_REF_MANAGEMENT, PIV_ALG_P256, &piv_agreer), SW_OK);
+}
+
+/* Are these 32 bytes the private half? */
+static bool is_private_half(const uint8_t *scalar, EVP_PKEY *public)
+{
+    uint8_t made[65], wanted[65];
+    size_t n = 0;
+    EC_GROUP *group = EC_GROUP_new_by_curve_name(NID_X9_62_prime256v1);
+    EC_POINT *point = EC_POINT_new(group);
+    BIGNUM *k = BN_bin2bn(scalar, 32, NULL);
+    assert_true(EC_POINT_mul(group, point, k, NULL, NULL, NULL) == 1);
+    memset(made, 0, sizeof made);
+    EC_POINT_point2oct(group, point, POINT_CONVERSION_UNCOMPRESSED, made, sizeof made, NULL);
+    assert_true(EVP_PKEY_get_octet_string_param(public, "pub", wanted, sizeof wanted, &n) == 1);
+    BN_free(k);
+    EC_POINT_free(point);
+    EC_GROUP_free(group);
+    return memcmp(made, wanted, sizeof wanted) == 0;
+}
+
+/* Stored as the algorithm's number, then the scalar. */
+static void find_piv_key(EVP_PKEY *public)
+{
+    static const uint8_t algorithm[] = {PIV_ALG_P256};
+    const uint8_t *const end = lab.flash.bytes + sizeof lab.flash.bytes;
+    size_t before = secret_count;
+    const uint8_t *at = NULL;
+    while ((at = next_in_flash(at, algorithm, 1)) != NULL)
+        if (end - at > 32 && is_private_half(at + 1, public))
+            secret_add(at + 1, 32);
+    assert_true(secret_count > before);
+}
+
+/* Administration, and both uses of a key. */
+static void use_piv(void)
+{
+    const uint8_t hash[32] = {1};
+    uint8_t out[512], point[65];
+    size_t n = 0;
+    assert_true(EVP_PKEY_get_octet_string_param(ec_server.key, "pub", point, sizeof point, &n) ==
+                1);
+    assert_int_equal(piv_lab_select(&lab), SW_OK);
+    assert_int_equal(piv_lab_admin(&lab, PIV_ALG_AES128), SW_OK);
+    assert_int_equal(piv_lab_verify(&lab, PIV_LAB_PIN), SW_OK);
+    assert_int_equal(piv_lab_use(&lab, PIV_REF_SIGNATURE, PIV_ALG_P256, PIV_TAG_CHALLENGE, hash,
+                                 sizeof hash, out, &n),
+                     SW_OK);
+    assert_int_equal(piv_lab_use(&lab, PIV_REF_MANAGEMENT, PIV_ALG_P256, PIV_TAG_POINT, point,
+                                 sizeof point, out, &n),
+                     SW_OK);
+}
+
+static int make_piv_card(void **state)
+{
+    size_t len = 0;
+    const uint8_t *key = piv_lab_key(PIV_ALG_AES128, &len);
+    make_card(state);
+    piv_lab_issue(&lab, PIV_ALG_AES128);
+    make_piv_keys();
+    assert_true(lab_power_cycle(&lab));
+    find_pin(PIV_LAB_PIN);
+    find_pin(PIV_LAB_PUK);
+    find_piv_key(piv_signer);
+    find_piv_key(piv_agreer);
+    size_t before = secret_count;
+    for (const uint8_t *at = NULL; (at = next_in_flash(at, key, len)) != NULL;)
+        secret_add(at, len);
+    assert_true(secret_count > before);
+    memset(&secret_seen, 0, sizeof secret_seen);
+    return 0;
+}
+
+static int free_piv_card(void **state)
+{
+    EVP_PKEY_free(piv_signer);
+    EVP_PKEY_free(piv_agreer);
+    return free_card(state);
+}
+
+static void test_piv(void **state)
+{
+    (void)state;
+    mark_all();
+    use_piv();
+    assert_int_equal(secret_seen.signatures, 1);
+    assert_int_equal(secret_seen.compared, 2); /* the witness, the PIN */
+    assert_int_equal(secret_seen.answered, 3); /* witness, response, what was agreed on */
+    assert_int_equal(piv_lab_verify(&lab, "577216"), SW_PIN_TRIES | 2);
+    assert_int_equal(piv_lab_two(&lab, INS_CHANGE_PIN, PIV_REF_PIN, PIV_LAB_PIN, "16180339"),
+                     SW_OK);
+    assert_int_equal(piv_lab_two(&lab, INS_RESET_PIN, PIV_REF_PIN, "69314719", "141421"),
+                     SW_PIN_TRIES | 2);
+    assert_int_equal(piv_lab_two(&lab, INS_RESET_PIN, PIV_REF_PIN, PIV_LAB_PUK, "141421"), SW_OK);
+    assert_int_equal(secret_seen.compared, 6);
+}
+
 /* The same commands with a comparison that stops at the first difference. */
 static void leak_pin(void **state)
 {
@@ -414,7 +522,8 @@ static void test_ciphers(void **state)
 
 /* --- what is left behind ---------------------------------------------------------------------- */
 
-/* Personalisation and a line, without valgrind: every command's stack is looked at (stack.h). */
+/* Personalisation, a line and PIV, without valgrind: every command's stack is looked at (stack.h).
+ */
 static void stack_holds_no_key(void **state)
 {
     struct lab_line line = {0};
@@ -424,6 +533,10 @@ static void stack_holds_no_key(void **state)
     assert_true(line.state & LINK_STATE_OPEN);
     sign_order();
     assert_true(stack_seen.scalars > 6);
+    unsigned before = stack_seen.scalars;
+    make_piv_keys();
+    use_piv();
+    assert_true(stack_seen.scalars >= before + 4);
     assert_int_equal(stack_seen.left, 0);
     lab_line_free(&line);
     SSL_CTX_free(ctx);
@@ -451,12 +564,13 @@ int main(int argc, char **argv)
 {
 #define T(f) cmocka_unit_test_setup_teardown(f, make_card, free_card)
     const struct CMUnitTest tests[] = {
-        T(stack_holds_no_key),
+        cmocka_unit_test_setup_teardown(stack_holds_no_key, make_piv_card, free_piv_card),
         cmocka_unit_test(stack_leak_is_found),
         cmocka_unit_test(test_equal),
         T(test_pin),
         T(test_pin_change),
         T(test_issuer_channel),
+        cmocka_unit_test_setup_teardown(test_piv, make_piv_card, free_piv_card),
         T(leak_pin),
         T(test_line_tls13),
         T(test_line_ecdhe),

@@ -16,7 +16,7 @@ from cardwire_lab import ROOT
 HERE = pathlib.Path(__file__).parent
 BUILD = ROOT / "build"  # never another: sanitizers and valgrind do not go together
 CT = BUILD / "tests" / "ct" / "ct"
-QUICK = ["test_equal", "test_pin", "test_pin_change", "test_issuer_channel", "test_rsa", "test_ciphers"]
+QUICK = ["test_equal", "test_pin", "test_pin_change", "test_issuer_channel", "test_piv", "test_rsa", "test_ciphers"]
 LINES = ["test_line_tls13", "test_line_ecdhe", "test_line_rsa"]
 SECRETS = QUICK + LINES
 REPORTED = 99

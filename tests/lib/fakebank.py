@@ -89,7 +89,7 @@ def honest(method, path, _body):
         return as_json({"customer": {"id": 1, "name": "Ada"}, "card": {"serial": "00"},
                         "time": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())})
     if path == "/v1/card":
-        return as_json({"card": {"serial": "00", "status": "active"}, "sequence": 0, "pending": 0})
+        return as_json({"serial": "00", "status": "active", "sequence": 0, "pending": 0})
     if path == "/v1/accounts":
         return as_json({"accounts": [{"id": PAYER, "currency": "EUR", "balance": "9.00",
                                       "available": "9.00"}]})

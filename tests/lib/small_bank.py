@@ -9,7 +9,7 @@ NAME = "bank.cardwire.test"  # the server name that cardwired writes to its card
 
 def small_bank(lab, pin, kind="p256", options=()):
     """Makes it and serves: .port, .payer and .payee (account numbers), .card (its folder), .serial, .pin
-    (a file), .admin(*args) -> JSON of cardwired. options: more of `card issue`."""
+    (a file), .admin(*args) -> JSON of cardwired, .server (its process). options: more of `card issue`."""
     folder, card = lab.folder / "bank", lab.folder / "card"
     pin = lab.file("pin", pin + "\n")
 
@@ -33,4 +33,4 @@ def small_bank(lab, pin, kind="p256", options=()):
     port = wait_for("the bank naming its port", lambda: port_file.exists()
                     and port_file.read_text().strip(), server)
     return types.SimpleNamespace(lab=lab, port=port, payer=accounts[0], payee=accounts[1], card=card,
-                                 serial=serial, pin=pin, admin=admin)
+                                 serial=serial, pin=pin, admin=admin, server=server)

@@ -269,7 +269,6 @@ SECTION = r"(?:§\d+(?:\.\d+)*|table \d+(?:-\d+|[a-z])?|appendix [A-Z](?:\.\d+)*
 CLAUSE = re.compile(
     rf"(?:ISO/IEC 7816-4:2020|ISO/IEC 7816-8:2021|SP 800-73-4 part [12]|SP 800-78-4|GPCS|Amendment D"
     rf"|PC/SC part 3|FIPS 186-5|RFC \d+) {SECTION}"
-    r'|Yubico PIV "(?:Get metadata|Set management key)"'
     r'|(?P<doc>docs/[a-z0-9]+\.md) "(?P<heading>[^"]+)"')
 
 

@@ -68,6 +68,9 @@ def test_cardwire_called_wrongly(bank, args, parts):
     sentence(bank.lab.run("cardwire", *args, env=dict(bank.lab.env, **NOWHERE)), *parts)
 
 
+ISSUE = ["--dir", "BANK", "card", "issue", "--customer", "1", "--reader", "BLANK"]
+
+
 @pytest.mark.parametrize("args, parts", [
     ([], []),
     (["dance"], ["dance"]),
@@ -87,9 +90,32 @@ def test_cardwire_called_wrongly(bank, args, parts):
      ["floppy"]),
     (["--dir", "BANK", "card", "issue", "--customer", "1", "--reader", "CARD", "--pin-file", "PIN"], []),
     (["--dir", "BANK", "serve", "--listen", "nonsense"], ["nonsense"]),
+    ([*ISSUE, "--limit", "EUR"], ["--limit"]),
+    ([*ISSUE, "--limit", "EUR:1.00:0.00"], ["--limit"]),
+    ([*ISSUE, *["--limit", "EUR:1.00:2.00"] * 5], ["--limit", "4"]),
+    ([*ISSUE, *["--payee", "ZZ00000000000000"] * 17], ["--payee", "16"]),
+    ([*ISSUE, "--payee", "ZZ00000000000000"], ["ZZ00000000000000"]),
+    ([*ISSUE, "--payees", "some"], ["--payees", "listed"]),
+    ([*ISSUE, "--contactless", "yes"], ["--contactless", "orders"]),
+    ([*ISSUE, "--sessions", "x"], ["--sessions", "ram"]),
+    ([*ISSUE, "--pin-rules", "x"], ["--pin-rules", "no-repeat"]),
+    ([*ISSUE, "--pin-min", "13"], ["--pin-min"]),
+    ([*ISSUE, "--pin-min", "8", "--pin-max", "6"], ["4 to 12 digits"]),
+    ([*ISSUE, "--pin-tries", "16"], ["--pin-tries"]),
+    ([*ISSUE, "--initial-key", "/nonexistent/key"], ["/nonexistent/key"]),
+    ([*ISSUE, "--root", "a", "--root", "b"], ["--root"]),
+    ([*ISSUE, "--lock"], ["--lock"]),
+    (["--dir", "BANK", "card", "lock", "--reader", "BLANK"], ["serial"]),
+    (["--dir", "BANK", "card", "reset-pin"], ["--reader"]),
+    (["--dir", "BANK", "card", "update", "--card", "nothex", "--lock"], ["nothex"]),
+    (["--dir", "BANK", "card", "updates", "--card", "0011223344556677"], ["serial"]),
+    (["--dir", "BANK", "payee", "add", "--card", "0011223344556677", "--account", "x"], ["--confirmed-by"]),
+    (["--dir", "BANK", "payee", "list", "--card", "0011223344556677"], ["serial"]),
+    (["--dir", "BANK", "root", "switch"], ["root roll"]),
 ])
 def test_cardwired_called_wrongly(bank, args, parts):
-    words = {"BANK": bank.folder, "PIN": bank.pin, "CARD": bank.card}
+    words = {"BANK": bank.folder, "PIN": bank.pin, "CARD": bank.card,
+             "BLANK": f"inproc:{bank.lab.folder}/blank"}
     done = bank.lab.run("cardwired", *[words.get(a, a) for a in args],
                         env=dict(bank.lab.env, **NOWHERE))
     sentence(done, *[words.get(p, p) for p in parts])

@@ -15,7 +15,7 @@ import threading
 import pytest
 
 from cardwire_lab import Lab, Pcscd
-from rawcard import PIN
+from rawcard import PIN, PUK
 from small_bank import small_bank
 
 pytestmark = pytest.mark.skipif(not shutil.which("gdb"), reason="gdb is not installed")
@@ -28,7 +28,7 @@ VERIFY = {use: bytes([0x00, 0x20, 0x00, use, len(PIN)]) + PIN.encode() for use i
 def bank():
     """A bank, and a card of it behind a PC/SC daemon."""
     with Lab() as lab:
-        it = small_bank(lab, PIN)
+        it = small_bank(lab, PIN, options=("--puk-file", lab.file("puk", PUK + "\n")))
         it.pcscd = Pcscd(lab)
         it.pcscd.insert(lab, [it.card])
         yield it
@@ -90,6 +90,44 @@ def test_both_pins_of_a_payment_are_gone(bank, tmp_path):
                  "--to", bank.payee, "--amount", "1.00", "--currency", "EUR", "--yes")
     assert_wiped(tmp_path, 1, 0x81, said)
     assert_wiped(tmp_path, 2, 0x82, said)
+
+
+CHANGE = """
+tbreak applet_pin_{verb}
+run
+generate-core-file {folder}/before
+tbreak applet_status
+continue
+generate-core-file {folder}/sent
+frame function cli_pin
+finish
+generate-core-file {folder}/after
+"""
+
+
+@pytest.mark.parametrize("verb, option, first", [("change", "--pin-file", PIN), ("unblock", "--puk-file", PUK)])
+def test_both_numbers_of_a_new_pin_are_gone(bank, tmp_path, verb, option, first):
+    """The old PIN or the PUK, the new PIN, and the command that carried both."""
+    new = "60714263951"
+    said = debug(bank, tmp_path, CHANGE.format(folder=tmp_path, verb=verb), "pin", verb, option,
+                 bank.lab.file("first", first + "\n"), "--new-pin-file", bank.lab.file("new", new + "\n"))
+    dumps = {}
+    for name in ("before", "sent", "after"):
+        path = tmp_path / name
+        assert path.exists(), said
+        dumps[name] = path.read_bytes()
+        path.unlink()
+    carried = bytes([len(first)]) + first.encode() + new.encode()
+    for digits in (first.encode(), new.encode()):
+        assert dumps["before"].count(digits) == 1
+        assert dumps["sent"].count(digits) == 1, "a copy of the number lies in memory"
+        assert digits not in dumps["after"], "the number lies in memory"
+    assert carried not in dumps["sent"], "the command lies in memory"
+    # The card took it, or there was nothing to look for; and it gets its old PIN back.
+    back = bank.lab.run("cardwire", "--reader", bank.pcscd.reader(0), "pin", "change", "--pin-file",
+                        bank.lab.file("first", new + "\n"), "--new-pin-file", bank.lab.file("new", PIN + "\n"),
+                        env=dict(bank.lab.env, **bank.pcscd.env))
+    assert back.returncode == 0, back.stderr
 
 
 class Typist:

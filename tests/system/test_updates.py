@@ -39,8 +39,8 @@ def issued(lab):
 class Bank:
     """Knows one card. answers: path -> what it says in the place of the truth; asked: what it was asked."""
 
-    def __init__(self, serial, updates=(), known=0, at=None, answers=None):
-        self.serial, self.updates, self.known = serial, list(updates), known
+    def __init__(self, serial, updates=(), at=None, answers=None):
+        self.serial, self.updates, self.applied = serial, list(updates), 0
         self.at = at or int(time.time())
         self.answers, self.asked = answers or {}, []
 
@@ -51,16 +51,19 @@ class Bank:
             answer = self.answers[path]
             return answer(body) if callable(answer) else answer
         if path == "/v1/card":
-            return as_json({"card": {"serial": self.serial.hex(), "status": "active"}, "sequence": self.known,
-                            "pending": sum(n > self.known for n, _ in self.updates)})
+            return as_json({"serial": self.serial.hex(), "status": "active",
+                            "sequence": self.applied,
+                            "pending": sum(n > self.applied for n, _ in self.updates)})
         if path == "/v1/card/time":
             return signed(time_message(self.serial, bytes.fromhex(json.loads(body)["challenge"]), self.at))
         if (method, path) == ("GET", "/v1/card/updates"):
             after = int(query.removeprefix("after="))
             return listed([u for u in self.updates if u[0] > after])
         if path == "/v1/card/updates":
-            self.known = json.loads(body)["sequence"]
+            self.applied = json.loads(body)["sequence"]
             return as_json({})
+        if path == "/v1/payments":
+            return problem(422, "funds")
         return honest(method, path, body)
 
 
@@ -104,9 +107,9 @@ def card(lab, issued):
     return run
 
 
-def pay(card, bank, **options):
+def pay(card, bank, more=(), **options):
     return card(bank, "pay", "--to", PAYEE, "--amount", "1.00", "--currency", "EUR", "--reference", "Tea", "--yes",
-                **options)
+                *more, **options)
 
 
 def stamp(seconds):
@@ -120,7 +123,7 @@ def test_login_takes_updates_and_time(card):
     said = card(bank, "login")
     assert (said["updates"], said["sequence"], said["time"]) == (2, 5, stamp(bank.at))
     assert "sync_failed" not in said and said["life"] == "active"
-    assert bank.known == 5
+    assert bank.applied == 5
     now = card.info()
     assert now["time_floor"] == stamp(bank.at) and now["sequence"] == 5
     assert now["policy"]["limits"][0]["order"] == "9.00"
@@ -168,7 +171,7 @@ FAILURES = {
     "it knows no such thing": ({"/v1/card": problem(404, "not-found")}, True),
     "its books are closed": ({"/v1/card": problem(503, "store")}, True),
     "no JSON": ({"/v1/card": (200, "application/json", b"{{{")}, True),
-    "no numbers": ({"/v1/card": as_json({"sequence": "0", "pending": -1})}, True),
+    "no number": ({"/v1/card": as_json({"sequence": 0, "pending": -1})}, True),
     "many, and none": ({"/v1/card": as_json({"sequence": 0, "pending": 4000000000})}, True),
     "no list": ({"/v1/card": as_json({"sequence": 0, "pending": 1}),
                  "/v1/card/updates": as_json({"updates": {"0": 1}})}, True),
@@ -230,7 +233,7 @@ FORGED = {
 @pytest.mark.parametrize("name", FORGED)
 def test_what_is_not_for_this_card_is_not_carried(card, name):
     updates = FORGED[name](card.serial)
-    bank = Bank(card.serial, answers={"/v1/card": as_json({"sequence": 0, "pending": 1}),
+    bank = Bank(card.serial, answers={"/v1/card": as_json({"sequence": 0, "pending": 2}),
                                       "/v1/card/updates": listed(updates)})
     said = card(bank, "login")
     assert "not in order" in said["sync_failed"]
@@ -243,8 +246,8 @@ def test_the_card_checks_the_signature(card):
     said = card(Bank(card.serial, [(number, forged)]), "login")
     assert "not signed by the bank" in said["sync_failed"] and said["updates"] == 0
     assert card.info()["sequence"] == 0
-    stranger = update_message(card.serial, 1, [(0x0900, b"")])
-    assert card(Bank(card.serial, [(1, stranger)]), "login")["updates"] == 1  # the same, honest
+    assert card(Bank(card.serial, [(number, forged)]), "card", "update", code=3)["error"] == "denied"
+    assert card(Bank(card.serial, [(number, message)]), "login")["updates"] == 1  # the same, honest
 
 
 @pytest.mark.parametrize("life, name", [(LOCKED, "locked"), (TERMINATED, "terminated")])
@@ -269,10 +272,22 @@ def test_card_update_tells_a_lock(card):
 def test_a_word_that_was_lost_is_said_again(card):
     bank = Bank(card.serial, [update(card.serial, 4, (0x0900, payees([(PAYEE, "Ben")])))])
     assert card(bank, "login")["updates"] == 1
-    for known in (0, 3):
-        bank.known = known
+    for _ in range(2):
+        bank.applied = 0
         said = card(bank, "login")
-        assert said["updates"] == 0 and bank.known == 4 and "sync_failed" not in said
+        assert said["updates"] == 0 and bank.applied == 4 and "sync_failed" not in said
+
+
+def test_an_order_that_was_sent_comes_first(card, lab):
+    """What became of it must be known before the bank can take the card back."""
+    saved = lab.folder / f"{card.folder.name}-order"
+    terms = update(card.serial, 1, (0x0600, policy(flags=1)))
+    pay(card, Bank(card.serial, [terms]), more=["--save", saved], code=4)  # "funds"
+    bank = Bank(card.serial, [terms, update(card.serial, 2, (0x0B00, bytes([LOCKED])))])
+    said = card(bank, "pay", "--resend", saved, code=4)
+    assert said["reason"] == "funds" and said["order"]
+    assert ("GET", "/v1/card") not in bank.asked
+    assert card(bank, "login", code=6)["reason"] == "locked"
 
 
 def test_payee_and_limits_are_the_cards_to_say(card):

@@ -7,6 +7,7 @@
 
 #include "bank/bank.h"
 #include "bank/ca.h"
+#include "bank/terms.h"
 
 #include <openssl/sha.h>
 #include <stdio.h>
@@ -109,7 +110,7 @@ static inline void lab_record(struct ledger_certificate *c, enum ledger_cert_kin
     c->slot = (kind == LEDGER_CERT_TLS ? 1u : 3u) + (rsa ? 1u : 0u);
 }
 
-/* Issues a card in software to `customer`, active. */
+/* Issues a card in software to `customer`, active, on the bank's usual terms. */
 static inline struct lab_card *lab_card_new(struct bank_lab *lab, int64_t customer, uint8_t first,
                                             bool rsa)
 {
@@ -117,6 +118,7 @@ static inline struct lab_card *lab_card_new(struct bank_lab *lab, int64_t custom
     struct say why = {""};
     struct lab_card *c = calloc(1, sizeof *c);
     struct ledger_certificate *certs = calloc(2, sizeof *certs);
+    struct ledger_terms terms = {.keyset = 1};
     assert_non_null(c);
     assert_non_null(certs);
     memset(c->serial, 0x5A, sizeof c->serial);
@@ -128,7 +130,8 @@ static inline struct lab_card *lab_card_new(struct bank_lab *lab, int64_t custom
     c->order_cert = lab_certify(lab, CA_CARD_ORDER, text, c->order_key);
     lab_record(&certs[0], LEDGER_CERT_TLS, rsa, c->tls_cert);
     lab_record(&certs[1], LEDGER_CERT_ORDER, rsa, c->order_cert);
-    lab_ok(ledger_card_begin(lab->bank->ledger, c->serial, customer, certs, 2, NULL, &why), &why);
+    terms_default(&terms.policy);
+    lab_ok(ledger_card_begin(lab->bank->ledger, c->serial, customer, certs, 2, &terms, &why), &why);
     lab_ok(ledger_card_activate(lab->bank->ledger, c->serial, &why), &why);
     free(certs);
     return c;

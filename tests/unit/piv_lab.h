@@ -5,8 +5,8 @@
 #include "card/piv.h"
 #include "card_lab.h"
 
-#define PIV_LAB_PIN "314159"
-#define PIV_LAB_PUK "27182818"
+#define PIV_LAB_PIN "577215"
+#define PIV_LAB_PUK "69314718"
 
 /* Object tags, by their last byte */
 #define PIV_LAB_CHUID   0x02

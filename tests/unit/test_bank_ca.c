@@ -115,6 +115,58 @@ static void test_key_files_are_private(void **state)
     assert_int_equal(system(command), 0);
 }
 
+/* ---- the next root ---- */
+
+/* Made beside the one that serves, for the same names; used when it is switched to. */
+static void test_next_root(void **state)
+{
+    struct bank_lab *lab = *state;
+    struct say why = {""};
+    char path[BANK_PATH_MAX];
+    X509_STORE *store = X509_STORE_new();
+    X509_STORE_CTX *ctx = X509_STORE_CTX_new();
+    assert_int_equal(bank_server_switch(lab->bank, &why), CW_ERR_STATE);
+    lab_ok(bank_server_roll(lab->bank, 90, &why), &why);
+    assert_string_equal(lab->bank->server.root, "server-root");
+    assert_string_equal(lab->bank->server_next.root, "server-root-2");
+    assert_int_equal(bank_server_roll(lab->bank, 90, &why), CW_ERR_STATE);
+    X509 *root = load(lab, "server-root-2"), *old = load(lab, BANK_FILE_SERVER_ROOT);
+    X509 *ec = load(lab, "server-p256-2");
+    assert_int_not_equal(X509_NAME_cmp(X509_get_subject_name(root), X509_get_subject_name(old)), 0);
+    X509_STORE_add_cert(store, root);
+    X509_STORE_CTX_init(ctx, store, ec, NULL);
+    assert_int_equal(X509_verify_cert(ctx), 1);
+    assert_int_equal(X509_check_host(ec, "bank.cardwire.test", 0, 0, NULL), 1);
+    lab_ok(bank_server_switch(lab->bank, &why), &why);
+    assert_string_equal(lab->bank->server.ec, "server-p256-2");
+    assert_int_equal(lab->bank->server_next.generation, 0);
+    assert_int_equal(bank_server_switch(lab->bank, &why), CW_ERR_STATE);
+    /* what a roll that was cut short has left is neither used nor in the way */
+    lab_ok(bank_path(lab->dir, "server-root-3", ".key", path, &why), &why);
+    lab_ok(bank_file_make(path, "x", 1, 0600, &why), &why);
+    lab_ok(bank_server_roll(lab->bank, 90, &why), &why);
+    assert_string_equal(lab->bank->server_next.root, "server-root-4");
+    X509_STORE_CTX_free(ctx);
+    X509_STORE_free(store);
+    X509_free(root);
+    X509_free(old);
+    X509_free(ec);
+}
+
+/* Two programs that switch: one does. */
+static void test_switch_is_once(void **state)
+{
+    struct bank_lab *lab = *state;
+    const struct ledger_clock clock = {lab_now, lab};
+    struct say why = {""};
+    struct bank *other = NULL;
+    lab_ok(bank_server_roll(lab->bank, 90, &why), &why);
+    lab_ok(bank_open(lab->dir, &clock, &other, &why), &why);
+    lab_ok(bank_server_switch(other, &why), &why);
+    assert_int_equal(bank_server_switch(lab->bank, &why), CW_ERR_STATE);
+    bank_free(&other);
+}
+
 /* ---- certification requests ---- */
 
 static int make_request(EVP_PKEY *key, EVP_PKEY *signer, const char *cn, uint8_t **out)
@@ -280,6 +332,8 @@ int main(int argc, char **argv)
         TEST(test_server_certificates),
         TEST(test_card_certificates),
         TEST(test_key_files_are_private),
+        TEST(test_next_root),
+        TEST(test_switch_is_once),
         cmocka_unit_test(test_requests),
         cmocka_unit_test(test_host_names),
         TEST(test_receipt_p256),

@@ -250,12 +250,35 @@ static void test_key_roll_over(void **state)
     assert_true(lab_channel_open(&lab));
 }
 
+/* The power fails in each operation of the wiping: once the card has started, nothing is left. */
+static void test_terminated_torn(void **state)
+{
+    unsigned terminated = 0;
+    bool dead = true;
+    (void)state;
+    for (long at = 0; dead; at++) {
+        bring_to(LINK_LIFE_ACTIVE);
+        lab.flash.cut_at = at;
+        (void)lab_set_status(&lab, LINK_LIFE_TERMINATED);
+        dead = lab.flash.dead;
+        assert_true(lab_power_cycle(&lab));
+        if (life() != LINK_LIFE_TERMINATED)
+            continue;
+        terminated++;
+        for (size_t i = 0; i + sizeof LAB_PIN <= sizeof lab.flash.bytes; i++)
+            if (memcmp(lab.flash.bytes + i, LAB_PIN, sizeof LAB_PIN - 1) == 0)
+                fail_msg("cut before operation %ld: the PIN is still in flash, at %zu", at, i);
+    }
+    assert_true(terminated > 40);
+}
+
 int main(int argc, char **argv)
 {
 #define T(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
     const struct CMUnitTest tests[] = {
-        T(test_every_step),   T(test_nothing_may_be_missing),      T(test_in_the_post),
-        T(test_channel_ends), T(test_weaker_channels_are_refused), T(test_key_roll_over),
+        T(test_every_step),      T(test_nothing_may_be_missing),      T(test_in_the_post),
+        T(test_channel_ends),    T(test_weaker_channels_are_refused), T(test_key_roll_over),
+        T(test_terminated_torn),
     };
     return unit_main(argc, argv, tests, sizeof tests / sizeof *tests);
 }

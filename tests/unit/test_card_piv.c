@@ -330,7 +330,7 @@ static void test_verify(void **state)
     assert_int_equal(piv_lab_status(&lab), SW_PIN_TRIES | 3);
     /* a wrong one ends what a right one began */
     assert_int_equal(piv_lab_verify(&lab, PIV_LAB_PIN), SW_OK);
-    assert_int_equal(piv_lab_verify(&lab, "314158"), SW_PIN_TRIES | 2);
+    assert_int_equal(piv_lab_verify(&lab, "577214"), SW_PIN_TRIES | 2);
     assert_int_equal(piv_lab_status(&lab), SW_PIN_TRIES | 2);
     assert_int_equal(piv_lab_verify(&lab, PIV_LAB_PIN), SW_OK);
     assert_int_equal(lab_select(&lab), SW_OK);
@@ -348,12 +348,12 @@ static void test_blocked(void **state)
     assert_int_equal(piv_lab_verify(&lab, "000000"), SW_PIN_TRIES | 2);
     piv_lab_power(&lab, false);
     assert_int_equal(piv_lab_verify(&lab, "00000000"), SW_PIN_TRIES | 1);
-    assert_int_equal(piv_lab_verify(&lab, "3141590"), SW_PIN_TRIES | 0);
+    assert_int_equal(piv_lab_verify(&lab, "5772150"), SW_PIN_TRIES | 0);
     assert_int_equal(piv_lab_verify(&lab, PIV_LAB_PIN), SW_PIN_BLOCKED);
     assert_int_equal(piv_lab_status(&lab), SW_PIN_BLOCKED);
     assert_int_equal(piv_lab_two(&lab, INS_CHANGE_PIN, PIV_REF_PIN, PIV_LAB_PIN, "111111"),
                      SW_PIN_BLOCKED);
-    assert_int_equal(piv_lab_two(&lab, INS_RESET_PIN, PIV_REF_PIN, "27182819", "161803"),
+    assert_int_equal(piv_lab_two(&lab, INS_RESET_PIN, PIV_REF_PIN, "69314719", "161803"),
                      SW_PIN_TRIES | 2);
     assert_int_equal(piv_lab_two(&lab, INS_RESET_PIN, PIV_REF_PIN, PIV_LAB_PUK, "161803"), SW_OK);
     assert_int_equal(piv_lab_status(&lab), SW_PIN_TRIES | 3); /* unblocked, not given */
@@ -387,11 +387,11 @@ static void test_malformed_numbers_cost_no_try(void **state)
         lab_apdu(&lab, 0x00, INS_VERIFY, 0, PIV_REF_PIN, PIV_LAB_PIN, 6, 0, NULL, NULL),
         SW_WRONG_DATA);
     assert_int_equal(
-        lab_apdu(&lab, 0x00, INS_VERIFY, 0, PIV_REF_PIN, "314159\xFF\xFF\xFF", 9, 0, NULL, NULL),
+        lab_apdu(&lab, 0x00, INS_VERIFY, 0, PIV_REF_PIN, "577215\xFF\xFF\xFF", 9, 0, NULL, NULL),
         SW_WRONG_DATA);
     assert_int_equal(lab_apdu(&lab, 0x00, INS_CHANGE_PIN, 0, PIV_REF_PIN,
-                              "314159\xFF\xFF"
-                              "314159\xFF",
+                              "577215\xFF\xFF"
+                              "577215\xFF",
                               15, 0, NULL, NULL),
                      SW_WRONG_LENGTH);
     /* The status stays as well (part 2 §3.2.1). */
@@ -403,12 +403,12 @@ static void test_malformed_numbers_cost_no_try(void **state)
     static const uint8_t others[] = {0x00, 0x81, 0x82, 0x96, 0x97, 0x98};
     for (size_t i = 0; i < sizeof others; i++)
         assert_int_equal(
-            lab_apdu(&lab, 0x00, INS_VERIFY, 0, others[i], "314159\xFF\xFF", 8, 0, NULL, NULL),
+            lab_apdu(&lab, 0x00, INS_VERIFY, 0, others[i], "577215\xFF\xFF", 8, 0, NULL, NULL),
             SW_REFERENCE_NOT_FOUND);
     assert_int_equal(lab_apdu(&lab, 0x00, INS_VERIFY, 0x01, PIV_REF_PIN, NULL, 0, 0, NULL, NULL),
                      SW_WRONG_P1P2);
     assert_int_equal(
-        lab_apdu(&lab, 0x00, INS_VERIFY, 0xFF, PIV_REF_PIN, "314159\xFF\xFF", 8, 0, NULL, NULL),
+        lab_apdu(&lab, 0x00, INS_VERIFY, 0xFF, PIV_REF_PIN, "577215\xFF\xFF", 8, 0, NULL, NULL),
         SW_WRONG_DATA);
     assert_int_equal(piv_lab_two(&lab, INS_CHANGE_PIN, 0x00, PIV_LAB_PIN, "123456"),
                      SW_REFERENCE_NOT_FOUND);

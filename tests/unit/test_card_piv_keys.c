@@ -1,6 +1,6 @@
 /* test_card_piv_keys.c - the key pairs of the PIV application: who may use which, for what, and
- * when; signatures, decryption and agreement against OpenSSL; and keys that take the place of
- * others. */
+ * when; signatures, decryption and agreement against OpenSSL; and keys that are replaced while the
+ * power fails. */
 #include "unit.h"
 
 #include "piv_lab.h"
@@ -498,6 +498,35 @@ static void test_failed_generation_changes_nothing(void **state)
     }
 }
 
+/* Power fails at every byte: the old key with its certificate, or a new one without. */
+static void test_torn_generation(void **state)
+{
+    static struct lab_flash before;
+    unsigned done = 0, kept = 0;
+    (void)state;
+    generate(PIV_REF_AUTH, PIV_ALG_P256);
+    assert_int_equal(piv_lab_put(&lab, PIV_LAB_CERT_9A, "cert", 4), SW_OK);
+    piv_lab_power(&lab, false);
+    before = lab.flash;
+    for (long budget = 0; done == 0; budget++) {
+        lab.flash = before;
+        piv_lab_power(&lab, false);
+        assert_int_equal(piv_lab_admin(&lab, PIV_ALG_AES128), SW_OK);
+        lab.flash.budget = budget;
+        uint16_t sw = piv_lab_generate(&lab, PIV_REF_AUTH, PIV_ALG_P256, NULL);
+        bool cut = lab.flash.dead;
+        assert_true(cut || sw == SW_OK);
+        piv_lab_power(&lab, false);
+        bool old = key_is(key);
+        assert_true(old == certificate_there());
+        if (sw == SW_OK)
+            assert_false(old);
+        kept += old;
+        done += !cut;
+    }
+    assert_true(kept > 10);
+}
+
 int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
@@ -513,6 +542,7 @@ int main(int argc, char **argv)
         cmocka_unit_test_setup_teardown(test_generate_wants_the_key, setup, teardown),
         cmocka_unit_test_setup_teardown(test_new_key_takes_the_certificate_away, setup, teardown),
         cmocka_unit_test_setup_teardown(test_failed_generation_changes_nothing, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_torn_generation, setup, teardown),
     };
     return unit_main(argc, argv, tests, sizeof tests / sizeof *tests);
 }

@@ -736,6 +736,26 @@ static void test_policy_none(void **state)
     lab_free(&lab);
 }
 
+/* The policy changes: what the old one kept is not used, and not left behind. */
+static void test_policy_changes(void **state)
+{
+    static const uint8_t policies[] = {POLICY_SESSIONS_NVM, POLICY_SESSIONS_RAM, 0};
+    struct lab lab;
+    (void)state;
+    for (size_t i = 0; i < 3; i++) {
+        uint8_t secret[48];
+        card_new(&lab);
+        assert_int_equal(login_to(&lab, LINK_PROFILE_ECDHE), FULL);
+        size_t n = SSL_SESSION_get_master_key(last_session(), secret, sizeof secret);
+        assert_true(has_session(&lab));
+        keep_set(&lab, policies[i]);
+        assert_int_equal(login_to(&lab, LINK_PROFILE_ECDHE), i == 0 ? RESUMED : FULL);
+        assert_int_equal(has_session(&lab), i == 0);
+        assert_false(in_memory(&lab, secret, n));
+        lab_free(&lab);
+    }
+}
+
 int main(int argc, char **argv)
 {
 #define T(f) cmocka_unit_test_setup(f, make_all)
@@ -765,6 +785,7 @@ int main(int argc, char **argv)
         T(test_policy_ram),
         T(test_policy_nvm_leaves_nothing_in_ram),
         T(test_policy_none),
+        T(test_policy_changes),
     };
     int result = unit_main(argc, argv, tests, sizeof tests / sizeof *tests);
     free_all();

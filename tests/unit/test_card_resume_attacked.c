@@ -452,7 +452,7 @@ static void write_sealed(struct lab *lab, const uint8_t *body, size_t len)
     memory_write(lab, SESSION_VALUE(0), value, len + 32);
 }
 
-#define MALFORMED 9
+#define MALFORMED 10
 /* Copies the body `was` and makes one thing of it wrong; 0 makes none. Returns its length. */
 static size_t malform(int what, const uint8_t *was, size_t len, size_t id_most, uint8_t *body)
 {
@@ -476,11 +476,13 @@ static size_t malform(int what, const uint8_t *was, size_t len, size_t id_most, 
         body[ID_LEN] = 0;
         memcpy(body + ID_LEN + 1, was + secret, len - secret);
         return len - id_len;
-    case 6: /* one that is too long */
-        body[ID_LEN] = (uint8_t)(id_most + 1);
-        memset(body + ID_LEN + 1, 1, id_most + 1);
-        memcpy(body + ID_LEN + 2 + id_most, was + secret, len - secret);
-        return len - id_len + id_most + 1;
+    case 6: /* one that is too long; and the longest ticket, which no session id may be */
+    case 9:
+        id_most = what == 6 ? id_most + 1 : SESSION_TICKET_MAX;
+        body[ID_LEN] = (uint8_t)id_most;
+        memset(body + ID_LEN + 1, 1, id_most);
+        memcpy(body + ID_LEN + 1 + id_most, was + secret, len - secret);
+        return len - id_len + id_most;
     case 7: /* a secret that is too long */
         body[secret] = SESSION_SECRET_MAX + 1;
         memset(body + len, 1, SESSION_SECRET_MAX);
@@ -516,7 +518,7 @@ static void test_sealed_but_malformed(void **state)
             write_sealed(&lab, body, n);
             size_t first = hello_len(&lab, p);
             assert_false(has_session(&lab));
-            assert_int_equal(first > hello_len(&lab, p), what == 0 || (what == 8 && tls13));
+            assert_int_equal(first > hello_len(&lab, p), what == 0 || (what >= 8 && tls13));
         }
         lab.flash = start;
         write_sealed(&lab, was, len);
@@ -567,7 +569,8 @@ static void test_failing_memory(void **state)
     lab_free(&lab);
 }
 
-/* Fills the card's memory: a value larger than a small one finds no room, the PIN's counter does. */
+/* Fills the card's memory: a value larger than a small one finds no room, the PIN's counter does.
+ */
 static void fill_up(struct lab *lab)
 {
     static const uint8_t filler[NVM_VALUE_MAX];

@@ -1,5 +1,6 @@
 /* main.c - cardwire-card, the virtual card: a process that plays the chip and sits in a reader of
- * the PC/SC daemon. */
+ * the PC/SC daemon; and a look at such a card's memory. */
+#include "card/ports/linux/inspect.h"
 #include "card/ports/linux/port.h"
 #include "card/ports/linux/vpcd.h"
 
@@ -7,21 +8,29 @@
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/signalfd.h>
 #include <unistd.h>
 
 static const char help[] =
     "Usage: cardwire-card --state DIR --vpcd HOST:PORT [--contactless]\n"
+    "       cardwire-card inspect --state DIR [--json]\n"
     "\n"
-    "Plays a Cardwire bank card in a reader of the PC/SC daemon, through vsmartcard's vpcd.\n"
+    "Plays a Cardwire bank card in a reader of the PC/SC daemon, through vsmartcard's vpcd; or, "
+    "with\n"
+    "inspect, shows what the card's memory holds, except secrets, and changes nothing.\n"
     "\n"
-    "  --state DIR        folder with the card's memory; made, with a blank card, if absent\n"
+    "  --state DIR        folder with the card's memory; made, with a blank card, if absent (not "
+    "by\n"
+    "                     inspect)\n"
     "  --vpcd HOST:PORT   where vpcd listens, for example 127.0.0.1:35963\n"
     "  --contactless      the card lies on a contactless reader (ISO/IEC 14443)\n"
+    "  --json             inspect for programs: one object on standard output\n"
     "  --help, --version\n"
     "\n"
-    "Ends with 0 on SIGTERM and when the daemon goes away; 1 when it fails; 2 when it is called\n"
-    "wrongly.\n";
+    "Ends with 0 on SIGTERM and when the daemon goes away; 1 when it fails, and when the memory "
+    "that\n"
+    "is looked at is damaged; 2 when it is called wrongly.\n";
 
 /* SIGTERM, SIGINT and SIGHUP as a descriptor, so that the card is always powered down in order. */
 static int signals_open(void)
@@ -61,26 +70,38 @@ static int run(const char *state, const char *vpcd, bool contactless)
     return err == CW_OK ? EXIT_SUCCESS : EXIT_FAILURE;
 }
 
-int main(int argc, char **argv)
+struct args {
+    const char *state, *vpcd;
+    bool contactless, json, inspect;
+};
+
+/* What is asked for; -1, or the exit code when that was all. */
+static int parse(int argc, char **argv, struct args *out)
 {
     static const struct option options[] = {
-        {"state", required_argument, NULL, 's'}, {"vpcd", required_argument, NULL, 'v'},
-        {"contactless", no_argument, NULL, 'c'}, {"help", no_argument, NULL, 'h'},
-        {"version", no_argument, NULL, 'V'},     {NULL, 0, NULL, 0},
+        {"state", required_argument, NULL, 's'},
+        {"vpcd", required_argument, NULL, 'v'},
+        {"contactless", no_argument, NULL, 'c'},
+        {"json", no_argument, NULL, 'j'},
+        {"help", no_argument, NULL, 'h'},
+        {"version", no_argument, NULL, 'V'},
+        {NULL, 0, NULL, 0},
     };
-    const char *state = NULL, *vpcd = NULL;
-    bool contactless = false;
+    struct args a = {0};
     int c;
     while ((c = getopt_long(argc, argv, "h", options, NULL)) != -1) {
         switch (c) {
         case 's':
-            state = optarg;
+            a.state = optarg;
             break;
         case 'v':
-            vpcd = optarg;
+            a.vpcd = optarg;
             break;
         case 'c':
-            contactless = true;
+            a.contactless = true;
+            break;
+        case 'j':
+            a.json = true;
             break;
         case 'h':
             fputs(help, stdout);
@@ -93,11 +114,33 @@ int main(int argc, char **argv)
             return 2;
         }
     }
-    if (optind < argc || state == NULL || vpcd == NULL) {
-        fputs("cardwire-card: it wants --state DIR and --vpcd HOST:PORT and nothing more; see "
-              "cardwire-card --help\n",
-              stderr);
+    a.inspect = optind < argc && strcmp(argv[optind], "inspect") == 0;
+    if (a.inspect)
+        optind++;
+    if (optind < argc) {
+        fprintf(stderr, "cardwire-card: there is no command '%.30s'; see cardwire-card --help\n",
+                argv[optind]);
         return 2;
     }
-    return run(state, vpcd, contactless);
+    *out = a;
+    return -1;
+}
+
+int main(int argc, char **argv)
+{
+    struct args a;
+    int code = parse(argc, argv, &a);
+    if (code >= 0)
+        return code;
+    if (a.inspect && a.state != NULL && a.vpcd == NULL && !a.contactless)
+        return inspect_run(a.state, a.json);
+    if (!a.inspect && a.state != NULL && a.vpcd != NULL && !a.json)
+        return run(a.state, a.vpcd, a.contactless);
+    fputs(a.inspect
+              ? "cardwire-card: inspect wants --state DIR, takes --json and nothing more; see "
+                "cardwire-card --help\n"
+              : "cardwire-card: it wants --state DIR and --vpcd HOST:PORT and nothing more; "
+                "see cardwire-card --help\n",
+          stderr);
+    return 2;
 }

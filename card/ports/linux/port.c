@@ -1,5 +1,6 @@
 #include "card/ports/linux/port.h"
 
+#include "base/ct.h"
 #include "host/file.h"
 
 #include <errno.h>
@@ -16,16 +17,19 @@
 #define PAGE_COUNT 32u /* 64 KB: half of a small microcontroller's flash */
 #define FLASH_SIZE (PAGE_SIZE * PAGE_COUNT)
 
+#define LOOK_TRIES    1000u
+#define LOOK_PAUSE_US 1000u
+
 /* Under which GlobalPlatform cards for development are delivered. */
-static const uint8_t well_known[CARD_INITIAL_KEY_LEN] = {0x40, 0x41, 0x42, 0x43, 0x44, 0x45,
-                                                         0x46, 0x47, 0x48, 0x49, 0x4A, 0x4B,
-                                                         0x4C, 0x4D, 0x4E, 0x4F};
+static const uint8_t well_known[CARD_INITIAL_KEY_LEN] = {
+    0x40, 0x41, 0x42, 0x43, 0x44, 0x45, 0x46, 0x47, 0x48, 0x49, 0x4A, 0x4B, 0x4C, 0x4D, 0x4E, 0x4F};
 
 struct card_linux {
     struct card_port port;
     int dir;   /* holds the lock */
     int flash; /* flash.bin */
     bool sync;
+    uint8_t *image; /* of the flash, when the card is only looked at */
 };
 
 static enum cw_err flash_read(void *ctx, uint32_t offset, void *data, uint32_t len)
@@ -188,16 +192,11 @@ static enum cw_err open_dir(struct card_linux *c, const char *dir, struct say *w
     return CW_OK;
 }
 
-static enum cw_err open_flash(struct card_linux *c, const char *dir, struct say *why)
+/* Is flash.bin a card's memory, and does the id beside it say which card's? */
+static enum cw_err check_files(struct card_linux *c, const char *dir, struct say *why)
 {
-    c->flash = openat(c->dir, "flash.bin", O_RDWR | O_CLOEXEC);
-    if (c->flash < 0 && errno == ENOENT) {
-        if (create_card(c) != CW_OK)
-            return say_fail(why, CW_ERR_IO, "cannot make a card in %s: %s", dir, strerror(errno));
-        c->flash = openat(c->dir, "flash.bin", O_RDWR | O_CLOEXEC);
-    }
     struct stat st;
-    if (c->flash < 0 || fstat(c->flash, &st) != 0)
+    if (fstat(c->flash, &st) != 0)
         return say_fail(why, CW_ERR_IO, "cannot open the card's memory %s/flash.bin: %s", dir,
                         strerror(errno));
     if (st.st_size != (off_t)FLASH_SIZE)
@@ -213,13 +212,44 @@ static enum cw_err open_flash(struct card_linux *c, const char *dir, struct say 
                                    dir);
 }
 
-enum cw_err card_linux_open(const char *dir, bool contactless, struct card_linux **out,
-                            struct say *why)
+static enum cw_err open_flash(struct card_linux *c, const char *dir, struct say *why)
+{
+    c->flash = openat(c->dir, "flash.bin", O_RDWR | O_CLOEXEC);
+    if (c->flash < 0 && errno == ENOENT) {
+        if (create_card(c) != CW_OK)
+            return say_fail(why, CW_ERR_IO, "cannot make a card in %s: %s", dir, strerror(errno));
+        c->flash = openat(c->dir, "flash.bin", O_RDWR | O_CLOEXEC);
+    }
+    if (c->flash < 0)
+        return say_fail(why, CW_ERR_IO, "cannot open the card's memory %s/flash.bin: %s", dir,
+                        strerror(errno));
+    /* The lock on the folder decides; this one only shows that it is held to those who look, for a
+     * lock on a folder cannot be seen without trying to take it. */
+    struct flock mark = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
+    if (fcntl(c->flash, F_OFD_SETLK, &mark) != 0)
+        return say_fail(why, CW_ERR_IO, "cannot lock the card's memory %s/flash.bin: %s", dir,
+                        strerror(errno));
+    return check_files(c, dir, why);
+}
+
+static struct card_linux *card_new(void)
 {
     struct card_linux *c = calloc(1, sizeof *c);
     if (c == NULL)
-        return say_fail(why, CW_ERR_SPACE, "out of memory");
+        return NULL;
     c->dir = c->flash = -1;
+    c->port.ctx = c;
+    c->port.random = random_bytes;
+    c->port.flash = (struct card_flash){.ctx = c, .page_size = PAGE_SIZE, .page_count = PAGE_COUNT};
+    return c;
+}
+
+enum cw_err card_linux_open(const char *dir, bool contactless, struct card_linux **out,
+                            struct say *why)
+{
+    struct card_linux *c = card_new();
+    if (c == NULL)
+        return say_fail(why, CW_ERR_SPACE, "out of memory");
     c->sync = getenv("CARDWIRE_CARD_NOSYNC") == NULL;
     enum cw_err err = open_dir(c, dir, why);
     if (err == CW_OK)
@@ -228,9 +258,96 @@ enum cw_err card_linux_open(const char *dir, bool contactless, struct card_linux
         card_linux_close(&c);
         return err;
     }
-    c->port.ctx = c;
-    c->port.random = random_bytes;
     c->port.contactless = contactless;
+    memcpy(c->port.initial_key, well_known, sizeof c->port.initial_key);
+    c->port.flash.read = flash_read;
+    c->port.flash.program = flash_program;
+    c->port.flash.erase = flash_erase;
+    *out = c;
+    return CW_OK;
+}
+
+static enum cw_err image_read(void *ctx, uint32_t offset, void *data, uint32_t len)
+{
+    const struct card_linux *c = ctx;
+    if (len > FLASH_SIZE || offset > FLASH_SIZE - len)
+        return CW_ERR_IO;
+    memcpy(data, c->image + offset, len);
+    return CW_OK;
+}
+
+static enum cw_err image_program(void *ctx, uint32_t offset, const void *data, uint32_t len)
+{
+    (void)ctx, (void)offset, (void)data, (void)len;
+    return CW_ERR_IO;
+}
+
+static enum cw_err image_erase(void *ctx, uint32_t page)
+{
+    (void)ctx, (void)page;
+    return CW_ERR_IO;
+}
+
+/* The memory as it was at one moment: a card that is running may write while it is read, so it is
+ * read until it comes out the same twice. */
+static enum cw_err take_image(struct card_linux *c, const char *dir, struct say *why)
+{
+    enum cw_err err = CW_ERR_SPACE;
+    uint8_t *again = malloc(FLASH_SIZE);
+    c->image = malloc(FLASH_SIZE);
+    if (c->image != NULL && again != NULL)
+        err = flash_read(c, 0, c->image, FLASH_SIZE);
+    for (unsigned tries = 0; err == CW_OK; tries++) {
+        err = flash_read(c, 0, again, FLASH_SIZE);
+        if (err == CW_OK && memcmp(c->image, again, FLASH_SIZE) == 0)
+            break;
+        memcpy(c->image, again, FLASH_SIZE);
+        if (tries == LOOK_TRIES)
+            err = CW_ERR_BUSY;
+        usleep(LOOK_PAUSE_US);
+    }
+    if (again != NULL)
+        ct_wipe(again, FLASH_SIZE);
+    free(again);
+    if (err == CW_ERR_BUSY)
+        return say_fail(why, err, "the card in %s is writing all the time; try again", dir);
+    return err == CW_OK ? CW_OK
+                        : say_fail(why, err, "cannot read the card's memory %s/flash.bin: %s", dir,
+                                   strerror(errno));
+}
+
+enum cw_err card_linux_look(const char *dir, struct card_linux **out, bool *in_use, struct say *why)
+{
+    struct flock held = {.l_type = F_RDLCK, .l_whence = SEEK_SET};
+    struct card_linux *c = card_new();
+    if (c == NULL)
+        return say_fail(why, CW_ERR_SPACE, "out of memory");
+    enum cw_err err = CW_OK;
+    c->dir = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (c->dir >= 0)
+        c->flash = openat(c->dir, "flash.bin", O_RDONLY | O_NONBLOCK | O_CLOEXEC);
+    if (c->dir < 0)
+        err = say_fail(why, errno == ENOENT ? CW_ERR_NOT_FOUND : CW_ERR_IO,
+                       "cannot open the card's folder %s: %s", dir, strerror(errno));
+    else if (c->flash < 0 && errno == ENOENT)
+        err = say_fail(why, CW_ERR_NOT_FOUND, "%s is no card's folder: there is no flash.bin in it",
+                       dir);
+    else if (c->flash < 0 || fcntl(c->flash, F_OFD_GETLK, &held) != 0)
+        err = say_fail(why, CW_ERR_IO, "cannot open the card's memory %s/flash.bin: %s", dir,
+                       strerror(errno));
+    if (err == CW_OK)
+        err = check_files(c, dir, why);
+    if (err == CW_OK)
+        err = take_image(c, dir, why);
+    if (err != CW_OK) {
+        card_linux_close(&c);
+        return err;
+    }
+    c->port.flash.read = image_read;
+    c->port.flash.program = image_program;
+    c->port.flash.erase = image_erase;
+    *in_use = held.l_type != F_UNLCK;
+
     memcpy(c->port.initial_key, well_known, sizeof c->port.initial_key);
     c->port.flash = (struct card_flash){
         .ctx = c,
@@ -258,6 +375,9 @@ void card_linux_close(struct card_linux **card)
         close(c->flash);
     if (c->dir >= 0)
         close(c->dir); /* and the lock with it */
+    if (c->image != NULL)
+        ct_wipe(c->image, FLASH_SIZE);
+    free(c->image);
     free(c);
     *card = NULL;
 }

@@ -1,0 +1,61 @@
+/* bank_schema_1.h - the ledger as cardwired 0.1 before it managed cards made it (schema 1), with
+ * two customers, a card, and a payment in it. Never edited: such files are out there. */
+#ifndef CARDWIRE_TESTS_UNIT_BANK_SCHEMA_1_H
+#define CARDWIRE_TESTS_UNIT_BANK_SCHEMA_1_H
+
+static const char bank_schema_1[] =
+    "CREATE TABLE setting (name TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT, WITHOUT ROWID;"
+    "CREATE TABLE customer ("
+    "  id INTEGER PRIMARY KEY, name TEXT NOT NULL, since INTEGER NOT NULL) STRICT;"
+    /* A customer's account never goes below zero; the bank's own (customer NULL) may. */
+    "CREATE TABLE account ("
+    "  id INTEGER PRIMARY KEY, number TEXT NOT NULL UNIQUE,"
+    "  customer INTEGER REFERENCES customer (id), currency TEXT NOT NULL,"
+    "  balance INTEGER NOT NULL DEFAULT 0, since INTEGER NOT NULL,"
+    "  CHECK (length(currency) = 3), CHECK (customer IS NULL OR balance >= 0)) STRICT;"
+    "CREATE INDEX account_customer ON account (customer);"
+    "CREATE UNIQUE INDEX account_cash ON account (currency) WHERE customer IS NULL;"
+    "CREATE TABLE journal ("
+    "  id INTEGER PRIMARY KEY, time INTEGER NOT NULL,"
+    "  kind TEXT NOT NULL CHECK (kind IN ('deposit', 'payment')),"
+    "  reference TEXT NOT NULL) STRICT;"
+    "CREATE TABLE posting ("
+    "  journal INTEGER NOT NULL REFERENCES journal (id), line INTEGER NOT NULL,"
+    "  account INTEGER NOT NULL REFERENCES account (id),"
+    "  amount INTEGER NOT NULL CHECK (amount <> 0), balance INTEGER NOT NULL,"
+    "  PRIMARY KEY (journal, line)) STRICT, WITHOUT ROWID;"
+    "CREATE INDEX posting_account ON posting (account, journal);"
+    "CREATE TABLE card ("
+    "  serial BLOB PRIMARY KEY CHECK (length(serial) = 8),"
+    "  customer INTEGER NOT NULL REFERENCES customer (id),"
+    "  status TEXT NOT NULL CHECK (status IN ('issuing', 'active', 'blocked')),"
+    "  since INTEGER NOT NULL) STRICT;"
+    "CREATE TABLE certificate ("
+    "  sha256 BLOB PRIMARY KEY CHECK (length(sha256) = 32),"
+    "  card BLOB NOT NULL REFERENCES card (serial),"
+    "  kind TEXT NOT NULL CHECK (kind IN ('tls', 'order')),"
+    "  slot INTEGER NOT NULL, der BLOB NOT NULL, UNIQUE (card, slot)) STRICT;"
+    "CREATE TABLE payment ("
+    "  journal INTEGER PRIMARY KEY REFERENCES journal (id),"
+    "  order_id BLOB NOT NULL UNIQUE CHECK (length(order_id) = 16),"
+    "  request BLOB NOT NULL CHECK (length(request) = 32),"
+    "  customer INTEGER NOT NULL REFERENCES customer (id),"
+    "  card BLOB NOT NULL REFERENCES card (serial), counter INTEGER NOT NULL,"
+    "  certificate BLOB NOT NULL REFERENCES certificate (sha256),"
+    "  text BLOB NOT NULL, signature BLOB NOT NULL, reply TEXT NOT NULL,"
+    "  UNIQUE (card, counter)) STRICT;"
+    /* What was booked stays booked. */
+    "CREATE TRIGGER journal_update BEFORE UPDATE ON journal"
+    "  BEGIN SELECT RAISE (ABORT, 'the journal is append-only'); END;"
+    "CREATE TRIGGER journal_delete BEFORE DELETE ON journal"
+    "  BEGIN SELECT RAISE (ABORT, 'the journal is append-only'); END;"
+    "CREATE TRIGGER posting_update BEFORE UPDATE ON posting"
+    "  BEGIN SELECT RAISE (ABORT, 'postings are append-only'); END;"
+    "CREATE TRIGGER posting_delete BEFORE DELETE ON posting"
+    "  BEGIN SELECT RAISE (ABORT, 'postings are append-only'); END;"
+    "CREATE TRIGGER payment_update BEFORE UPDATE ON payment"
+    "  BEGIN SELECT RAISE (ABORT, 'payments are append-only'); END;"
+    "CREATE TRIGGER payment_delete BEFORE DELETE ON payment"
+    "  BEGIN SELECT RAISE (ABORT, 'payments are append-only'); END;";
+
+#endif

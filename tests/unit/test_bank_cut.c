@@ -1,0 +1,207 @@
+/* test_bank_cut.c - the program that issues a card is killed at every write that it makes, to the
+ * card's memory, the ledger and the mailer in turn: the same command then issues the card, and card
+ * and ledger are at one. The real card, in the process that is killed. */
+#include "tests/unit/bank_lab.h"
+
+#include "bank/desk.h"
+#include "bank/issue.h"
+
+#include <signal.h>
+#include <sys/ptrace.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+
+struct fixture {
+    struct bank_lab *lab;
+    char reader[600];
+};
+
+static int setup(void **state)
+{
+    struct fixture *f = calloc(1, sizeof *f);
+    assert_non_null(f);
+    f->lab = lab_new();
+    bank_free(&f->lab->bank); /* each process opens its own */
+    *state = f;
+    return 0;
+}
+
+static int teardown(void **state)
+{
+    struct fixture *f = *state;
+    lab_free(&f->lab);
+    free(f);
+    return 0;
+}
+
+static enum cw_err issue(struct fixture *f, struct issue_result *out, struct say *why)
+{
+    struct bank *bank = NULL;
+    struct issue_options o = {
+        .customer = f->lab->ada, .reader = f->reader, .p256 = true, .days = 30, .time = -1};
+    terms_default(&o.policy);
+    o.payees[0] = f->lab->payee.number;
+    o.payee_count = 1;
+    enum cw_err err = bank_open(f->lab->dir, &ledger_clock_system, &bank, why);
+    if (err == CW_OK)
+        err = issue_card(bank, &o, out, why);
+    bank_free(&bank);
+    return err;
+}
+
+/* What changes something that outlives the process. */
+static bool writes(uint64_t number)
+{
+    return number == SYS_pwrite64 || number == SYS_write || number == SYS_fsync ||
+           number == SYS_fdatasync || number == SYS_ftruncate
+#ifdef SYS_unlink
+           || number == SYS_unlink || number == SYS_rename
+#endif
+           || number == SYS_unlinkat || number == SYS_renameat;
+}
+
+/* Runs the issuance in a process of its own, and kills that before its `count`th write; false when
+ * it makes fewer. */
+static bool issue_killed(struct fixture *f, unsigned count)
+{
+    int status = 0;
+    fflush(NULL);
+    pid_t pid = fork();
+    assert_true(pid >= 0);
+    if (pid == 0) {
+        struct say why = {""};
+        struct issue_result result;
+        if (ptrace(PTRACE_TRACEME, 0, NULL, NULL) != 0 || raise(SIGSTOP) != 0)
+            _exit(99);
+        _exit(issue(f, &result, &why) == CW_OK ? 0 : 98);
+    }
+    assert_int_equal(waitpid(pid, &status, 0), pid);
+    assert_true(WIFSTOPPED(status)); /* otherwise tracing is not permitted here */
+    assert_int_equal(
+        ptrace(PTRACE_SETOPTIONS, pid, NULL, PTRACE_O_TRACESYSGOOD | PTRACE_O_EXITKILL), 0);
+    for (;;) {
+        struct __ptrace_syscall_info info = {.op = 0};
+        assert_int_equal(ptrace(PTRACE_SYSCALL, pid, NULL, NULL), 0);
+        assert_int_equal(waitpid(pid, &status, 0), pid);
+        if (WIFEXITED(status)) {
+            assert_int_equal(WEXITSTATUS(status), 0);
+            return false;
+        }
+        assert_true(WIFSTOPPED(status) && WSTOPSIG(status) == (SIGTRAP | 0x80));
+        assert_true(ptrace(PTRACE_GET_SYSCALL_INFO, pid, sizeof info, &info) > 0);
+        if (info.op != PTRACE_SYSCALL_INFO_ENTRY || !writes(info.entry.nr) || --count > 0)
+            continue;
+        assert_int_equal(kill(pid, SIGKILL), 0);
+        assert_int_equal(waitpid(pid, &status, 0), pid);
+        assert_true(WIFSIGNALED(status));
+        return true;
+    }
+}
+
+/* The PIN of the mailer opens the card. */
+static void assert_pin(struct fixture *f, const struct issue_result *issued)
+{
+    struct say why = {""};
+    struct reader *r = NULL;
+    char pin[16];
+    FILE *file = fopen(issued->mailer, "r");
+    assert_non_null(file);
+    assert_int_equal(fscanf(file, "card %*s PIN %15s", pin), 1);
+    fclose(file);
+    lab_ok(reader_open(f->reader, &r, &why), &why);
+    lab_ok(applet_select(r, &why), &why);
+    lab_ok(applet_verify(r, LINK_PIN_LINE, (const uint8_t *)pin, strlen(pin), NULL, &why), &why);
+    reader_free(&r);
+}
+
+/* Card and ledger hold the same certificates, policy and payees. */
+static void assert_at_one(struct fixture *f, const struct issue_result *issued)
+{
+    struct say why = {""};
+    struct bank *bank = NULL;
+    struct desk *d = NULL;
+    struct ledger_management m;
+    struct policy policy;
+    struct ledger_certificate *certs = calloc(LEDGER_CERTS_PER_CARD, sizeof *certs);
+    uint8_t value[1024];
+    size_t count = 0, len = 0;
+    assert_non_null(certs);
+    lab_ok(bank_open(f->lab->dir, &ledger_clock_system, &bank, &why), &why);
+    lab_ok(desk_open(bank, f->reader, &d, &why), &why);
+    assert_int_equal(d->info.life, LINK_LIFE_ACTIVE);
+    lab_ok(desk_channel_open(d, &why), &why);
+    for (int kind = LEDGER_CERT_TLS; kind <= LEDGER_CERT_ORDER; kind++) {
+        lab_ok(ledger_certificates_get(bank->ledger, issued->serial, (enum ledger_cert_kind)kind,
+                                       certs, &count, &why),
+               &why);
+        assert_int_equal(count, 1);
+        lab_ok(desk_object_get(d, (uint16_t)(LINK_DO_CERT | certs->slot), value, sizeof value, &len,
+                               &why),
+               &why);
+        assert_int_equal(len, certs->der_len);
+        assert_memory_equal(value, certs->der, len);
+    }
+    lab_ok(ledger_management_get(bank->ledger, issued->serial, &m, &why), &why);
+    lab_ok(desk_object_get(d, LINK_DO_POLICY, value, sizeof value, &len, &why), &why);
+    assert_int_equal(policy_decode(value, len, &policy), CW_OK);
+    assert_memory_equal(&policy, &m.policy, sizeof policy);
+    lab_ok(desk_object_get(d, LINK_DO_PAYEES, value, sizeof value, &len, &why), &why);
+    assert_non_null(memmem(value, len, f->lab->payee.number, strlen(f->lab->payee.number)));
+    desk_free(&d);
+    bank_free(&bank);
+    free(certs);
+}
+
+/* Whether card and ledger both say that it is active. */
+static bool is_issued(struct fixture *f)
+{
+    struct say why = {""};
+    struct bank *bank = NULL;
+    struct desk *d = NULL;
+    struct ledger_card card;
+    lab_ok(bank_open(f->lab->dir, &ledger_clock_system, &bank, &why), &why);
+    lab_ok(desk_open(bank, f->reader, &d, &why), &why);
+    lab_ok(ledger_card_get(bank->ledger, d->info.serial, &card, &why), &why);
+    bool both = d->info.life == LINK_LIFE_ACTIVE && card.status == LEDGER_CARD_ACTIVE;
+    desk_free(&d);
+    bank_free(&bank);
+    return both;
+}
+
+static void test_killed_at_every_write(void **state)
+{
+    struct fixture *f = *state;
+    /* A write is some 0.2 s of work on a slow machine: quick runs take every seventh. */
+    const unsigned step = getenv("CARDWIRE_QUICK") != NULL && getenv("CARDWIRE_QUICK")[0] ? 7 : 1;
+    unsigned count = 1, cuts = 0, resumed = 0;
+    setenv("CARDWIRE_CARD_NOSYNC", "1", 1);
+    for (;; count += step, cuts++) {
+        struct say why = {""};
+        struct issue_result result;
+        char command[700];
+        snprintf(f->reader, sizeof f->reader, "inproc:%s/card%u", f->lab->dir, count);
+        if (!issue_killed(f, count))
+            break;
+        enum cw_err err = issue(f, &result, &why);
+        if (err == CW_ERR_STATE && is_issued(f))
+            break; /* what was cut was only the end of the program */
+        if (err != CW_OK)
+            fail_msg("cut before write %u: %s: %s", count, cw_err_name(err), why.text);
+        assert_int_equal(result.status, LEDGER_CARD_ACTIVE);
+        resumed += result.resumed;
+        assert_at_one(f, &result);
+        assert_pin(f, &result);
+        snprintf(command, sizeof command, "rm -r '%s/card%u'", f->lab->dir, count);
+        assert_int_equal(system(command), 0);
+    }
+    assert_true(cuts > 60 / step);
+    assert_true(resumed >= (step == 1)); /* the last steps, after the card was complete */
+}
+
+int main(int argc, char **argv)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(test_killed_at_every_write, setup, teardown),
+    };
+    return unit_main(argc, argv, tests, sizeof tests / sizeof *tests);
+}
