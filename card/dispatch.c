@@ -54,7 +54,7 @@ static uint16_t class_check(uint8_t cla)
     return SW_SECURE_MESSAGING;
 }
 
-static const struct card_app *const apps[] = {&link_app, &piv_app};
+const struct card_app *const card_apps[CARD_APP_COUNT] = {&link_app, &piv_app};
 
 static bool app_is(const struct card_app *app, const struct apdu_command *cmd)
 {
@@ -69,19 +69,20 @@ static enum cw_err do_select(struct card_call *call)
     const struct apdu_command *cmd = call->cmd;
     if (cmd->p1 != 0x04 || (cmd->p2 != 0x00 && cmd->p2 != 0x0C))
         return CW_ERR_ARG;
-    for (size_t i = 0; i < sizeof apps / sizeof apps[0]; i++) {
-        if (!app_is(apps[i], cmd) || !(apps[i]->life & CARD_LIFE(card_life(card))))
+    for (size_t i = 0; i < CARD_APP_COUNT; i++) {
+        const struct card_app *app = card_apps[i];
+        if (!app_is(app, cmd) || !(app->life & CARD_LIFE(card_life(card))))
             continue;
-        if (card->app != NULL && card->app != apps[i])
+        if (card->app != NULL && card->app != app)
             card->app->leave(card);
-        card->app = apps[i];
-        return apps[i]->select(call);
+        card->app = app;
+        return app->select(call);
     }
     return CW_ERR_NOT_FOUND;
 }
 
-static const struct card_row select_row = {0x00, INS_SELECT, 0xFF, 0xFF,         1,
-                                           16,   0,          0xFF, CARD_OBJECTS, do_select};
+static const struct card_row select_row = {
+    0x00, INS_SELECT, 0xFF, 0xFF, 1, 16, 0, 0xFF, CARD_OBJECTS | CARD_CLEAR, do_select};
 
 static uint16_t find_row(const struct card *card, const struct apdu_command *cmd,
                          const struct card_row **out)
@@ -151,7 +152,7 @@ static bool chain_goes_on(const struct card *card, const struct apdu_command *cm
     return parsed && memcmp(header, card->chain, sizeof header) == 0;
 }
 
-/* Joins chained commands (ISO/IEC 7816-4:2020 §5.3.4). Sets *whole when `cmd` (changed to the
+/* Joins chained commands (ISO/IEC 7816-4:2020 §5.3.3). Sets *whole when `cmd` (changed to the
  * joined one) is to be carried out now. Secure messaging, where it is used, is around the whole
  * command: it is always joined into the card's own memory, where it can be decrypted. */
 static uint16_t chain_take(struct card *card, struct apdu_command *cmd, bool *whole)
@@ -182,7 +183,7 @@ static uint16_t chain_take(struct card *card, struct apdu_command *cmd, bool *wh
 }
 
 /* Takes the secure messaging off, where there is any. A command without it ends the secure channel:
- * nothing may be mixed into what the issuer says (GlobalPlatform 2.3.1 §10.6). */
+ * nothing may be mixed into what the issuer says (GlobalPlatform 2.3.1 §10.2.3). */
 static uint16_t take_off(struct card *card, const struct card_row *row, struct apdu_command *cmd,
                          bool *secured)
 {
@@ -193,7 +194,7 @@ static uint16_t take_off(struct card *card, const struct card_row *row, struct a
     }
     if (row->needs & CARD_SECURE)
         return SW_OK;
-    if (!secure_is_open(card) || (row->needs & CARD_FLOW)) {
+    if (!secure_is_open(card) || (row->needs & (CARD_FLOW | CARD_CLEAR))) {
         secure_drop(card);
         return SW_SECURE_MESSAGING;
     }
