@@ -13,9 +13,9 @@
 
 #include <openssl/ssl.h>
 
-/* An input: FUZZ_HEADER bytes (starting state, interface, four bytes of seed), then operations:
- * what (enum fuzz_op), length, and so many bytes that the operation takes as it likes; those that
- * are missing are 0. */
+/* An input: FUZZ_HEADER bytes (starting state, interface and power, four bytes of seed), then
+ * operations: what (enum fuzz_op), length, and so many bytes that the operation takes as it likes;
+ * those that are missing are 0. */
 #define FUZZ_HEADER  6u
 #define FUZZ_OPS_MAX 64u /* of one input that are run */
 
@@ -56,7 +56,8 @@ enum fuzz_start {
     START_PAYEES, /* active, listed payees only, everything permitted over the air */
     START_LOCKED,
     START_TERMINATED,
-    START_FULL, /* active, hardly any memory left */
+    START_FULL,   /* active, hardly any memory left */
+    START_ERASED, /* was never under power */
     START_COUNT,
 };
 
@@ -159,7 +160,9 @@ uint16_t fuzz_exchange(const uint8_t *bytes, size_t len, const struct fuzz_about
                        uint8_t *out, size_t *n);
 uint16_t fuzz_command(const struct apdu_command *cmd, const struct fuzz_about *about, uint8_t *out,
                       size_t *n);
-void fuzz_power(bool reset, bool contactless);
+/* Reset, or power off and on in this or another reader; `budget`: the power fails first after so
+ * many bytes of flash work, -1: it does not. */
+void fuzz_power(bool reset, bool contactless, long budget);
 enum cw_err fuzz_random_bytes(void *ctx, uint8_t *buf, size_t len);
 
 /* --- card_ops.c ---------------------------------------------------------------------------------

@@ -209,7 +209,7 @@ static struct apdu_command issuer_command(struct buf_reader *in, uint8_t *data, 
         c.ins = INS_GENERATE_KEY;
         c.p1 = LINK_GENERATE_SLICE;
         c.p2 = p % 6;
-        if ((c.p2 == LINK_KEY_TLS_RSA || c.p2 == LINK_KEY_ORDER_RSA) && ++fz.slices > 2)
+        if ((c.p2 == LINK_KEY_TLS_RSA || c.p2 == LINK_KEY_ORDER_RSA) && ++fz.slices > 4)
             c.p2 = LINK_KEY_TLS_P256;
         break;
     case 6:

@@ -45,8 +45,8 @@ void judge_sums_settle(void);
 /* May it be done on this interface? */
 bool judge_over_the_air(uint8_t flag);
 bool judge_active(void);
-/* An answer that says how many tries are left says so truly. */
-void judge_count(const struct judged *j, unsigned pin);
+/* An answer that says how many tries are left says so truly; a wrong number has cost one. */
+void judge_count(const struct judged *j, unsigned pin, bool tried);
 bool judge_refused_wrong(const struct judged *j);
 
 /* --- card_judge_piv.c ---------------------------------------------------------------------------

@@ -25,10 +25,13 @@ bool judge_active(void)
 }
 
 /* An answer that says how many tries are left says so truly. */
-void judge_count(const struct judged *j, unsigned pin)
+void judge_count(const struct judged *j, unsigned pin, bool tried)
 {
-    if ((j->sw & 0xFFF0) == SW_PIN_TRIES && (j->sw & 0x0F) != rights_tries(&fz.now, pin) &&
-        !m->faulty)
+    if ((j->sw & 0xFFF0) != SW_PIN_TRIES)
+        return;
+    if (tried && rights_tries(&fz.now, pin) + 1 != rights_tries(&fz.old, pin))
+        fuzz_broken("a wrong number that cost no try");
+    if ((j->sw & 0x0F) != rights_tries(&fz.now, pin) && !m->faulty)
         fuzz_broken("another number of tries than there are");
 }
 
@@ -46,7 +49,7 @@ static void link_verify(const struct judged *j)
 {
     bool *given = j->cmd.p2 == LINK_PIN_LINE ? &m->pin_line : &m->pin_order;
     uint8_t flag = j->cmd.p2 == LINK_PIN_LINE ? POLICY_LINE_CONTACTLESS : POLICY_ORDER_CONTACTLESS;
-    judge_count(j, LINK_PIN_HOLDER);
+    judge_count(j, LINK_PIN_HOLDER, j->cmd.nc > 0);
     if (j->cmd.nc == 0) {
         if (j->ok && !*given)
             fuzz_broken("VERIFY says that a PIN was given that was not");
@@ -65,7 +68,7 @@ static void link_new_pin(const struct judged *j)
 {
     struct policy p;
     unsigned by = j->cmd.ins == INS_CHANGE_PIN ? LINK_PIN_HOLDER : LINK_PIN_PUK;
-    judge_count(j, by);
+    judge_count(j, by, true);
     if (j->ok) {
         size_t first = 1u + j->cmd.data[0];
         if (!rights_number(by, j->cmd.data + 1, j->cmd.data[0]) ||

@@ -12,7 +12,7 @@ static struct fuzz_model *const m = &fz.model;
 
 static void piv_verify(const struct judged *j)
 {
-    judge_count(j, LINK_PIN_PIV);
+    judge_count(j, LINK_PIN_PIV, j->cmd.nc > 0);
     if (j->cmd.p1 == 0xFF) {
         if (j->ok)
             m->piv_pin = false;
@@ -37,7 +37,7 @@ static void piv_new_pin(const struct judged *j)
     bool change = j->cmd.ins == INS_CHANGE_PIN;
     bool own = change && j->cmd.p2 == PIV_REF_PIN;
     unsigned by = own ? LINK_PIN_PIV : LINK_PIN_PIV_PUK;
-    judge_count(j, by);
+    judge_count(j, by, true);
     if (j->ok && (j->cmd.nc != 16 || !rights_field(by, j->cmd.data) || !judge_active() ||
                   (own ? !judge_over_the_air(POLICY_PIV_CONTACTLESS) : fz.lab.port.contactless)))
         fuzz_broken("a new PIV PIN without the right number");

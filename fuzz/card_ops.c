@@ -327,7 +327,7 @@ static void key(struct buf_reader *in)
     static const uint8_t generate[] = {0xAC, 3, 0x80, 1, PIV_ALG_P256};
     uint8_t how = buf_get_u8(in);
     uint8_t ref = refs[(how & 7) % sizeof refs];
-    uint8_t data[96] = {PIV_TAG_AUTH, 36, PIV_TAG_RESPONSE, 0, PIV_TAG_CHALLENGE, 32};
+    uint8_t data[300] = {PIV_TAG_AUTH, 36, PIV_TAG_RESPONSE, 0, PIV_TAG_CHALLENGE, 32};
     size_t len = 38;
     if (how & 0x10) {
         (void)ops_send(&(struct apdu_command){0x00, INS_GENERATE_KEY, 0, ref, generate,
@@ -347,6 +347,12 @@ static void key(struct buf_reader *in)
         if (point != NULL && n == 65)
             memcpy(data + 6, point, 65);
         len = 71;
+    }
+    if (how & 0x40) { /* a block for RSA */
+        static const uint8_t head[] = {0x7C, 0x82, 1, 6, 0x82, 0, 0x81, 0x82, 1, 0};
+        memcpy(data, head, sizeof head);
+        memset(data + sizeof head, how & 0x80 ? 0xFF : 0x5A, 256);
+        len = sizeof head + 256;
     }
     if (how & 0x20)
         data[buf_get_u8(in) % len] = buf_get_u8(in);
@@ -396,7 +402,7 @@ static void damage(struct buf_reader *in)
         uint16_t at = buf_get_u16(in);
         fz.lab.flash.bytes[at % sizeof fz.lab.flash.bytes] ^= buf_get_u8(in);
     }
-    fuzz_power(false, fz.lab.port.contactless);
+    fuzz_power(false, fz.lab.port.contactless, -1);
 }
 
 void ops_run(enum fuzz_op op, struct buf_reader *in)
@@ -429,7 +435,8 @@ void ops_run(enum fuzz_op op, struct buf_reader *in)
         break;
     case OP_POWER:
         how = buf_get_u8(in);
-        fuzz_power(how & 1, how & 2 ? !fz.lab.port.contactless : fz.lab.port.contactless);
+        fuzz_power(how & 1, how & 2 ? !fz.lab.port.contactless : fz.lab.port.contactless,
+                   how & 4 ? buf_get_u16(in) % 5000 : -1);
         break;
     case OP_CUT:
         fz.cut_waits = buf_get_u8(in) & 1;

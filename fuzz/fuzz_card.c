@@ -91,7 +91,7 @@ uint16_t fuzz_exchange(const uint8_t *bytes, size_t len, const struct fuzz_about
 {
     static uint8_t response[CARD_RESPONSE_MAX];
     if (fz.lab.flash.dead && !fz.cut_waits)
-        fuzz_power(false, fz.lab.port.contactless);
+        fuzz_power(false, fz.lab.port.contactless, -1);
     /* In memory of its own length, so that a byte too many is seen. */
     uint8_t *exact = malloc(len > 0 ? len : 1);
     memcpy(exact, bytes, len);
@@ -131,24 +131,43 @@ uint16_t fuzz_command(const struct apdu_command *cmd, const struct fuzz_about *a
     return fuzz_exchange(bytes, len, about, out, n);
 }
 
+/* `budget`: bytes of flash work that power lasts for; -1: it stays. */
+static enum cw_err power_up(long budget)
+{
+    struct lab_flash *flash = &fz.lab.flash;
+    flash->dead = false;
+    flash->budget = budget;
+    flash->fail_read = -1;
+    enum fuzz_random random = fz.random;
+    fz.random = RANDOM_GOOD;
+    enum cw_err err = card_power_up(&fz.lab.port, &fz.lab.card);
+    fz.random = random;
+    return err;
+}
+
+/* Power that fails before the card is up, and comes back. */
+static enum cw_err power_up_torn(long budget)
+{
+    if (power_up(budget) == CW_OK)
+        card_power_down(&fz.lab.card);
+    return power_up(-1);
+}
+
 /* Reset, or power off and on again. A card whose flash nobody damaged starts. */
-void fuzz_power(bool reset, bool contactless)
+void fuzz_power(bool reset, bool contactless, long budget)
 {
     struct lab_flash *flash = &fz.lab.flash;
     enum cw_err err = CW_OK;
-    flash->dead = false;
-    flash->budget = flash->fail_read = -1;
     scp03_end(&fz.host);
     line_peer_free();
-    if (reset && fz.lab.card != NULL)
+    if (reset && fz.lab.card != NULL) {
+        flash->dead = false;
+        flash->budget = flash->fail_read = -1;
         err = card_reset(fz.lab.card);
-    else {
+    } else {
         card_power_down(&fz.lab.card);
         fz.lab.port.contactless = contactless;
-        enum fuzz_random random = fz.random;
-        fz.random = RANDOM_GOOD;
-        err = card_power_up(&fz.lab.port, &fz.lab.card);
-        fz.random = random;
+        err = power_up_torn(budget);
     }
     if (err != CW_OK && !fz.model.blind)
         fuzz_broken("it does not start again");
@@ -253,6 +272,18 @@ static void make(enum fuzz_start start, const struct lab_identity *card_ca,
     keep(start);
 }
 
+/* An RSA key for PIV's 9D, made by OpenSSL. */
+static void add_rsa(struct nvm *nvm)
+{
+    uint8_t bytes[NVM_VALUE_MAX] = {PIV_ALG_RSA2048};
+    uint8_t *at = bytes + 1;
+    EVP_PKEY *key = EVP_RSA_gen(2048);
+    int n = key != NULL ? i2d_PrivateKey(key, NULL) : 0;
+    want(n > 0 && (size_t)n < sizeof bytes && i2d_PrivateKey(key, &at) == n, "RSA key");
+    want(nvm_write(nvm, NVM_PIV_KEY | PIV_REF_MANAGEMENT, bytes, 1 + (size_t)n) == CW_OK, "9D");
+    EVP_PKEY_free(key);
+}
+
 /* Values behind the card's back, so that making the snapshots takes no time: PIV's keys, and what
  * fills the memory up. */
 static void add_values(enum fuzz_start start)
@@ -269,10 +300,12 @@ static void add_values(enum fuzz_start start)
         bytes[1] &= 0x7F; /* below the order of the curve */
         want(nvm_write(&nvm, NVM_PIV_KEY | refs[i], bytes, 33) == CW_OK, "PIV key");
     }
+    if (start == START_PAYEES)
+        add_rsa(&nvm);
     if (start != START_FULL)
         return;
-    static const uint8_t objects[] = {1, 2, 5, 6, 9, 10, 11};
-    for (size_t len = 1024; len >= 64; len /= 2)
+    static const uint8_t objects[] = {1, 2, 5, 6, 7, 9, 10, 11, 12};
+    for (size_t len = 1900; len >= 64; len /= 2)
         for (size_t i = 0; i < sizeof objects; i++) {
             size_t have = 0;
             if (nvm_size(&nvm, NVM_PIV_OBJECT | objects[i], &have) == CW_OK)
@@ -292,7 +325,8 @@ int LLVMFuzzerInitialize(int *argc, char ***argv)
     fz.seed = 1;
     struct lab_identity root = lab_ca_new("R");
     struct lab_identity card_ca = lab_ca_new("C");
-    for (unsigned s = 0; s < START_COUNT; s++)
+    lab_flash_init(&starts[START_ERASED]);
+    for (unsigned s = 0; s < START_ERASED; s++)
         make((enum fuzz_start)s, &card_ca, &root);
     add_values(START_ACTIVE);
     add_values(START_PAYEES);
@@ -314,7 +348,8 @@ int LLVMFuzzerInitialize(int *argc, char ***argv)
 static void begin(struct buf_reader *in)
 {
     enum fuzz_start start = (enum fuzz_start)(buf_get_u8(in) % START_COUNT);
-    fz.lab.port.contactless = buf_get_u8(in) & 1;
+    uint8_t how = buf_get_u8(in);
+    fz.lab.port.contactless = how & 1;
     /* Far from each other, and from what made the cards. */
     fz.seed = UINT64_C(0x6361726477697265) ^ buf_get_u32(in);
     (void)next(&fz.seed);
@@ -328,7 +363,7 @@ static void begin(struct buf_reader *in)
     fz.lab.flash.operations = 0;
     scp03_end(&fz.host);
     line_begin_run();
-    if (card_power_up(&fz.lab.port, &fz.lab.card) != CW_OK)
+    if (power_up_torn(how & 2 ? how >> 2 : -1) != CW_OK)
         fuzz_broken("it does not start");
     mbedtls_memory_buffer_set_verify(MBEDTLS_MEMORY_VERIFY_ALLOC | MBEDTLS_MEMORY_VERIFY_FREE);
     model_begin();
@@ -356,7 +391,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     fz.cut_waits = false;
     if (fz.lab.card != NULL && !fz.model.blind)
         model_end();
-    fuzz_power(false, false);
+    fuzz_power(false, false, -1);
     line_peer_free();
     card_power_down(&fz.lab.card);
     return 0;
