@@ -25,8 +25,8 @@ enum lab_cut { LAB_CUT_BEFORE, LAB_CUT_BYTE /* after the first byte */, LAB_CUT_
 
 struct lab_flash {
     uint8_t bytes[LAB_PAGE * LAB_PAGES];
-    long budget;    /* bytes that may still be programmed or erased; -1: no limit */
-    long cut_at;    /* operations until that in which the power fails, as `cut` says; -1: none */
+    long budget; /* bytes that may still be programmed or erased; -1: no limit */
+    long cut_at; /* operations until that in which the power fails, as `cut` says; -1: none */
     enum lab_cut cut;
     bool dead;      /* power was cut: every further operation fails */
     long fail_read; /* reads until one fails, once; -1: none does */
