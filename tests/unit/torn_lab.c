@@ -275,8 +275,15 @@ static void see_pins(struct lab *lab, struct torn_seen *out)
     assert_int_equal(out->tried.puks, out->tries[LINK_PIN_PUK] > 0);
 }
 
+/* Of a terminated card: nothing is in its flash but the values that it has, and no secret. */
 static void assert_no_secret(const struct lab *lab)
 {
+    struct nvm nvm;
+    assert_int_equal(nvm_look(&nvm, &lab->port.flash), CW_OK);
+    const struct nvm_usage usage = nvm_usage(&nvm);
+    assert_int_equal(usage.log, usage.live);
+    assert_false(nvm.tail_dirty);
+    assert_false(nvm.other_dirty);
     for (size_t s = 0; s < secret_count; s++)
         for (size_t i = 0; i + secrets[s].len <= sizeof lab->flash.bytes; i++)
             if (memcmp(lab->flash.bytes + i, secrets[s].bytes, secrets[s].len) == 0)
