@@ -117,6 +117,13 @@ class Desk:
         self.admin("-a", "import-certificate", "-s", slot, "-i", certificate)
         return certificate
 
+    def take_certificate(self, slot):
+        """The certificate that is in the card, and its key; .path(slot.pub), .path(slot.pem)."""
+        public, certificate = self.path(f"{slot}.pub"), self.path(f"{slot}.pem")
+        self.run("pkcs15-tool", "--read-certificate", ID[slot], "--output", certificate)
+        self.run("openssl", "x509", "-in", certificate, "-noout", "-pubkey", "-out", public)
+        return certificate
+
 
 def certify(ca, public, out, name, usage, extended="clientAuth"):
     """A certificate for a public key, without a request: a PIV card signs none for its key 9D."""

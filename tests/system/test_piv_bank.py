@@ -1,8 +1,9 @@
 """The PIV application is no back door to the bank: what it signs opens no line and pays no order. The
-attacker here has everything: card and PIV's PIN, the bank's card root to certify PIV keys at will, and a line
-of the card's own."""
+attacker here has everything: card and PIV's PIN, and a line of the card's own; with the certificates that the
+bank itself made for the keys, which are in its ledger, or with the bank's card root to certify them at will."""
 
 import base64
+import contextlib
 import hashlib
 import os
 import re
@@ -15,7 +16,7 @@ import time
 import pytest
 
 from cardwire_lab import Ca, Lab
-from piv_lab import PIV_PIN, Desk, bank_keys, certify, engine_config, key_uri, put_piv
+from piv_lab import PIV_PIN, PIV_PUK, Desk, bank_keys, certify, engine_config, key_uri, put_piv
 from rawcard import Issuer, RawCard, put, tlv
 from small_bank import NAME, small_bank
 
@@ -23,20 +24,28 @@ PIN = "135790"
 PIV_AID = bytes.fromhex("A000000308")
 
 
-@pytest.fixture(scope="module")
-def bank():
-    """A bank with a card of its own that has PIV keys, with certificates by the bank's card root that look as
-    the card's own do: same subject, same usages."""
+@pytest.fixture(scope="module", params=["issued", "forged"])
+def bank(request):
+    """A bank with a card of its own that has PIV keys: as `card issue --piv` makes them; or with certificates by
+    the bank's card root that look as the card's own do: same subject, same usages."""
     with Lab() as lab:
-        it = small_bank(lab, PIN)
+        numbers = [o for name, number in (("pin", PIV_PIN), ("puk", PIV_PUK))
+                   for o in (f"--piv-{name}-file", lab.file(f"piv-{name}", number + "\n"))]
+        it = small_bank(lab, PIN, options=["--piv", *numbers] if request.param == "issued" else [])
         it.folder = lab.folder / "bank"
-        with RawCard(lab, it.card) as card:
-            card.select()
-            put_piv(Issuer(card, bank_keys(it.folder, it.serial)))
+        it.issued = request.param == "issued"
+        if not it.issued:
+            with RawCard(lab, it.card) as card:
+                card.select()
+                put_piv(Issuer(card, bank_keys(it.folder, it.serial)))
         it.desk = Desk(lab, it.card)
         it.root = Ca(lab.folder / "root", cert=it.folder / "card-root.pem", key=it.folder / "card-root.key")
+        it.piv_root = it.folder / ("piv-root.pem" if it.issued else "card-root.pem")
         for slot, algorithm in (("9a", "ECCP256"), ("9c", "ECCP256"), ("9d", "RSA2048"), ("9e", "ECCP256")):
-            it.desk.generate(slot, algorithm, it.root, it.serial)
+            if it.issued:
+                it.desk.take_certificate(slot)
+            else:
+                it.desk.generate(slot, algorithm, it.root, it.serial)
         yield it
 
 
@@ -52,16 +61,16 @@ def engine_client(bank, port, slot, version, root, name):
 
 
 def lenient_server(bank):
-    """A server that wants no more than a certificate by the bank's card root: the control."""
+    """A server that wants no more than a certificate by the root of the card's: the control."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(bank.folder / "server-p256.pem", bank.folder / "server-p256.key")
-    context.load_verify_locations(bank.folder / "card-root.pem")
+    context.load_verify_locations(bank.piv_root)
     context.verify_mode = ssl.CERT_REQUIRED
     listener = socket.create_server(("127.0.0.1", 0))
 
     def serve():
         client, _ = listener.accept()
-        with client, context.wrap_socket(client, server_side=True) as line:
+        with contextlib.suppress(ssl.SSLError), client, context.wrap_socket(client, server_side=True) as line:
             line.recv(4096)
             line.sendall(b"HTTP/1.1 200 OK\r\n\r\n")
             line.unwrap()
@@ -76,11 +85,14 @@ def test_no_line_with_a_piv_key(bank, slot, version):
     listener = lenient_server(bank)
     try:
         said = engine_client(bank, listener.getsockname()[1], slot, version, root, NAME)
-        assert "200 OK" in said  # key and certificate are good: anybody else would take them
+        # Key and certificate are good: anybody else would take them. But what `card issue` certifies 9E for is
+        # doors: that certificate no TLS server takes.
+        assert ("200 OK" in said) == (slot == "9a" or not bank.issued), said
     finally:
         listener.close()
     lines = bank.server.said().count("handshake card=")
-    assert "200 OK" not in engine_client(bank, bank.port, slot, version, root, NAME)
+    said = engine_client(bank, bank.port, slot, version, root, NAME)
+    assert "200 OK" not in said and re.search(r"alert unknown ca", said), said
     assert bank.server.said().count("handshake card=") == lines
     done = bank.lab.run("cardwire", "--json", "--reader", bank.desk.pcscd.reader(0), "--server",
                         f"127.0.0.1:{bank.port}", "--pin-file", bank.pin, "login",

@@ -5,6 +5,7 @@
 
 #include "bank/desk.h"
 #include "bank/issue.h"
+#include "bank/piv.h"
 
 #include <signal.h>
 #include <sys/ptrace.h>
@@ -14,6 +15,7 @@
 struct fixture {
     struct bank_lab *lab;
     char reader[600];
+    bool piv;
 };
 
 static int setup(void **state)
@@ -39,6 +41,7 @@ static enum cw_err issue(struct fixture *f, struct issue_result *out, struct say
     struct bank *bank = NULL;
     struct issue_options o = {
         .customer = f->lab->ada, .reader = f->reader, .p256 = true, .days = 30, .time = -1};
+    o.piv = f->piv;
     terms_default(&o.policy);
     o.payees[0] = f->lab->payee.number;
     o.payee_count = 1;
@@ -147,6 +150,9 @@ static void assert_at_one(struct fixture *f, const struct issue_result *issued)
     assert_memory_equal(&policy, &m.policy, sizeof policy);
     lab_ok(desk_object_get(d, LINK_DO_PAYEES, value, sizeof value, &len, &why), &why);
     assert_non_null(memmem(value, len, f->lab->payee.number, strlen(f->lab->payee.number)));
+    bool held = false;
+    lab_ok(piv_is_held(d, &held, &why), &why);
+    assert_true(held == f->piv);
     desk_free(&d);
     bank_free(&bank);
     free(certs);
@@ -168,11 +174,14 @@ static bool is_issued(struct fixture *f)
     return both;
 }
 
-static void test_killed_at_every_write(void **state)
+/* A write is some 0.2 s of work on a slow machine: quick runs take every seventh. */
+static unsigned step_of_run(void)
 {
-    struct fixture *f = *state;
-    /* A write is some 0.2 s of work on a slow machine: quick runs take every seventh. */
-    const unsigned step = getenv("CARDWIRE_QUICK") != NULL && getenv("CARDWIRE_QUICK")[0] ? 7 : 1;
+    return getenv("CARDWIRE_QUICK") != NULL && getenv("CARDWIRE_QUICK")[0] ? 7 : 1;
+}
+
+static void kill_at_writes(struct fixture *f, unsigned step)
+{
     unsigned count = 1, cuts = 0, resumed = 0;
     setenv("CARDWIRE_CARD_NOSYNC", "1", 1);
     for (;; count += step, cuts++) {
@@ -198,10 +207,24 @@ static void test_killed_at_every_write(void **state)
     assert_true(resumed >= (step == 1)); /* the last steps, after the card was complete */
 }
 
+static void test_killed_at_every_write(void **state)
+{
+    kill_at_writes(*state, step_of_run());
+}
+
+/* The same with a PIV application, which makes twice as many. */
+static void test_killed_with_piv(void **state)
+{
+    struct fixture *f = *state;
+    f->piv = true;
+    kill_at_writes(f, 3 * step_of_run());
+}
+
 int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(test_killed_at_every_write, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_killed_with_piv, setup, teardown),
     };
     return unit_main(argc, argv, tests, sizeof tests / sizeof *tests);
 }
