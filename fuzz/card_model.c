@@ -69,9 +69,12 @@ static void check_sessions(void)
         fuzz_broken("a session in RAM of a card whose PIN is blocked");
 }
 
-/* After a life that does not permit it nothing goes on. */
-static void life_settled(void)
+/* After a life that does not permit it nothing goes on. A step that the power failed in may have
+ * been made all the same: the card sees that when it starts. */
+static void life_settled(bool ok)
 {
+    if (!ok && m->faulty)
+        return;
     if (memory_number(&fz.now, NVM_LIFE, 1) != LINK_LIFE_ACTIVE) {
         m->pin_line = m->pin_order = m->line = false;
         if (memory_number(&fz.old, NVM_LIFE, 1) == LINK_LIFE_ACTIVE)
@@ -97,7 +100,7 @@ static void judge(const struct judged *j)
         fuzz_broken("a command through the channel that the issuer did not send");
     if (!j->genuine && j->cmd.ins != SCP03_INS_EXTERNAL_AUTHENTICATE)
         m->channel = false;
-    life_settled();
+    life_settled(j->ok);
 }
 
 /* Puts the command together, as the card has to. False: it is not the last of a chain. */
