@@ -150,6 +150,19 @@ enum cw_err bank_certificate_load(const struct bank *b, const char *stem, X509 *
     return CW_OK;
 }
 
+enum cw_err bank_certificate_record(X509 *cert, enum ledger_cert_kind kind, unsigned slot,
+                                    struct ledger_certificate *out, struct say *why)
+{
+    unsigned char *at = out->der;
+    int n = i2d_X509(cert, NULL);
+    if (n <= 0 || (size_t)n > sizeof out->der || i2d_X509(cert, &at) != n)
+        return ca_fail(why, "cannot write a certificate");
+    out->der_len = (size_t)n;
+    out->kind = kind;
+    out->slot = slot;
+    return CW_OK;
+}
+
 enum cw_err bank_key_load(const struct bank *b, const char *stem, EVP_PKEY **out, struct say *why)
 {
     BIO *bio = NULL;

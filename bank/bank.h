@@ -26,6 +26,7 @@
 #define BANK_FILE_LEDGER      "bank.db"
 #define BANK_FILE_SERVER_ROOT "server-root" /* .pem, .key */
 #define BANK_FILE_CARD_ROOT   "card-root"
+#define BANK_FILE_PIV_ROOT    "piv-root"
 #define BANK_FILE_SERVER_EC   "server-p256"
 #define BANK_FILE_SERVER_RSA  "server-rsa2048"
 #define BANK_FILE_ISSUER      "issuer.key"  /* issuer_keys.h */
@@ -79,6 +80,11 @@ CW_MUST_USE enum cw_err bank_certificate_load(const struct bank *b, const char *
 CW_MUST_USE enum cw_err bank_key_load(const struct bank *b, const char *stem, EVP_PKEY **out,
                                       struct say *why);
 
+/* A certificate as the ledger takes it, which fills in the rest. */
+CW_MUST_USE enum cw_err bank_certificate_record(X509 *cert, enum ledger_cert_kind kind,
+                                                unsigned slot, struct ledger_certificate *out,
+                                                struct say *why);
+
 /* Makes a new root for servers and certificates by it, beside those that serve. Cards learn the
  * root; then bank_server_switch has the server use it, when it is started next. CW_ERR_STATE when
  * there is a next root already; when there is none. */
@@ -88,6 +94,10 @@ CW_MUST_USE enum cw_err bank_server_switch(struct bank *b, struct say *why);
 /* Makes the keys by which the bank manages its cards, when it is one of a time that had none.
  * CW_ERR_STATE when they are lost. */
 CW_MUST_USE enum cw_err bank_issuer_keys_make(struct bank *b, struct say *why);
+
+/* Makes the root of the PIV certificates when there is none yet: not with the bank, as many never
+ * need it. CW_ERR_STATE when it is lost. */
+CW_MUST_USE enum cw_err bank_piv_root_make(struct bank *b, struct say *why);
 
 /* 16 hex digits and NUL. */
 void bank_serial_text(const uint8_t serial[ORDER_SERIAL_LEN], char out[2 * ORDER_SERIAL_LEN + 1]);

@@ -36,18 +36,24 @@ static enum cw_err write_key(const char *dir, const char *stem, EVP_PKEY *key, s
     return err;
 }
 
+static enum cw_err write_certificate(const char *dir, const char *stem, X509 *cert, struct say *why)
+{
+    enum cw_err err;
+    BIO *open = BIO_new(BIO_s_mem());
+    if (open == NULL || PEM_write_bio_X509(open, cert) != 1)
+        err = ca_fail(why, "cannot write a certificate");
+    else
+        err = write_bio(dir, stem, ".pem", open, 0644, why);
+    BIO_free(open);
+    return err;
+}
+
 /* Writes key and certificate under one stem. */
 static enum cw_err write_pair(const char *dir, const char *stem, EVP_PKEY *key, X509 *cert,
                               struct say *why)
 {
-    BIO *open = BIO_new(BIO_s_mem());
     enum cw_err err = write_key(dir, stem, key, why);
-    if (err == CW_OK && (open == NULL || PEM_write_bio_X509(open, cert) != 1))
-        err = ca_fail(why, "cannot write a certificate");
-    if (err == CW_OK)
-        err = write_bio(dir, stem, ".pem", open, 0644, why);
-    BIO_free(open);
-    return err;
+    return err == CW_OK ? write_certificate(dir, stem, cert, why) : err;
 }
 
 struct pair {
@@ -148,7 +154,7 @@ static enum cw_err check_free(const char *dir, struct say *why)
     static const char *const files[] = {
         BANK_FILE_LEDGER,           BANK_FILE_SERVER_ROOT ".key", BANK_FILE_CARD_ROOT ".key",
         BANK_FILE_SERVER_EC ".key", BANK_FILE_SERVER_RSA ".key",  BANK_FILE_ISSUER,
-        BANK_FILE_UPDATE ".key",
+        BANK_FILE_UPDATE ".key",    BANK_FILE_PIV_ROOT ".key",
     };
     char path[BANK_PATH_MAX];
     for (size_t i = 0; i < sizeof files / sizeof files[0]; i++) {
@@ -285,6 +291,48 @@ enum cw_err bank_issuer_keys_make(struct bank *b, struct say *why)
                            path);
     }
     return err == CW_OK ? make_issuer_keys(b->dir, why) : err;
+}
+
+/* Goes on from the key alone, when a try that was cut short has left that. */
+static enum cw_err make_piv_root(struct bank *b, bool has_key, struct say *why)
+{
+    char cn[BANK_NAME_MAX + 16];
+    struct pair root = {NULL, NULL};
+    snprintf(cn, sizeof cn, "%s PIV Root", b->name);
+    enum cw_err err = has_key ? bank_key_load(b, BANK_FILE_PIV_ROOT, &root.key, why)
+                              : ca_key_make(false, &root.key, why);
+    if (err == CW_OK && !has_key)
+        err = write_key(b->dir, BANK_FILE_PIV_ROOT, root.key, why);
+    if (err == CW_OK) {
+        const struct ca_order order = {
+            .profile = CA_ROOT, .cn = cn, .key = root.key, .days = BANK_ROOT_DAYS};
+        err = ca_certificate_make(&order, ledger_now(b->ledger), &root.cert, why);
+    }
+    if (err == CW_OK)
+        err = write_certificate(b->dir, BANK_FILE_PIV_ROOT, root.cert, why);
+    free_pair(&root);
+    return err;
+}
+
+enum cw_err bank_piv_root_make(struct bank *b, struct say *why)
+{
+    char key[BANK_PATH_MAX], cert[BANK_PATH_MAX];
+    bool used = false;
+    enum cw_err err = bank_path(b->dir, BANK_FILE_PIV_ROOT, ".key", key, why);
+    if (err == CW_OK)
+        err = bank_path(b->dir, BANK_FILE_PIV_ROOT, ".pem", cert, why);
+    if (err == CW_OK)
+        err = ledger_certificates_any(b->ledger, LEDGER_CERT_PIV, &used, why);
+    if (err != CW_OK)
+        return err;
+    bool has_key = access(key, F_OK) == 0, has_cert = access(cert, F_OK) == 0;
+    if (has_key && has_cert)
+        return CW_OK;
+    if (used || has_cert)
+        return say_fail(why, CW_ERR_STATE,
+                        "%s is gone, and there are certificates of it; restore it from a copy",
+                        has_key ? cert : key);
+    return make_piv_root(b, has_key, why);
 }
 
 /* ---- the next root ---- */

@@ -106,6 +106,12 @@ static const struct {
     [CA_SERVER_RSA] = {"critical,keyEncipherment", "serverAuth"},
     [CA_CARD_TLS] = {"critical,digitalSignature", "clientAuth"},
     [CA_CARD_ORDER] = {"critical,digitalSignature,nonRepudiation", "emailProtection"},
+    [CA_PIV_AUTH] = {"critical,digitalSignature", "clientAuth"},
+    [CA_PIV_SIGNATURE] = {"critical,digitalSignature,nonRepudiation", "emailProtection"},
+    [CA_PIV_AGREEMENT] = {"critical,keyAgreement", "emailProtection"},
+    [CA_PIV_TRANSPORT] = {"critical,keyEncipherment", "emailProtection"},
+    /* id-PIV-cardAuth, FIPS 201-2 §4.2.2.2 */
+    [CA_PIV_CARD] = {"critical,digitalSignature", "critical,2.16.840.1.101.3.6.8"},
 };
 
 static bool add_extensions(X509 *cert, const struct ca_order *o)

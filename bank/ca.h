@@ -19,6 +19,12 @@ enum ca_profile {
     CA_SERVER_RSA, /* only takes encrypted secrets (`rsa`): it cannot be used to sign */
     CA_CARD_TLS,   /* speaks for a card in a handshake */
     CA_CARD_ORDER, /* signs orders; no server takes it for a client certificate */
+    /* Of the card's PIV application, by a root of their own (docs/piv.md) */
+    CA_PIV_AUTH,
+    CA_PIV_SIGNATURE,
+    CA_PIV_AGREEMENT, /* 9D, when it is P-256 */
+    CA_PIV_TRANSPORT, /* 9D, when it is RSA */
+    CA_PIV_CARD,
 };
 
 struct ca_order {

@@ -46,6 +46,10 @@ static const struct named {
     {"confirmed-by", CLI_CONFIRMED, false},
     {"lock", CLI_LOCK, true},
     {"terminate", CLI_TERMINATE, true},
+    {"piv", CLI_PIV, true},
+    {"piv-key", CLI_PIV_KEY, false},
+    {"piv-pin-file", CLI_PIV_PIN, false},
+    {"piv-puk-file", CLI_PIV_PUK, false},
     {"listen", CLI_LISTEN, false},
     {"port-file", CLI_PORT_FILE, false},
     {"insecure-keylog", CLI_KEYLOG, false},
@@ -116,6 +120,9 @@ static void take_text(struct cli_args *a, uint64_t bit, const char *value)
         {CLI_LISTEN, &a->listen},
         {CLI_KEYLOG, &a->keylog},
         {CLI_PORT_FILE, &a->port_file},
+        {CLI_PIV_KEY, &a->piv_key},
+        {CLI_PIV_PIN, &a->piv_pin_file},
+        {CLI_PIV_PUK, &a->piv_puk_file},
     };
     for (size_t i = 0; i < sizeof texts / sizeof texts[0]; i++)
         if (texts[i].bit == bit)

@@ -54,11 +54,18 @@ enum cli_exit {
 #define CLI_CONFIRMED   (UINT64_C(1) << 32)
 #define CLI_LOCK        (UINT64_C(1) << 33)
 #define CLI_TERMINATE   (UINT64_C(1) << 34)
+#define CLI_PIV         (UINT64_C(1) << 35)
+#define CLI_PIV_KEY     (UINT64_C(1) << 36)
+#define CLI_PIV_PIN     (UINT64_C(1) << 37)
+#define CLI_PIV_PUK     (UINT64_C(1) << 38)
 
 /* What says a card's policy, and may be changed by an update. */
 #define CLI_POLICY                                                                                 \
     (CLI_PIN_MIN | CLI_PIN_MAX | CLI_PIN_RULES | CLI_CONTACTLESS | CLI_PAYEES | CLI_LIMIT |        \
      CLI_SESSIONS)
+
+/* How a card gets its PIV application. */
+#define CLI_PIV_OPTIONS (CLI_PIV_KEY | CLI_PIV_PIN | CLI_PIV_PUK)
 
 struct cli_args {
     uint64_t given; /* CLI_... */
@@ -67,6 +74,7 @@ struct cli_args {
     const char *dir, *name, *currency, *deposit, *reader, *key, *listen, *port_file, *keylog;
     const char *pin_file, *puk_file, *initial_key, *pin_rules, *contactless, *payees_rule;
     const char *sessions, *card, *account, *confirmed_by;
+    const char *piv_key, *piv_pin_file, *piv_puk_file;
     const char *roots[LINK_ROOT_MAX], *limits[POLICY_LIMITS_MAX], *payees[POLICY_PAYEES_MAX];
     size_t root_count, limit_count, payee_count;
     const char *hosts[BANK_HOSTS_MAX];

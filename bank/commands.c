@@ -209,12 +209,14 @@ const struct cli_command cli_commands[] = {
      "Lists accounts: number, balance, currency, holder; without ID the bank's own as well.\n"},
     {"card issue", NULL,
      CLI_KEY | CLI_PIN | CLI_PUK | CLI_TRANSPORT | CLI_INITIAL_KEY | CLI_NO_ACTIVATE | CLI_SERVER |
-         CLI_PROFILES | CLI_ROOT | CLI_DAYS | CLI_TIME | CLI_POLICY | CLI_PIN_TRIES | CLI_PAYEE,
+         CLI_PROFILES | CLI_ROOT | CLI_DAYS | CLI_TIME | CLI_POLICY | CLI_PIN_TRIES | CLI_PAYEE |
+         CLI_PIV | CLI_PIV_OPTIONS,
      CLI_DIR | CLI_CUSTOMER | CLI_READER, commands_card_issue,
      "card issue --customer ID --reader READER [--key p256|rsa2048|both] [--initial-key FILE]\n"
      "             [--pin-file FILE] [--puk-file FILE] [--transport-pin] [--no-activate]\n"
      "             [--payee ACCOUNT]... [POLICY] [--pin-tries N] [--root FILE] [--days N]\n"
-     "             [--server-name HOST [--profiles tls13,ecdhe,rsa]]... [--time TIME]",
+     "             [--server-name HOST [--profiles tls13,ecdhe,rsa]]... [--time TIME]\n"
+     "             [--piv [--piv-key p256|rsa] [--piv-pin-file FILE] [--piv-puk-file FILE]]",
      "Personalises the blank card in READER (inproc:DIR, pcsc, pcsc:NAME) and prints its serial.\n"
      "All of it goes through the issuer's secure channel, opened with the maker's key (FILE of\n"
      "--initial-key; GlobalPlatform's well-known one), which the bank's own replaces first. The\n"
@@ -225,6 +227,7 @@ const struct cli_command cli_commands[] = {
      "(the bank's own); FILE of --root holds a second root for servers, in PEM; N of --days is\n"
      "how long the card's certificates last (1826); TIME is the time before which the card takes\n"
      "nothing for expired (now); N of --pin-tries is how often the PIN may be wrong (3).\n"
+     "With --piv the card is a PIV card as well, as 'card piv' makes it.\n"
      "An issuance that was cut short is completed by giving the same command again.\n" POLICY_HELP},
     {"card list", NULL, 0, CLI_DIR, commands_card_list, "card list",
      "Lists the cards: serial, customer, status.\n"},
@@ -245,6 +248,17 @@ const struct cli_command cli_commands[] = {
      commands_card_reset_pin,
      "card reset-pin --reader READER [--pin-file FILE] [--puk-file FILE] [--transport-pin]",
      "Gives the card a new PIN and a new PUK, with all their tries, as 'card issue' does.\n"},
+    {"card piv", NULL, CLI_DAYS | CLI_PIV_OPTIONS, CLI_DIR | CLI_READER, commands_card_piv,
+     "card piv --reader READER [--piv-key p256|rsa] [--piv-pin-file FILE] [--piv-puk-file FILE]\n"
+     "             [--days N]",
+     "Makes an issued card a PIV card as well, for logins, signatures and mail with other "
+     "software:\n"
+     "it makes four keys, and gets certificates for them by the bank's root for PIV, which is in\n"
+     "DIR/piv-root.pem. PIV has a PIN of 6 to 8 digits and a PUK of 8 of its own; without the\n"
+     "files they are random, in DIR/mailers/SERIAL-piv.txt. N is how long the certificates last\n"
+     "(1826). The bank takes none of these keys for a line or an order. Cut short, the same "
+     "command\n"
+     "completes it, with new keys and numbers.\n"},
     {"card update", NULL,
      CLI_ROOT | CLI_SERVER | CLI_PROFILES | CLI_POLICY | CLI_LOCK | CLI_TERMINATE,
      CLI_DIR | CLI_CARD, commands_card_update,

@@ -41,6 +41,16 @@ static void progress_show(void *ctx, const char *step, int percent)
     p->shown = percent;
 }
 
+/* --piv-key: whether it is RSA. */
+static enum cw_err take_piv_key(const struct cli_args *args, bool *rsa, struct say *why)
+{
+    const char *key = args->piv_key != NULL ? args->piv_key : "p256";
+    if (strcmp(key, "p256") != 0 && strcmp(key, "rsa") != 0)
+        return say_fail(why, CW_ERR_ARG, "--piv-key %.20s: wants p256 or rsa", key);
+    *rsa = strcmp(key, "rsa") == 0;
+    return CW_OK;
+}
+
 static enum cw_err issue_options(const struct cli_args *args, struct issue_options *o,
                                  struct say *why)
 {
@@ -56,6 +66,9 @@ static enum cw_err issue_options(const struct cli_args *args, struct issue_optio
         .puk_file = args->puk_file,
         .transport_pin = (args->given & CLI_TRANSPORT) != 0,
         .personalise_only = (args->given & CLI_NO_ACTIVATE) != 0,
+        .piv = (args->given & CLI_PIV) != 0,
+        .piv_pin_file = args->piv_pin_file,
+        .piv_puk_file = args->piv_puk_file,
         .payee_count = args->payee_count,
         .root_file = args->roots[0],
         .days = args->days > 0 ? args->days : BANK_CARD_DAYS,
@@ -66,9 +79,13 @@ static enum cw_err issue_options(const struct cli_args *args, struct issue_optio
         return say_fail(why, CW_ERR_ARG, "--key %.20s: wants p256, rsa2048 or both", key);
     if (args->root_count > 1)
         return say_fail(why, CW_ERR_ARG, "card issue takes one --root besides the bank's own");
+    if (!o->piv && (args->given & CLI_PIV_OPTIONS) != 0)
+        return say_fail(why, CW_ERR_ARG, "--piv-key, --piv-pin-file and --piv-puk-file want --piv");
     memcpy(o->payees, args->payees, sizeof o->payees);
     terms_default(&o->policy);
-    enum cw_err err = commands_policy_take(args, &o->policy, why);
+    enum cw_err err = take_piv_key(args, &o->piv_rsa, why);
+    if (err == CW_OK)
+        err = commands_policy_take(args, &o->policy, why);
     return err == CW_OK ? commands_names_take(args, o->names, &o->name_count, why) : err;
 }
 
@@ -93,6 +110,8 @@ enum cw_err commands_card_issue(const struct cli_args *args, struct say *why)
         printf("%s\n", serial);
         if (result.mailer[0] != '\0')
             fprintf(stderr, "cardwired: PIN and PUK are in %s\n", result.mailer);
+        if (result.piv_mailer[0] != '\0')
+            fprintf(stderr, "cardwired: PIN and PUK of PIV are in %s\n", result.piv_mailer);
         return CW_OK;
     }
     json_t *keys = json_array();
@@ -100,11 +119,13 @@ enum cw_err commands_card_issue(const struct cli_args *args, struct say *why)
         if ((result.keys >> (slot - 1) & 1) != 0)
             json_array_append_new(keys, json_string(link_key_name((enum link_key)slot)));
     return commands_print_json(
-        json_pack("{s:s, s:I, s:s, s:o, s:s?, s:b, s:I, s:I, s:I}", "serial", serial, "customer",
-                  (json_int_t)args->customer, "status", ledger_card_status_name(result.status),
-                  "keys", keys, "mailer", result.mailer[0] != '\0' ? result.mailer : NULL,
-                  "resumed", result.resumed, "apdus", (json_int_t)result.spent.apdus,
-                  "bytes_to_card", (json_int_t)result.spent.bytes_to_card, "bytes_from_card",
+        json_pack("{s:s, s:I, s:s, s:o, s:s?, s:b, s:s?, s:b, s:I, s:I, s:I}", "serial", serial,
+                  "customer", (json_int_t)args->customer, "status",
+                  ledger_card_status_name(result.status), "keys", keys, "mailer",
+                  result.mailer[0] != '\0' ? result.mailer : NULL, "piv", o.piv, "piv_mailer",
+                  result.piv_mailer[0] != '\0' ? result.piv_mailer : NULL, "resumed",
+                  result.resumed, "apdus", (json_int_t)result.spent.apdus, "bytes_to_card",
+                  (json_int_t)result.spent.bytes_to_card, "bytes_from_card",
                   (json_int_t)result.spent.bytes_from_card),
         why);
 }
@@ -225,6 +246,31 @@ enum cw_err commands_card_reset_pin(const struct cli_args *args, struct say *why
     enum cw_err err = commands_bank_open(args, &bank, why);
     if (err == CW_OK)
         err = manage_pin_reset(bank, args->reader, &pins, &result, why);
+    bank_free(&bank);
+    return err == CW_OK ? show_managed(args, &result, why) : err;
+}
+
+static void step_show(void *ctx, const char *what)
+{
+    progress_show(ctx, what, ISSUE_NO_PERCENT);
+}
+
+enum cw_err commands_card_piv(const struct cli_args *args, struct say *why)
+{
+    struct bank *bank = NULL;
+    struct manage_result result;
+    struct progress progress = {.tty = isatty(STDERR_FILENO)};
+    struct piv_options o = {.pin_file = args->piv_pin_file,
+                            .puk_file = args->piv_puk_file,
+                            .days = args->days > 0 ? args->days : BANK_CARD_DAYS,
+                            .step = step_show,
+                            .step_ctx = &progress};
+    enum cw_err err = take_piv_key(args, &o.rsa, why);
+    if (err == CW_OK)
+        err = commands_bank_open(args, &bank, why);
+    if (err == CW_OK)
+        err = manage_piv_give(bank, args->reader, &o, &result, why);
+    progress_end(&progress);
     bank_free(&bank);
     return err == CW_OK ? show_managed(args, &result, why) : err;
 }

@@ -43,15 +43,29 @@ void desk_free(struct desk **desk)
     *desk = NULL;
 }
 
-static enum cw_err own_keys(const struct desk *d, struct scp03_keys *out, struct say *why)
+static enum cw_err own_master(const struct desk *d, struct issuer_master *out, struct say *why)
 {
     char path[BANK_PATH_MAX];
-    struct issuer_master master;
     enum cw_err err = bank_path(d->bank->dir, BANK_FILE_ISSUER, "", path, why);
-    if (err == CW_OK)
-        err = issuer_master_load(path, &master, why);
+    return err == CW_OK ? issuer_master_load(path, out, why) : err;
+}
+
+static enum cw_err own_keys(const struct desk *d, struct scp03_keys *out, struct say *why)
+{
+    struct issuer_master master;
+    enum cw_err err = own_master(d, &master, why);
     if (err == CW_OK)
         err = issuer_keys_derive(&master, d->info.serial, out, why);
+    ct_wipe(&master, sizeof master);
+    return err;
+}
+
+enum cw_err desk_piv_key_get(const struct desk *d, uint8_t out[SCP03_KEY_LEN], struct say *why)
+{
+    struct issuer_master master;
+    enum cw_err err = own_master(d, &master, why);
+    if (err == CW_OK)
+        err = issuer_piv_key_derive(&master, d->info.serial, out, why);
     ct_wipe(&master, sizeof master);
     return err;
 }

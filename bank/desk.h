@@ -6,6 +6,7 @@
 
 #include "bank/bank.h"
 #include "host/pin.h"
+#include "proto/scp03.h"
 #include "terminal/applet.h"
 
 #define DESK_KEYSET 1u /* version of the bank's key set in its cards */
@@ -24,6 +25,10 @@ struct desk {
 CW_MUST_USE enum cw_err desk_open(struct bank *bank, const char *reader, struct desk **out,
                                   struct say *why);
 void desk_free(struct desk **desk);
+
+/* The administration key that the bank gives this card's PIV application. The caller wipes it. */
+CW_MUST_USE enum cw_err desk_piv_key_get(const struct desk *d, uint8_t out[SCP03_KEY_LEN],
+                                         struct say *why);
 
 /* Opens the channel under the bank's keys for this card. CW_ERR_NOT_FOUND when the card has no key
  * set of that version, CW_ERR_DENIED when it is another bank's. */

@@ -4,6 +4,7 @@
 #include "bank/desk.h"
 #include "bank/mailer.h"
 #include "bank/objects.h"
+#include "bank/piv.h"
 #include "bank/terms.h"
 #include "bank/update.h"
 #include "base/ct.h"
@@ -25,6 +26,8 @@ struct issue {
     uint8_t update_key[ISSUER_POINT_LEN];
     int64_t time;
     struct mailer mailer;
+    struct piv_options piv;
+    struct mailer piv_mailer;
 };
 
 static const struct slot {
@@ -61,6 +64,11 @@ static bool has_key(const struct issue *s, const struct slot *slot)
 static bool wanted(const struct issue *s, const struct slot *slot)
 {
     return has_key(s, slot) || (slot->rsa ? s->o->rsa : s->o->p256);
+}
+
+static void piv_step(void *ctx, const char *what)
+{
+    progress(ctx, what);
 }
 
 /* ---- before anything is written ---- */
@@ -122,6 +130,14 @@ static enum cw_err prepare(struct issue *s, struct say *why)
     s->mailer.puk_file = s->o->puk_file;
     if (err == CW_OK)
         err = mailer_read(&s->mailer, &s->o->policy.pin, why);
+    s->piv = (struct piv_options){.rsa = s->o->piv_rsa,
+                                  .pin_file = s->o->piv_pin_file,
+                                  .puk_file = s->o->piv_puk_file,
+                                  .days = s->o->days,
+                                  .step = piv_step,
+                                  .step_ctx = s};
+    if (err == CW_OK && s->o->piv)
+        err = piv_prepare(s->bank, &s->piv, &s->piv_mailer, why);
     s->time = s->o->time >= 0 ? s->o->time : ledger_now(l);
     return err == CW_OK ? prepare_names(s, why) : err;
 }
@@ -156,7 +172,6 @@ static enum cw_err certify(struct issue *s, const struct slot *slot, X509 *root,
     size_t len;
     EVP_PKEY *key = NULL;
     X509 *cert = NULL;
-    struct ledger_certificate *c = &s->certs[s->cert_count];
     enum cw_err err = desk_request_get(s->desk, slot->key, request, sizeof request, &len, why);
     if (err == CW_OK)
         err = ca_request_verify(request, len, s->desk->serial, slot->rsa, &key, why);
@@ -169,16 +184,10 @@ static enum cw_err certify(struct issue *s, const struct slot *slot, X509 *root,
                                  .issuer_key = root_key};
         err = ca_certificate_make(&order, ledger_now(s->bank->ledger), &cert, why);
     }
-    if (err == CW_OK) {
-        unsigned char *at = c->der;
-        int n = i2d_X509(cert, NULL);
-        if (n <= 0 || (size_t)n > sizeof c->der || i2d_X509(cert, &at) != n)
-            err = ca_fail(why, "cannot write a certificate");
-        c->der_len = n > 0 ? (size_t)n : 0;
-        c->kind = slot->kind;
-        c->slot = slot->key;
+    if (err == CW_OK)
+        err = bank_certificate_record(cert, slot->kind, slot->key, &s->certs[s->cert_count], why);
+    if (err == CW_OK)
         s->cert_count++;
-    }
     X509_free(cert);
     EVP_PKEY_free(key);
     return err;
@@ -283,7 +292,7 @@ static enum cw_err remove_rest(struct issue *s, struct say *why)
         err = desk_object_remove(s->desk, (uint16_t)(LINK_DO_NAME | i), why);
     if (err == CW_OK && s->o->payee_count == 0)
         err = desk_object_remove(s->desk, LINK_DO_PAYEES, why);
-    return err;
+    return err == CW_OK && !s->o->piv ? piv_take_away(s->desk, why) : err;
 }
 
 /* The channel to a card that is not complete yet: under the maker's key, or already the bank's.
@@ -334,6 +343,8 @@ static enum cw_err issue_blank(struct issue *s, struct say *why)
         err = mailer_write(&s->mailer, s->bank, s->desk->serial, &s->o->policy.pin, why);
     if (err == CW_OK)
         err = personalise(s, why);
+    if (err == CW_OK && s->o->piv)
+        err = piv_give(s->desk, &s->piv, &s->piv_mailer, why);
     if (err == CW_OK)
         err = desk_life_set(s->desk, LINK_LIFE_PERSONALISED, why);
     return err == CW_OK ? finish(s, why) : err;
@@ -358,6 +369,18 @@ static enum cw_err compare_certificates(struct issue *s, enum ledger_cert_kind k
     return err;
 }
 
+/* What the try before gave, or gives it now, when that had no --piv. */
+static enum cw_err resume_piv(struct issue *s, struct say *why)
+{
+    bool held = false;
+    enum cw_err err = piv_is_held(s->desk, &held, why);
+    if (err == CW_OK && !held)
+        err = piv_give(s->desk, &s->piv, &s->piv_mailer, why);
+    return err == CW_OK && held
+               ? mailer_find(s->bank, s->desk->serial, true, s->piv_mailer.path, why)
+               : err;
+}
+
 /* An issuance that was cut short after the card was complete: the card must prove that it is the
  * one, and hold exactly the certificates that the ledger has for it. */
 static enum cw_err resume(struct issue *s, struct say *why)
@@ -378,8 +401,10 @@ static enum cw_err resume(struct issue *s, struct say *why)
     err = desk_channel_open(s->desk, why);
     for (int kind = LEDGER_CERT_TLS; kind <= LEDGER_CERT_ORDER && err == CW_OK; kind++)
         err = compare_certificates(s, (enum ledger_cert_kind)kind, why);
+    if (err == CW_OK && s->o->piv)
+        err = resume_piv(s, why);
     if (err == CW_OK)
-        err = mailer_find(s->bank, s->desk->serial, s->mailer.path, why);
+        err = mailer_find(s->bank, s->desk->serial, false, s->mailer.path, why);
     return err == CW_OK ? finish(s, why) : err;
 }
 
@@ -411,9 +436,11 @@ enum cw_err issue_card(struct bank *bank, const struct issue_options *options,
             out->keys |= (uint8_t)(1u << (s->certs[i].slot - 1));
         memcpy(out->serial, s->desk->info.serial, sizeof out->serial);
         memcpy(out->mailer, s->mailer.path, sizeof out->mailer);
+        memcpy(out->piv_mailer, s->piv_mailer.path, sizeof out->piv_mailer);
     }
     desk_free(&s->desk);
     mailer_wipe(&s->mailer);
+    mailer_wipe(&s->piv_mailer);
     ct_wipe(s, sizeof *s);
     free(s);
     return err;

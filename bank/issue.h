@@ -11,12 +11,15 @@
 
 struct issue_options {
     int64_t customer;
-    const char *reader;                    /* URI, reader/reader.h */
-    const char *initial_key;               /* file with the maker's key; NULL: the well-known */
-    bool p256, rsa;                        /* which kinds of keys; at least one */
-    const char *pin_file, *puk_file;       /* NULL: made at random, into a mailer file */
-    bool transport_pin;                    /* the holder must change the PIN first */
-    bool personalise_only;                 /* not activated: it goes by mail */
+    const char *reader;              /* URI, reader/reader.h */
+    const char *initial_key;         /* file with the maker's key; NULL: the well-known */
+    bool p256, rsa;                  /* which kinds of keys; at least one */
+    const char *pin_file, *puk_file; /* NULL: made at random, into a mailer file */
+    bool transport_pin;              /* the holder must change the PIN first */
+    bool personalise_only;           /* not activated: it goes by mail */
+    bool piv, piv_rsa;               /* the PIV application as well (piv.h), with RSA keys */
+    const char *piv_pin_file;        /* NULL: made at random, into a file of its own */
+    const char *piv_puk_file;
     struct policy policy;                  /* terms.h */
     const char *payees[POLICY_PAYEES_MAX]; /* accounts of this bank */
     size_t payee_count;
@@ -37,7 +40,8 @@ struct issue_result {
     struct reader_stats spent; /* what crossed the reader */
     bool resumed;              /* an issuance cut short after the card was complete */
     enum ledger_card_status status;
-    char mailer[BANK_PATH_MAX]; /* file with PIN and PUK, "" when both came from files */
+    char mailer[BANK_PATH_MAX];     /* file with PIN and PUK, "" when both came from files */
+    char piv_mailer[BANK_PATH_MAX]; /* the same of PIV */
 };
 
 /* CW_ERR_STATE when the card is not blank; otherwise the errors of ca.h, ledger.h, applet.h. After

@@ -102,3 +102,17 @@ enum cw_err issuer_keys_derive(const struct issuer_master *master,
     ct_wipe(&keys, sizeof keys);
     return ok ? CW_OK : ca_fail(why, "cannot derive the keys of the card");
 }
+
+enum cw_err issuer_piv_key_derive(const struct issuer_master *master,
+                                  const uint8_t serial[ORDER_SERIAL_LEN],
+                                  uint8_t out[SCP03_KEY_LEN], struct say *why)
+{
+    uint8_t key[SCP03_KEY_LEN];
+    EVP_KDF *kdf = EVP_KDF_fetch(NULL, "KBKDF", NULL);
+    bool ok = kdf != NULL && derive(kdf, master, "PIV", serial, key);
+    EVP_KDF_free(kdf);
+    if (ok)
+        memcpy(out, key, sizeof key);
+    ct_wipe(key, sizeof key);
+    return ok ? CW_OK : ca_fail(why, "cannot derive the card's PIV administration key");
+}

@@ -26,5 +26,10 @@ CW_MUST_USE enum cw_err issuer_master_load(const char *path, struct issuer_maste
 CW_MUST_USE enum cw_err issuer_keys_derive(const struct issuer_master *master,
                                            const uint8_t serial[ORDER_SERIAL_LEN],
                                            struct scp03_keys *out, struct say *why);
+/* The administration key of the card's PIV application, AES-128: the same with "PIV" as label. The
+ * caller wipes it. */
+CW_MUST_USE enum cw_err issuer_piv_key_derive(const struct issuer_master *master,
+                                              const uint8_t serial[ORDER_SERIAL_LEN],
+                                              uint8_t out[SCP03_KEY_LEN], struct say *why);
 
 #endif

@@ -124,7 +124,7 @@ enum ledger_cert_kind {
 
 struct ledger_certificate {
     enum ledger_cert_kind kind;
-    unsigned slot; /* enum link_key */
+    unsigned slot; /* enum link_key; PIV_REF_* */
     uint8_t sha256[32];
     uint8_t card[ORDER_SERIAL_LEN];
     uint8_t der[LEDGER_CERT_MAX];
@@ -173,6 +173,15 @@ CW_MUST_USE enum cw_err ledger_certificates_get(struct ledger *l,
                                                 enum ledger_cert_kind kind,
                                                 struct ledger_certificate *out, size_t *count,
                                                 struct say *why);
+
+/* Whether there is any of that kind. */
+CW_MUST_USE enum cw_err ledger_certificates_any(struct ledger *l, enum ledger_cert_kind kind,
+                                                bool *out, struct say *why);
+/* Writes the PIV certificates of a card (slot, DER; the rest is filled in) in the place of those
+ * that it had, in one transaction. CW_ERR_NOT_FOUND; CW_ERR_STATE when it is terminated. */
+CW_MUST_USE enum cw_err ledger_piv_put(struct ledger *l, const uint8_t serial[ORDER_SERIAL_LEN],
+                                       struct ledger_certificate *certs, size_t count,
+                                       struct say *why);
 
 /* ---- managing a card ---- */
 

@@ -291,3 +291,49 @@ enum cw_err ledger_certificates_get(struct ledger *l, const uint8_t serial[ORDER
         *count = n;
     return err;
 }
+
+enum cw_err ledger_certificates_any(struct ledger *l, enum ledger_cert_kind kind, bool *out,
+                                    struct say *why)
+{
+    sqlite3_stmt *st;
+    bool row = false;
+    enum cw_err err = db_prepare(l, &st, why, "SELECT 1 FROM certificate WHERE kind = ? LIMIT 1",
+                                 "t", kind_names[kind]);
+    if (err != CW_OK)
+        return err;
+    err = db_step(l, st, &row, why);
+    sqlite3_finalize(st);
+    if (err == CW_OK)
+        *out = row;
+    return err;
+}
+
+static enum cw_err put_piv(struct ledger *l, const uint8_t serial[ORDER_SERIAL_LEN],
+                           struct ledger_certificate *certs, size_t count, struct say *why)
+{
+    sqlite3_stmt *st;
+    struct ledger_card card;
+    enum cw_err err = ledger_card_get(l, serial, &card, why);
+    if (err == CW_OK && card.status == LEDGER_CARD_TERMINATED)
+        err = say_fail(why, CW_ERR_STATE, "that card is terminated");
+    if (err != CW_OK)
+        return err;
+    err = db_prepare(l, &st, why, "DELETE FROM certificate WHERE card = ? AND kind = 'piv'", "b",
+                     serial, (size_t)ORDER_SERIAL_LEN);
+    err = db_run(l, err, st, why);
+    for (size_t i = 0; i < count && err == CW_OK; i++) {
+        certs[i].kind = LEDGER_CERT_PIV;
+        memcpy(certs[i].card, serial, ORDER_SERIAL_LEN);
+        err = insert_certificate(l, &certs[i], why);
+    }
+    return err;
+}
+
+enum cw_err ledger_piv_put(struct ledger *l, const uint8_t serial[ORDER_SERIAL_LEN],
+                           struct ledger_certificate *certs, size_t count, struct say *why)
+{
+    enum cw_err err = db_begin(l, why);
+    if (err != CW_OK)
+        return err;
+    return db_end(l, put_piv(l, serial, certs, count, why), why);
+}

@@ -10,9 +10,16 @@
 
 #define PIN_DIGITS 6u /* of a random PIN, where the rules permit it */
 #define PUK_DIGITS MAILER_PUK_MIN
+#define PIV_MAX    8u
+
+const struct policy_pin mailer_piv_rules = {.min = 6,
+                                            .max = PIV_MAX,
+                                            .rules = PIN_RULE_NO_REPEAT | PIN_RULE_NO_SEQUENCE,
+                                            .tries = LINK_PIN_TRIES};
 
 enum cw_err mailer_read(struct mailer *m, const struct policy_pin *rules, struct say *why)
 {
+    const unsigned puk_max = m->piv ? PIV_MAX : LINK_PIN_MAX;
     enum cw_err err = m->pin_file != NULL ? pin_read(m->pin_file, &m->pin, why) : CW_OK;
     if (err == CW_OK && m->pin_file != NULL &&
         policy_pin_check(rules, m->pin.digits, m->pin.len) != CW_OK)
@@ -23,9 +30,10 @@ enum cw_err mailer_read(struct mailer *m, const struct policy_pin *rules, struct
             (rules->rules & PIN_RULE_NO_SEQUENCE) != 0 ? ", not counting up or down" : "");
     if (err == CW_OK && m->puk_file != NULL)
         err = pin_read(m->puk_file, &m->puk, why);
-    if (err == CW_OK && m->puk_file != NULL && m->puk.len < MAILER_PUK_MIN)
+    if (err == CW_OK && m->puk_file != NULL &&
+        (m->puk.len < MAILER_PUK_MIN || m->puk.len > puk_max))
         err = say_fail(why, CW_ERR_FORMAT, "the PUK in %s must have %u to %u digits", m->puk_file,
-                       MAILER_PUK_MIN, LINK_PIN_MAX);
+                       MAILER_PUK_MIN, puk_max);
     return err;
 }
 
@@ -57,18 +65,18 @@ static enum cw_err make_pin(const struct policy_pin *rules, struct pin *out, str
     return err;
 }
 
-static enum cw_err path_of(const struct bank *bank, const char *serial, char out[BANK_PATH_MAX],
-                           struct say *why)
+static enum cw_err path_of(const struct bank *bank, const char *serial, bool piv,
+                           char out[BANK_PATH_MAX], struct say *why)
 {
     char stem[64];
-    snprintf(stem, sizeof stem, "%s/%s", BANK_DIR_MAILERS, serial);
+    snprintf(stem, sizeof stem, "%s/%s%s", BANK_DIR_MAILERS, serial, piv ? "-piv" : "");
     return bank_path(bank->dir, stem, ".txt", out, why);
 }
 
-enum cw_err mailer_find(const struct bank *bank, const char *serial, char out[BANK_PATH_MAX],
-                        struct say *why)
+enum cw_err mailer_find(const struct bank *bank, const char *serial, bool piv,
+                        char out[BANK_PATH_MAX], struct say *why)
 {
-    enum cw_err err = path_of(bank, serial, out, why);
+    enum cw_err err = path_of(bank, serial, piv, out, why);
     if (err == CW_OK && access(out, F_OK) != 0)
         out[0] = '\0';
     return err;
@@ -80,19 +88,19 @@ enum cw_err mailer_write(struct mailer *m, const struct bank *bank, const char *
     uint8_t text[128];
     struct buf_writer w;
     char path[BANK_PATH_MAX];
-    enum cw_err err = path_of(bank, serial, path, why);
+    enum cw_err err = path_of(bank, serial, m->piv, path, why);
     buf_writer_init(&w, text, sizeof text);
     buf_put_str(&w, "card ");
     buf_put_str(&w, serial);
     buf_put_str(&w, "\n");
     if (err == CW_OK && m->pin_file == NULL && (err = make_pin(rules, &m->pin, why)) == CW_OK) {
-        buf_put_str(&w, "PIN ");
+        buf_put_str(&w, m->piv ? "PIV PIN " : "PIN ");
         buf_put_bytes(&w, m->pin.digits, m->pin.len);
         buf_put_str(&w, "\n");
     }
     if (err == CW_OK && m->puk_file == NULL &&
         (err = make_digits(PUK_DIGITS, &m->puk, why)) == CW_OK) {
-        buf_put_str(&w, "PUK ");
+        buf_put_str(&w, m->piv ? "PIV PUK " : "PUK ");
         buf_put_bytes(&w, m->puk.digits, m->puk.len);
         buf_put_str(&w, "\n");
     }

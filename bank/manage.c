@@ -1,8 +1,5 @@
 #include "bank/manage.h"
 
-#include "bank/desk.h"
-#include "bank/mailer.h"
-
 #include <string.h>
 
 /* A card in the reader that the ledger knows, and what the ledger says of it. */
@@ -123,6 +120,44 @@ enum cw_err manage_pin_reset(struct bank *bank, const char *reader, const struct
         err = desk_channel_open(d, why);
     if (err == CW_OK)
         err = reset(d, pins, &m, why);
+    if (err == CW_OK) {
+        *out = (struct manage_result){.life = d->info.life, .status = card.status};
+        memcpy(out->serial, card.serial, sizeof out->serial);
+        memcpy(out->mailer, m.path, sizeof out->mailer);
+    }
+    mailer_wipe(&m);
+    desk_free(&d);
+    return err;
+}
+
+static enum cw_err give(struct desk *d, const struct piv_options *options, struct mailer *m,
+                        struct say *why)
+{
+    bool held = false;
+    if (d->info.life != LINK_LIFE_ACTIVE && d->info.life != LINK_LIFE_PERSONALISED)
+        return say_fail(why, CW_ERR_STATE, "the card %s is %s, and takes no PIV application",
+                        d->serial, link_life_name(d->info.life));
+    enum cw_err err = desk_channel_open(d, why);
+    if (err == CW_OK)
+        err = piv_is_held(d, &held, why);
+    if (err == CW_OK && held)
+        err = say_fail(why, CW_ERR_STATE, "the card %s has its PIV keys and certificates already",
+                       d->serial);
+    return err == CW_OK ? piv_give(d, options, m, why) : err;
+}
+
+enum cw_err manage_piv_give(struct bank *bank, const char *reader,
+                            const struct piv_options *options, struct manage_result *out,
+                            struct say *why)
+{
+    struct desk *d = NULL;
+    struct ledger_card card;
+    struct mailer m;
+    enum cw_err err = piv_prepare(bank, options, &m, why);
+    if (err == CW_OK)
+        err = find_card(bank, reader, &d, &card, why);
+    if (err == CW_OK)
+        err = give(d, options, &m, why);
     if (err == CW_OK) {
         *out = (struct manage_result){.life = d->info.life, .status = card.status};
         memcpy(out->serial, card.serial, sizeof out->serial);

@@ -3,7 +3,7 @@
 #ifndef CARDWIRE_BANK_MANAGE_H
 #define CARDWIRE_BANK_MANAGE_H
 
-#include "bank/bank.h"
+#include "bank/piv.h"
 
 /* What is done with the card's life. */
 enum manage_act {
@@ -17,8 +17,8 @@ struct manage_result {
     uint8_t serial[ORDER_SERIAL_LEN];
     enum link_life life;
     enum ledger_card_status status;
-    char mailer[BANK_PATH_MAX]; /* manage_pin_reset: file with PIN and PUK; "" when both came from
-                                   files */
+    char mailer[BANK_PATH_MAX]; /* manage_pin_reset, manage_piv_give: file with PIN and PUK; "" when
+                                   both came from files */
 };
 
 /* The card's life first, then the ledger; cut short in between, the same call completes it.
@@ -36,5 +36,11 @@ struct manage_pins {
 CW_MUST_USE enum cw_err manage_pin_reset(struct bank *bank, const char *reader,
                                          const struct manage_pins *pins, struct manage_result *out,
                                          struct say *why);
+
+/* The PIV application (piv.h) for a card that was issued without it; cut short, the same call
+ * completes it. CW_ERR_STATE when the card has it. */
+CW_MUST_USE enum cw_err manage_piv_give(struct bank *bank, const char *reader,
+                                        const struct piv_options *options,
+                                        struct manage_result *out, struct say *why);
 
 #endif

@@ -82,11 +82,16 @@ enum cw_err objects_payees_find(struct ledger *l, const char *const *accounts, s
 enum cw_err objects_payees_put(const struct policy_payee *payees, size_t count,
                                struct buf_writer *w, struct say *why)
 {
-    for (size_t i = 0; i < count; i++) {
-        enum cw_err err = policy_payee_put(w, &payees[i]);
-        if (err != CW_OK)
-            return say_fail(why, err, "the payee %s does not fit into a card's list",
-                            payees[i].account);
-    }
-    return CW_OK;
+    const size_t before = w->len;
+    enum cw_err err = CW_OK;
+    for (size_t i = 0; i < count && err == CW_OK; i++)
+        err = policy_payee_put(w, &payees[i]);
+    if (err == CW_OK && w->len - before > POLICY_PAYEES_LENMAX)
+        err = CW_ERR_SPACE;
+    return err == CW_OK
+               ? CW_OK
+               : say_fail(why, err,
+                          "the payees with their names take more than the %u bytes of a card's "
+                          "list; remove one with 'payee remove'",
+                          POLICY_PAYEES_LENMAX);
 }

@@ -54,7 +54,7 @@ static uint16_t class_check(uint8_t cla)
     return SW_SECURE_MESSAGING;
 }
 
-static const struct card_app *const apps[] = {&link_app, &piv_app};
+const struct card_app *const card_apps[CARD_APP_COUNT] = {&link_app, &piv_app};
 
 static bool app_is(const struct card_app *app, const struct apdu_command *cmd)
 {
@@ -69,19 +69,20 @@ static enum cw_err do_select(struct card_call *call)
     const struct apdu_command *cmd = call->cmd;
     if (cmd->p1 != 0x04 || (cmd->p2 != 0x00 && cmd->p2 != 0x0C))
         return CW_ERR_ARG;
-    for (size_t i = 0; i < sizeof apps / sizeof apps[0]; i++) {
-        if (!app_is(apps[i], cmd) || !(apps[i]->life & CARD_LIFE(card_life(card))))
+    for (size_t i = 0; i < CARD_APP_COUNT; i++) {
+        const struct card_app *app = card_apps[i];
+        if (!app_is(app, cmd) || !(app->life & CARD_LIFE(card_life(card))))
             continue;
-        if (card->app != NULL && card->app != apps[i])
+        if (card->app != NULL && card->app != app)
             card->app->leave(card);
-        card->app = apps[i];
-        return apps[i]->select(call);
+        card->app = app;
+        return app->select(call);
     }
     return CW_ERR_NOT_FOUND;
 }
 
-static const struct card_row select_row = {0x00, INS_SELECT, 0xFF, 0xFF,         1,
-                                           16,   0,          0xFF, CARD_OBJECTS, do_select};
+static const struct card_row select_row = {
+    0x00, INS_SELECT, 0xFF, 0xFF, 1, 16, 0, 0xFF, CARD_OBJECTS | CARD_CLEAR, do_select};
 
 static uint16_t find_row(const struct card *card, const struct apdu_command *cmd,
                          const struct card_row **out)
@@ -151,7 +152,7 @@ static bool chain_goes_on(const struct card *card, const struct apdu_command *cm
     return parsed && memcmp(header, card->chain, sizeof header) == 0;
 }
 
-/* Joins chained commands (ISO/IEC 7816-4:2020 §5.3.4). Sets *whole when `cmd` (changed to the
+/* Joins chained commands (ISO/IEC 7816-4:2020 §5.3.3). Sets *whole when `cmd` (changed to the
  * joined one) is to be carried out now. Secure messaging, where it is used, is around the whole
  * command: it is always joined into the card's own memory, where it can be decrypted. */
 static uint16_t chain_take(struct card *card, struct apdu_command *cmd, bool *whole)
@@ -182,7 +183,7 @@ static uint16_t chain_take(struct card *card, struct apdu_command *cmd, bool *wh
 }
 
 /* Takes the secure messaging off, where there is any. A command without it ends the secure channel:
- * nothing may be mixed into what the issuer says (GlobalPlatform 2.3.1 §10.6). */
+ * nothing may be mixed into what the issuer says (GlobalPlatform 2.3.1 §10.2.3). */
 static uint16_t take_off(struct card *card, const struct card_row *row, struct apdu_command *cmd,
                          bool *secured)
 {
@@ -193,7 +194,7 @@ static uint16_t take_off(struct card *card, const struct card_row *row, struct a
     }
     if (row->needs & CARD_SECURE)
         return SW_OK;
-    if (!secure_is_open(card) || (row->needs & CARD_FLOW)) {
+    if (!secure_is_open(card) || (row->needs & (CARD_FLOW | CARD_CLEAR))) {
         secure_drop(card);
         return SW_SECURE_MESSAGING;
     }
@@ -230,6 +231,7 @@ static uint16_t put_on(struct card_call *call, uint16_t sw)
     size_t len = 0;
     enum cw_err err = CW_OK;
     if (call->object != 0) {
+        /* object_check stores nothing longer. */
         err = nvm_read(&call->card->nvm, call->object, 0, out->start, SECURE_RESPONSE_MAX, &len);
         out->len = len;
         call->object = 0;
@@ -255,6 +257,8 @@ uint16_t card_dispatch(struct card *card, const struct apdu_command *received,
         sw = find_row(card, &cmd, &row);
     if (sw == SW_OK)
         sw = chain_take(card, &cmd, &whole);
+    if (sw != SW_OK)
+        secure_drop(card); /* nothing may be mixed in, not even what no application knows */
     if (sw != SW_OK || !whole)
         return sw;
     sw = take_off(card, row, &cmd, &secured);
@@ -263,6 +267,8 @@ uint16_t card_dispatch(struct card *card, const struct apdu_command *received,
         sw = row_check(card, row, &cmd, secured);
         if (sw == SW_OK)
             sw = run(row, &call);
+        else if (!secured)
+            secure_drop(card); /* EXTERNAL AUTHENTICATE that does not even look like one */
         if (secured)
             sw = put_on(&call, sw);
         *object = call.object;
@@ -360,10 +366,13 @@ size_t card_process(struct card *card, const uint8_t *command, size_t len, uint8
     bool parsed = apdu_parse(command, len, &cmd) == CW_OK;
     if (card->chaining && !chain_goes_on(card, &cmd, parsed)) {
         chain_drop(card);
+        secure_drop(card);
         return answer(response, SW_LAST_OF_CHAIN);
     }
-    if (!parsed)
+    if (!parsed) {
+        secure_drop(card);
         return answer(response, SW_WRONG_LENGTH);
+    }
     if (cmd.ins == INS_GET_RESPONSE) {
         uint16_t sw = rest_check(card, &cmd);
         return sw == SW_OK ? give(card, cmd.ne, SW_OK, response) : answer(response, sw);

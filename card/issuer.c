@@ -125,8 +125,12 @@ static enum cw_err update_check(struct card *card, const struct issuer_message *
     enum cw_err err = issuer_sequence(card, &last);
     if (err == CW_OK && m->sequence <= last)
         err = CW_ERR_STATE;
-    for (size_t i = 0; i < m->write_count && err == CW_OK; i++)
+    for (size_t i = 0; i < m->write_count && err == CW_OK; i++) {
         err = write_check(card, &m->writes[i]);
+        for (size_t k = 0; k < i && err == CW_OK; k++)
+            if (m->writes[k].object == m->writes[i].object)
+                err = CW_ERR_FORMAT; /* which of them would count? */
+    }
     return err == CW_OK ? objects_remain(card, m->writes, m->write_count) : err;
 }
 

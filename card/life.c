@@ -57,17 +57,18 @@ static enum cw_err wipe(struct card *card)
     static const uint16_t kept[] = {NVM_LIFE, NVM_COUNTER, NVM_SEQUENCE, NVM_TIME};
     uint16_t key = 0;
     enum cw_err err = CW_OK;
-    bool any = false;
+    session_forget_all(card); /* the one in RAM too */
     while (err == CW_OK && nvm_next(&card->nvm, &key)) {
         bool keep = false;
         for (size_t i = 0; i < sizeof kept / sizeof kept[0]; i++)
             keep |= key == kept[i];
-        if (keep)
-            continue;
-        any = true;
-        err = nvm_remove(&card->nvm, key);
+        if (!keep)
+            err = nvm_remove(&card->nvm, key);
     }
-    if (err == CW_OK && any)
+    /* The power may have failed when all was removed and nothing moved yet: the log is then longer
+     * than a move leaves it, by the key set at least, which every card has. */
+    const struct nvm_usage now = nvm_usage(&card->nvm);
+    if (err == CW_OK && now.log != now.live)
         err = nvm_compact(&card->nvm);
     return err;
 }

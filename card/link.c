@@ -25,7 +25,8 @@ static const struct card_row rows[] = {
   { 0x00, INS_RESET_PIN,     0x00, 0xFF, 2,  MAXC, 0,  ACTIVE,       0, card_do_reset_pin },
 
   /* the issuer, through its secure channel */
-  { 0x80, SCP03_INS_INITIALIZE_UPDATE, 0xFF, 0x00, 8, 8, 1, LIVING,  0, card_do_initialize_update },
+  { 0x80, SCP03_INS_INITIALIZE_UPDATE, 0xFF, 0x00, 8, 8, 1, LIVING, CARD_CLEAR,
+    card_do_initialize_update },
   { 0x80, SCP03_INS_EXTERNAL_AUTHENTICATE, 0xFF, 0x00, 16, 16, 0, LIVING, CARD_SECURE,
     card_do_external_authenticate },
   { 0x80, SCP03_INS_PUT_KEY, 0xFF, 0xFF, 1,  MAXC, 1,  LIVING,       ISSUER, card_do_put_key },

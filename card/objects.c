@@ -108,7 +108,7 @@ enum cw_err object_check(struct card *card, uint16_t object, const uint8_t *valu
     if (!object_exists(object) || object_secret(object))
         return CW_ERR_NOT_FOUND;
     /* What cannot be read back through the secure channel could not be proved. */
-    if (len > SECURE_RESPONSE_MAX && object != LINK_DO_PAYEES)
+    if (len > SECURE_RESPONSE_MAX)
         return CW_ERR_LENGTH;
     switch (object & 0xFF00) {
     case LINK_DO_CERT:

@@ -4,9 +4,6 @@
 
 #include "base/ct.h"
 
-#define INS_GET_DATA_BER 0xCB
-#define INS_PUT_DATA_BER 0xDB
-#define INS_AUTHENTICATE 0x87
 /* The standard has no such commands; yubico-piv-tool sends these. */
 #define INS_GET_METADATA 0xF7
 #define INS_SET_ADMIN    0xFF

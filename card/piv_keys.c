@@ -12,16 +12,7 @@
 #include <mbedtls/rsa.h>
 #include <psa/crypto.h>
 
-#define TAG_GENERATE  0xAC
-#define TAG_ALGORITHM 0x80
-#define TAG_PUBLIC    0x7F49
-#define TAG_MODULUS   0x81
-#define TAG_EXPONENT  0x82
-#define TAG_POINT     0x86
-
-#define RSA_LEN    256u
 #define SCALAR_LEN 32u
-#define POINT_LEN  65u
 #define HASH_MIN   20u /* SHA-1; a longer hash than SHA-256 is for the caller to cut */
 
 /* As stored: the algorithm, then RSAPrivateKey (RFC 8017 §A.1.2) or the secret scalar. */
@@ -32,23 +23,7 @@ struct private_key {
 
 static bool is_key(uint8_t ref)
 {
-    return ref == PIV_REF_AUTH || ref == PIV_REF_SIGNATURE || ref == PIV_REF_MANAGEMENT ||
-           ref == PIV_REF_CARD;
-}
-
-/* The object with its certificate. */
-static uint16_t certificate_of(uint8_t ref)
-{
-    switch (ref) {
-    case PIV_REF_AUTH:
-        return NVM_PIV_OBJECT | 0x05;
-    case PIV_REF_SIGNATURE:
-        return NVM_PIV_OBJECT | 0x0A;
-    case PIV_REF_MANAGEMENT:
-        return NVM_PIV_OBJECT | 0x0B;
-    default:
-        return NVM_PIV_OBJECT | 0x01;
-    }
+    return piv_certificate_of(ref) != 0;
 }
 
 static enum cw_err err_of(psa_status_t status)
@@ -77,7 +52,7 @@ static enum cw_err p256_generate(uint8_t ref, struct private_key *key, struct bu
 {
     psa_key_attributes_t a = p256_attributes(ref);
     psa_key_id_t id = PSA_KEY_ID_NULL;
-    uint8_t point[POINT_LEN];
+    uint8_t point[PIV_POINT_LEN];
     size_t point_len = 0;
     size_t len = 0;
     psa_set_key_usage_flags(&a, PSA_KEY_USAGE_EXPORT); /* to be stored; it lives no longer */
@@ -91,15 +66,15 @@ static enum cw_err p256_generate(uint8_t ref, struct private_key *key, struct bu
         return err_of(status);
     key->bytes[0] = PIV_ALG_P256;
     key->len = 1 + len;
-    ber_put_header(out, TAG_PUBLIC, 2 + point_len);
-    ber_put(out, TAG_POINT, point, point_len);
+    ber_put_header(out, PIV_TAG_PUBLIC, 2 + point_len);
+    ber_put(out, PIV_TAG_PUBLIC_KEY, point, point_len);
     return CW_OK;
 }
 
 /* Modulus and public exponent of a key that has just been made. */
 static enum cw_err rsa_public(const struct private_key *key, struct buf_writer *out)
 {
-    uint8_t n[RSA_LEN];
+    uint8_t n[PIV_RSA_LEN];
     uint8_t e[3];
     mbedtls_pk_context pk;
     mbedtls_pk_init(&pk);
@@ -111,9 +86,9 @@ static enum cw_err rsa_public(const struct private_key *key, struct buf_writer *
     mbedtls_pk_free(&pk);
     if (ret != 0)
         return CW_ERR_CRYPTO;
-    ber_put_header(out, TAG_PUBLIC, 4 + sizeof n + 2 + sizeof e);
-    ber_put(out, TAG_MODULUS, n, sizeof n);
-    ber_put(out, TAG_EXPONENT, e, sizeof e);
+    ber_put_header(out, PIV_TAG_PUBLIC, 4 + sizeof n + 2 + sizeof e);
+    ber_put(out, PIV_TAG_MODULUS, n, sizeof n);
+    ber_put(out, PIV_TAG_EXPONENT, e, sizeof e);
     return CW_OK;
 }
 
@@ -145,10 +120,10 @@ static enum cw_err take_algorithm(const struct apdu_command *cmd, uint8_t *out)
     struct buf_reader r;
     struct ber_object o, algorithm;
     buf_reader_init(&r, cmd->data, cmd->nc);
-    if (!ber_next(&r, &o) || o.tag != TAG_GENERATE || r.left > 0)
+    if (!ber_next(&r, &o) || o.tag != PIV_TAG_GENERATE || r.left > 0)
         return CW_ERR_FORMAT;
     buf_reader_init(&r, o.value, o.len);
-    if (!ber_next(&r, &algorithm) || algorithm.tag != TAG_ALGORITHM || algorithm.len != 1 ||
+    if (!ber_next(&r, &algorithm) || algorithm.tag != PIV_TAG_ALGORITHM || algorithm.len != 1 ||
         r.left > 0)
         return CW_ERR_FORMAT;
     *out = algorithm.value[0];
@@ -172,7 +147,7 @@ enum cw_err piv_do_generate(struct card_call *call)
         /* Together: the old key's certificate never stands beside the new key. */
         const struct nvm_change changes[] = {
             {.key = NVM_PIV_KEY | ref, .data = key.bytes, .len = key.len},
-            {.key = certificate_of(ref), .remove = true},
+            {.key = NVM_PIV_OBJECT | piv_certificate_of(ref), .remove = true},
         };
         err = nvm_change_all(&card->nvm, changes, sizeof changes / sizeof changes[0]);
     }
@@ -215,9 +190,9 @@ static void answer(struct buf_writer *out, const uint8_t *data, size_t len)
 static enum cw_err rsa_use(const struct private_key *key, const struct piv_template *given,
                            struct buf_writer *out)
 {
-    uint8_t result[RSA_LEN];
+    uint8_t result[PIV_RSA_LEN];
     mbedtls_pk_context pk;
-    if (given->challenge.len != RSA_LEN || given->point.tag != 0)
+    if (given->challenge.len != PIV_RSA_LEN || given->point.tag != 0)
         return CW_ERR_FORMAT;
     mbedtls_pk_init(&pk);
     int ret = mbedtls_pk_parse_key(&pk, key->bytes + 1, key->len - 1, NULL, 0,
@@ -257,9 +232,10 @@ static enum cw_err p256_use(uint8_t ref, const struct private_key *key,
     psa_key_id_t id = PSA_KEY_ID_NULL;
     uint8_t result[2 * SCALAR_LEN + 16];
     size_t len = 0;
-    if (ref == PIV_REF_MANAGEMENT ? given->point.len != POINT_LEN || given->point.value[0] != 0x04
-                                  : given->challenge.len < HASH_MIN ||
-                                        given->challenge.len > SCALAR_LEN || given->point.tag != 0)
+    if (ref == PIV_REF_MANAGEMENT
+            ? given->point.len != PIV_POINT_LEN || given->point.value[0] != 0x04
+            : given->challenge.len < HASH_MIN || given->challenge.len > SCALAR_LEN ||
+                  given->point.tag != 0)
         return CW_ERR_FORMAT;
     psa_status_t status = psa_import_key(&a, key->bytes + 1, key->len - 1, &id);
     if (status == PSA_SUCCESS)

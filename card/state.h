@@ -121,6 +121,7 @@ struct card_row {
 #define CARD_NEEDS_CONTACT         0x0080 /* never over the air */
 #define CARD_NEEDS_PIV_ADMIN       0x0100 /* PIV's administration key was proved */
 #define CARD_OBJECTS               0x0200 /* what is not found is an object: 6A82, not 6A88 */
+#define CARD_CLEAR                 0x0400 /* takes no secure messaging */
 
 #define CARD_LIFE(l) (1u << (l))
 
@@ -136,6 +137,8 @@ struct card_app {
     void (*leave)(struct card *card); /* another application was selected */
 };
 extern const struct card_app link_app, piv_app;
+#define CARD_APP_COUNT 2u
+extern const struct card_app *const card_apps[CARD_APP_COUNT];
 
 /* Hands the command to its row, if the row permits it. Returns the status word. */
 uint16_t card_dispatch(struct card *card, const struct apdu_command *cmd, struct buf_writer *out,

@@ -68,14 +68,18 @@ static void held(const struct model *m, const struct apdu_command *cmd, size_t a
         broken("printed information without the PIN");
 }
 
-/* Right numbers come from right() alone: the model has to know of them. */
-static bool guessed(const struct apdu_command *cmd)
+/* What the model could not follow: right numbers come from right() alone, and a SELECT is one
+ * piece.
+ */
+static bool left_out(const struct apdu_command *cmd)
 {
-    if (cmd->ins != INS_VERIFY && cmd->ins != INS_CHANGE_PIN && cmd->ins != INS_RESET_PIN)
-        return false;
-    return cmd->cla == APDU_CLA_CHAIN ||
-           (cmd->nc > 0 && (memmem(cmd->data, cmd->nc, PIV_LAB_PIN, 6) != NULL ||
-                            memmem(cmd->data, cmd->nc, PIV_LAB_PUK, 8) != NULL));
+    bool numbers =
+        cmd->ins == INS_VERIFY || cmd->ins == INS_CHANGE_PIN || cmd->ins == INS_RESET_PIN;
+    if (cmd->cla == APDU_CLA_CHAIN)
+        return numbers || cmd->ins == INS_SELECT;
+    return numbers && cmd->nc > 0 &&
+           (memmem(cmd->data, cmd->nc, PIV_LAB_PIN, 6) != NULL ||
+            memmem(cmd->data, cmd->nc, PIV_LAB_PUK, 8) != NULL);
 }
 
 /* One command from the input: an instruction by index, so that bytes are not spent on finding it.
@@ -100,7 +104,7 @@ static void command(struct buf_reader *in, struct model *m)
     cmd.data = cmd.nc > 0 ? buf_get_bytes(in, cmd.nc) : NULL;
     if (cmd.ins == INS_GENERATE_KEY && cmd.nc == 5 && cmd.data[4] == PIV_ALG_RSA2048)
         return; /* takes its time, and adds nothing here */
-    if (guessed(&cmd))
+    if (left_out(&cmd))
         return;
     if (apdu_write(&cmd, bytes, sizeof bytes, &n) != CW_OK)
         return;
@@ -115,7 +119,8 @@ static void command(struct buf_reader *in, struct model *m)
     /* Whatever the input gives can only take away. */
     if (cmd.ins == INS_SELECT && sw == SW_OK && cmd.nc > 0 && cmd.data[0] != piv_aid[0])
         m->pin = m->admin = false;
-    if (cmd.ins == AUTHENTICATE && cmd.p2 == PIV_REF_ADMIN && !chained)
+    if (cmd.ins == AUTHENTICATE && cmd.p2 == PIV_REF_ADMIN && !chained &&
+        (sw == SW_OK || sw == SW_SECURITY_STATUS)) /* asked again, or answered wrongly */
         m->admin = false;
 }
 

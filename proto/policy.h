@@ -66,7 +66,7 @@ struct policy_payee {
     char name[ORDER_NAME_MAX + 1];
 };
 #define POLICY_PAYEES_MAX    16u
-#define POLICY_PAYEES_LENMAX 1792u /* bytes of the longest list */
+#define POLICY_PAYEES_LENMAX 1000u /* bytes of a list: what the channel reads back at once */
 
 /* A list of payees: 30 { 81 account, 82 name }, repeated; may be empty. CW_ERR_FORMAT when one is
  * not what an order could name, or there are too many. */

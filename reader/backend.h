@@ -16,9 +16,9 @@ struct reader_backend {
 /* A reader in front of `backend`, which it owns from then on. CW_ERR_SPACE. */
 CW_MUST_USE enum cw_err reader_new(const struct reader_backend *backend, struct reader **out);
 
-/* `dir`: folder of the card's memory. */
-CW_MUST_USE enum cw_err reader_inproc_open(const char *dir, struct reader_backend *out,
-                                           struct say *why);
+/* `dir`: folder of the card's memory; `contactless`: the field that powers it. */
+CW_MUST_USE enum cw_err reader_inproc_open(const char *dir, bool contactless,
+                                           struct reader_backend *out, struct say *why);
 /* `name`: NULL for the first reader with a card in it. */
 CW_MUST_USE enum cw_err reader_pcsc_open(const char *name, struct reader_backend *out,
                                          struct say *why);

@@ -44,12 +44,13 @@ static void release(void *self)
 
 static const struct reader_ops inproc_ops = {transceive, reset, release};
 
-enum cw_err reader_inproc_open(const char *dir, struct reader_backend *out, struct say *why)
+enum cw_err reader_inproc_open(const char *dir, bool contactless, struct reader_backend *out,
+                               struct say *why)
 {
     struct inproc *p = calloc(1, sizeof *p);
     if (p == NULL)
         return say_fail(why, CW_ERR_SPACE, "out of memory");
-    enum cw_err err = card_linux_open(dir, false, &p->port, why);
+    enum cw_err err = card_linux_open(dir, contactless, &p->port, why);
     if (err != CW_OK)
         goto out;
     err = card_power_up(card_linux_port(p->port), &p->card);
@@ -68,7 +69,7 @@ enum cw_err reader_inproc_open(const char *dir, struct reader_backend *out, stru
     out->atr_len = atr_len;
     out->ops = &inproc_ops;
     out->self = p;
-    snprintf(out->name, sizeof out->name, "inproc:%s", dir);
+    snprintf(out->name, sizeof out->name, contactless ? "inproc-contactless:%s" : "inproc:%s", dir);
     return CW_OK;
 out:
     card_linux_close(&p->port);

@@ -29,7 +29,9 @@ enum cw_err reader_open(const char *uri, struct reader **out, struct say *why)
     struct reader_backend backend = {0};
     enum cw_err err;
     if (strncmp(uri, "inproc:", 7) == 0 && uri[7] != '\0')
-        err = reader_inproc_open(uri + 7, &backend, why);
+        err = reader_inproc_open(uri + 7, false, &backend, why);
+    else if (strncmp(uri, "inproc-contactless:", 19) == 0 && uri[19] != '\0')
+        err = reader_inproc_open(uri + 19, true, &backend, why);
     else if (strcmp(uri, "pcsc") == 0)
         err = reader_pcsc_open(NULL, &backend, why);
     else if (strncmp(uri, "pcsc:", 5) == 0 && uri[5] != '\0')

@@ -35,6 +35,7 @@ struct reader_stats {
 
 /* Opens a reader by its URI and powers the card:
  *   inproc:DIR   the card in this process, its memory in DIR (made if absent)
+ *   inproc-contactless:DIR   the same, as if it lay on a contactless reader
  *   pcsc         the first PC/SC reader with a card in it
  *   pcsc:NAME    the PC/SC reader whose name is NAME, or contains NAME and no other does
  * The caller owns *out and frees it with reader_free. Errors: CW_ERR_ARG (unknown kind),

@@ -494,8 +494,8 @@ enum cli_exit cli_pay(struct cli *c)
     json_t *reply = NULL;
     memset(&f, 0, sizeof f);
     enum cli_exit code = c->opt.resend != NULL ? load(c, &o, &f) : read_fields(c, &f);
-    /* An order that was sent before comes first: what the bank has for the card, a lock perhaps, can
-     * wait until it is known what became of it. */
+    /* An order that was sent before comes first: what the bank has for the card, a lock perhaps,
+     * can wait until it is known what became of it. */
     if (code == CLI_OK)
         code = c->opt.resend != NULL ? cli_session_login(c, &s) : cli_session_begin(c, &s);
     if (code != CLI_OK)

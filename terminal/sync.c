@@ -133,20 +133,19 @@ static enum cw_err apply_list(struct state *s, unsigned *count, struct say *why)
     return err;
 }
 
-/* `sequence` is of the last update that the bank made, `pending` how many it has not heard back of.
- */
+/* The bank tells of how many updates it has not heard that the card took them. */
 static enum cw_err run_updates(struct state *s, struct say *why)
 {
     json_t *reply = NULL;
-    uint32_t made = 0, pending = 0;
+    uint32_t pending = 0;
     unsigned count = 1;
     enum cw_err err = s->bank->card(s->bank->ctx, &reply, why);
     if (err != CW_OK)
         return err;
-    if (!take_number(reply, "sequence", &made) || !take_number(reply, "pending", &pending))
+    if (!take_number(reply, "pending", &pending))
         err = nonsense(why, "word on this card");
     json_decref(reply);
-    while (err == CW_OK && count > 0 && s->done->sequence < made &&
+    while (err == CW_OK && count > 0 && s->done->updates < pending &&
            s->done->updates < SYNC_STEPS_MAX && s->done->life == LINK_LIFE_ACTIVE)
         err = apply_list(s, &count, why);
     /* The bank hears of what was applied also when the next one failed, or an earlier word of it

@@ -113,6 +113,13 @@ int __wrap_p256_gen_keypair(uint8_t priv[32], uint8_t pub[64])
     return ret;
 }
 
+int __real_p256_validate_privkey(const uint8_t priv[32]);
+int __wrap_p256_validate_privkey(const uint8_t priv[32]);
+int __wrap_p256_validate_privkey(const uint8_t priv[32])
+{
+    return from_p256m(__real_p256_validate_privkey(priv), NULL, 0, NULL);
+}
+
 int __real_p256_public_from_private(uint8_t pub[64], const uint8_t priv[32]);
 int __wrap_p256_public_from_private(uint8_t pub[64], const uint8_t priv[32]);
 int __wrap_p256_public_from_private(uint8_t pub[64], const uint8_t priv[32])

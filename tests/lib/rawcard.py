@@ -103,6 +103,10 @@ class RawCard:
     def reset(self):
         self._control(2)
 
+    def power_cycle(self):
+        self._control(0)
+        self._control(1)
+
     def _receive(self):
         data = b""
         want = 2

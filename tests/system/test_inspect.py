@@ -228,6 +228,7 @@ def test_inspect_while_the_card_writes(bank, card, monkeypatch):
         try:
             generations = [seen(bank, card)["generation"]]
             while generations[-1] < generations[0] + 5:
+                assert worker.is_alive()
                 generations.append(seen(bank, card)["generation"])
         finally:
             stop.set()

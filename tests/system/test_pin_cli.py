@@ -202,7 +202,7 @@ def test_puk_blocked(card):
 @pytest.mark.parametrize("life, name, why", [(LOCKED, "locked", "has locked this card"),
                                              (TERMINATED, "terminated", "for ever")])
 def test_card_that_its_bank_took_back(card, life, name, why):
-    card.issuer(lambda issuer: issuer.command(0x80, 0xF0, 0x80, life))
+    card.issuer(lambda issuer: issuer.life(life))
     for command in (["pin", "change"], ["pin", "unblock"], ["card", "payees"],
                     ["--server", "127.0.0.1:1", "login"]):
         said = card(*command, code=6)

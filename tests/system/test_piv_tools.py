@@ -148,7 +148,7 @@ def test_yubico_status(desk):
     assert re.search(r"PIN tries left:\s+3", said)
     assert re.search(r"CHUID:\s+3019d4e7", said)
     # It is no YubiKey and does not say that it is one.
-    assert re.search(r"Version:\s+No data available", said)
+    assert not re.search(r"(Version|Serial Number):\s+\d", said)
 
 
 def test_yubico_verify_pin(desk):
@@ -171,7 +171,7 @@ def test_yubico_test_signature(desk, slot):
 def test_yubico_9c_wants_the_pin_each_time(desk):
     said = desk.yubico("-P", PIV_PIN, "-s", "9c", "-i", desk.certificates["9c"], "-a", "verify-pin", "-a",
                        "test-signature", "-a", "test-signature", code=1)
-    assert "Successful" in said and "Failed sign" in said
+    assert len(re.findall("Successful (?:RSA|ECDSA) verification", said)) == 1
 
 
 def test_yubico_test_decipher(desk):

@@ -25,6 +25,9 @@ def test_own_bank_and_card_step_by_step(tmp_path):
     assert "Verification successful" in done.stderr
     assert "987.66" in done.stdout and "Ada Example" in done.stdout
     assert "Lunch" in done.stdout and "ClientKeyExchange" in done.stdout
+    # The payee that the card refused, and took after the bank's update; what it looks like inside
+    assert "refused by the card" in done.stdout and done.stdout.count("Booked: payment") == 2
+    assert "order-counter" in done.stdout
 
 
 def test_links_lead_somewhere():

@@ -52,7 +52,7 @@ class Bank:
             return answer(body) if callable(answer) else answer
         if path == "/v1/card":
             return as_json({"serial": self.serial.hex(), "status": "active",
-                            "sequence": max((n for n, _ in self.updates), default=0),
+                            "sequence": self.applied,
                             "pending": sum(n > self.applied for n, _ in self.updates)})
         if path == "/v1/card/time":
             return signed(time_message(self.serial, bytes.fromhex(json.loads(body)["challenge"]), self.at))
@@ -171,13 +171,13 @@ FAILURES = {
     "it knows no such thing": ({"/v1/card": problem(404, "not-found")}, True),
     "its books are closed": ({"/v1/card": problem(503, "store")}, True),
     "no JSON": ({"/v1/card": (200, "application/json", b"{{{")}, True),
-    "no numbers": ({"/v1/card": as_json({"sequence": "0", "pending": -1})}, True),
-    "many, and none": ({"/v1/card": as_json({"sequence": 4000000000, "pending": 4000000000})}, True),
-    "no list": ({"/v1/card": as_json({"sequence": 1, "pending": 1}),
+    "no number": ({"/v1/card": as_json({"sequence": 0, "pending": -1})}, True),
+    "many, and none": ({"/v1/card": as_json({"sequence": 0, "pending": 4000000000})}, True),
+    "no list": ({"/v1/card": as_json({"sequence": 0, "pending": 1}),
                  "/v1/card/updates": as_json({"updates": {"0": 1}})}, True),
-    "no message": ({"/v1/card": as_json({"sequence": 1, "pending": 1}),
+    "no message": ({"/v1/card": as_json({"sequence": 0, "pending": 1}),
                     "/v1/card/updates": listed([(1, b"hello")])}, True),
-    "too long": ({"/v1/card": as_json({"sequence": 1, "pending": 1}),
+    "too long": ({"/v1/card": as_json({"sequence": 0, "pending": 1}),
                   "/v1/card/updates": listed([(1, bytes(3000))])}, True),
     "no time": ({"/v1/card/time": problem(500, "clock")}, True),
     "a time without a message": ({"/v1/card/time": as_json({"message": None})}, True),
@@ -233,7 +233,7 @@ FORGED = {
 @pytest.mark.parametrize("name", FORGED)
 def test_what_is_not_for_this_card_is_not_carried(card, name):
     updates = FORGED[name](card.serial)
-    bank = Bank(card.serial, answers={"/v1/card": as_json({"sequence": 9, "pending": 1}),
+    bank = Bank(card.serial, answers={"/v1/card": as_json({"sequence": 0, "pending": 2}),
                                       "/v1/card/updates": listed(updates)})
     said = card(bank, "login")
     assert "not in order" in said["sync_failed"]

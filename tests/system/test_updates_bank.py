@@ -26,9 +26,9 @@ def bank():
 
 
 class Card:
-    """A card of Ada's in the reader; options of `card issue`."""
+    """A card of Ada's in the reader; options of `card issue`, process: of cardwire-card."""
 
-    def __init__(self, bank, *options, terms=OPEN_TERMS, mailer=False):
+    def __init__(self, bank, *options, terms=OPEN_TERMS, mailer=False, process=()):
         self.bank, self.lab, self.env = bank, bank.lab, dict(bank.lab.env, **bank.pcscd.env)
         self.folder = bank.lab.subfolder("issued")
         self.reader = bank.pcscd.reader(0)
@@ -40,7 +40,7 @@ class Card:
         if mailer:
             text = (bank.folder / "mailers" / f"{self.serial}.txt").read_text()
             self.pin, self.puk = (re.search(rf"^{n} (\d+)$", text, re.M).group(1) for n in NUMBERS)
-        self.process = bank.pcscd.insert(self.lab, [self.folder])[0]
+        self.process = bank.pcscd.insert(self.lab, [self.folder], options=process)[0]
 
     def __enter__(self):
         return self
@@ -200,6 +200,18 @@ def test_small_amounts(bank):
         for _ in range(3):
             card("login", pins=["0000"], code=5)
         assert card.pay("0.01", pins=one, code=5)["reason"] == "pin-blocked"
+
+
+def test_over_the_air_by_permission(bank):
+    """Orders without contact are the bank's to permit, and to forbid again."""
+    with Card(bank, "--contactless", "orders", process=["--contactless"]) as card:
+        assert card.pay("1.00")["pin"] == "given"
+        bank.admin("card", "update", "--card", card.serial, "--contactless", "line")
+        said = card.pay("1.00", pins=[card.pin], code=6)
+        assert "signs no order over a contactless interface" in said["detail"] and "order" not in said
+        bank.admin("card", "update", "--card", card.serial, "--contactless", "none")
+        assert card("login")["updates"] == 1
+        assert "takes no PIN over a contactless" in card("login", pins=[], code=6)["detail"]
 
 
 def test_wrong_pin_of_the_order_is_told(bank):

@@ -15,6 +15,12 @@
 /* How many of `len` bytes the power lasts for. */
 static uint32_t lasts(struct lab_flash *f, uint32_t len)
 {
+    if (f->cut_at == 0) {
+        f->dead = true;
+        return f->cut == LAB_CUT_BEFORE ? 0 : f->cut == LAB_CUT_BYTE ? 1 : len / 2;
+    }
+    if (f->cut_at > 0)
+        f->cut_at--;
     if (f->budget < 0)
         return len;
     uint32_t n = (long)len < f->budget ? len : (uint32_t)f->budget;
@@ -69,6 +75,7 @@ void lab_flash_init(struct lab_flash *flash)
     memset(flash, 0, sizeof *flash);
     memset(flash->bytes, 0xFF, sizeof flash->bytes);
     flash->budget = -1;
+    flash->cut_at = -1;
     flash->fail_read = -1;
 }
 
@@ -137,6 +144,7 @@ bool lab_power_cycle(struct lab *lab)
     card_power_down(&lab->card);
     lab->flash.dead = false;
     lab->flash.budget = -1;
+    lab->flash.cut_at = -1;
     lab->flash.fail_read = -1;
     return card_power_up(&lab->port, &lab->card) == CW_OK && lab_select(lab) == SW_OK;
 }
@@ -268,16 +276,10 @@ static void put_certificate(struct lab *lab, uint16_t object, X509 *x)
     OPENSSL_free(der);
 }
 
-/* Key in the card, request by the card, certificate by the issuer. */
-static void certify(struct lab *lab, uint8_t slot, const struct lab_identity *card_ca)
+X509 *lab_card_certificate(const uint8_t *request, size_t len, uint8_t slot,
+                           const struct lab_identity *card_ca)
 {
-    uint8_t der[CARD_RESPONSE_MAX];
-    const uint8_t *p = der;
-    size_t len = 0;
-    assert_int_equal(lab_secure(lab, 0x00, INS_GENERATE_KEY, 0, slot, NULL, 0, 0, NULL, NULL),
-                     SW_OK);
-    assert_int_equal(lab_secure(lab, 0x80, INS_REQUEST, 0, slot, NULL, 0, 1024, der, &len), SW_OK);
-    X509_REQ *req = d2i_X509_REQ(NULL, &p, (long)len);
+    X509_REQ *req = d2i_X509_REQ(NULL, &request, (long)len);
     assert_non_null(req);
     EVP_PKEY *key = X509_REQ_get0_pubkey(req);
     assert_int_equal(X509_REQ_verify(req, key), 1);
@@ -288,9 +290,21 @@ static void certify(struct lab *lab, uint8_t slot, const struct lab_identity *ca
     add_extension(x, card_ca->certificate, NID_ext_key_usage,
                   tls ? "clientAuth" : "emailProtection");
     assert_true(X509_sign(x, card_ca->key, EVP_sha256()) > 0);
+    X509_REQ_free(req);
+    return x;
+}
+
+/* Key in the card, request by the card, certificate by the issuer. */
+static void certify(struct lab *lab, uint8_t slot, const struct lab_identity *card_ca)
+{
+    uint8_t der[CARD_RESPONSE_MAX];
+    size_t len = 0;
+    assert_int_equal(lab_secure(lab, 0x00, INS_GENERATE_KEY, 0, slot, NULL, 0, 0, NULL, NULL),
+                     SW_OK);
+    assert_int_equal(lab_secure(lab, 0x80, INS_REQUEST, 0, slot, NULL, 0, 1024, der, &len), SW_OK);
+    X509 *x = lab_card_certificate(der, len, slot, card_ca);
     put_certificate(lab, LINK_DO_CERT | slot, x);
     X509_free(x);
-    X509_REQ_free(req);
 }
 
 void lab_personalise_only(struct lab *lab, uint8_t slots, const struct lab_identity *card_ca,

@@ -19,9 +19,15 @@
 #define LAB_PUK   "31415926"
 #define LAB_TIME  INT64_C(1790000000) /* 2026-09-21: the card's floor */
 
+/* Where in an operation the power fails. */
+enum lab_cut { LAB_CUT_BEFORE, LAB_CUT_BYTE /* after the first byte */, LAB_CUT_HALF };
+#define LAB_CUTS 3
+
 struct lab_flash {
     uint8_t bytes[LAB_PAGE * LAB_PAGES];
-    long budget;    /* bytes that may still be programmed or erased; -1: no limit */
+    long budget; /* bytes that may still be programmed or erased; -1: no limit */
+    long cut_at; /* operations until that in which the power fails, as `cut` says; -1: none */
+    enum lab_cut cut;
     bool dead;      /* power was cut: every further operation fails */
     long fail_read; /* reads until one fails, once; -1: none does */
     unsigned operations;
@@ -112,6 +118,9 @@ uint16_t lab_time_set(struct lab *lab, int64_t time);
 /* An update with the next sequence; a line must be open. */
 uint16_t lab_update(struct lab *lab, const struct issuer_write *writes, size_t count);
 
+/* The certificate for a slot's key, of which `request` is the card's PKCS#10; to be freed. */
+X509 *lab_card_certificate(const uint8_t *request, size_t len, uint8_t slot,
+                           const struct lab_identity *card_ca);
 struct lab_identity lab_ca_new(const char *name);
 struct lab_identity lab_server_new(const struct lab_identity *ca,
                                    const struct lab_server_spec *spec);

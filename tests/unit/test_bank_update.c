@@ -360,6 +360,41 @@ static void test_list_is_full(void **state)
     assert_int_equal(policy_payees_check(m.writes[0].value, m.writes[0].len), CW_OK);
 }
 
+/* Long names fill the list's bytes first: then nothing is written down, and no update is made. */
+static void test_list_is_full_of_long_names(void **state)
+{
+    struct fixture *f = *state;
+    struct say why = {""};
+    struct update_made made = {0};
+    struct ledger_account a;
+    struct ledger *l = f->lab->bank->ledger;
+    int64_t customer = 0;
+    unsigned added = 0;
+    enum cw_err err = CW_OK;
+    lab_ok(ledger_customer_add(l,
+                               "Her Excellency the Right Honourable Countess of a Very Long Name..",
+                               &customer, &why),
+           &why);
+    while (err == CW_OK) {
+        struct policy_payee payee;
+        struct update_plan plan = plan_of(f);
+        lab_ok(ledger_account_open(l, customer, "EUR", 0, &a, &why), &why);
+        const char *number = a.number;
+        lab_ok(objects_payees_find(l, &number, 1, &payee, &why), &why);
+        plan.payee = &payee;
+        plan.confirmed = "test";
+        err = update_make(f->lab->bank, &plan, &made, &why);
+        added += err == CW_OK;
+    }
+    assert_int_equal(err, CW_ERR_SPACE);
+    assert_in_range(added, 8, POLICY_PAYEES_MAX - 1);
+    struct policy_payee list[POLICY_PAYEES_MAX];
+    size_t count = 0;
+    lab_ok(ledger_payees_get(l, f->card->serial, list, &count, &why), &why);
+    assert_int_equal(count, added);
+    assert_int_equal(management(f).made, added);
+}
+
 /* The policy in the ledger is the one of the last update; who read an older one must look again. */
 static void test_policy(void **state)
 {
@@ -484,6 +519,7 @@ int main(int argc, char **argv)
         TEST(test_card_stays_in_reach),
         TEST(test_payees),
         TEST(test_list_is_full),
+        TEST(test_list_is_full_of_long_names),
         TEST(test_policy),
         TEST(test_applied_and_fetched),
         TEST(test_failure_changes_nothing),

@@ -305,6 +305,11 @@ static void test_what_an_update_may_not_write(void **state)
         if (lab_update(&lab, both, 2) != SW_WRONG_DATA)
             fail_msg("write %zu (%04X) was not refused", i, wrong[i].object);
     }
+    /* The same object twice */
+    const uint8_t third[] = "\x80\x09third.tes\x81\x01\x01";
+    const struct issuer_write twice[] = {{LINK_DO_NAME | 1, third, sizeof third - 1},
+                                         {LINK_DO_NAME | 1, NULL, 0}};
+    assert_int_equal(lab_update(&lab, twice, 2), SW_WRONG_DATA);
     /* Nothing of it: not the good half either. */
     assert_memory_equal(before.bytes, lab.flash.bytes, sizeof before.bytes);
     /* The last root and the last name stay. */

@@ -168,13 +168,32 @@ static void test_in_the_post(void **state)
                      SW_REFERENCE_NOT_FOUND);
 }
 
+/* What is no command of the application, none at all, or breaks a chain. */
+static void interrupt(int how)
+{
+    const uint8_t half[] = {0x00, 0xCA};
+    uint8_t out[CARD_RESPONSE_MAX];
+    if (how == 5)
+        assert_int_equal(lab_apdu(&lab, 0x00, 0xCB, 0x3F, 0xFF, NULL, 0, 256, NULL, NULL), SW_INS);
+    if (how == 6)
+        assert_int_equal(card_process(lab.card, half, sizeof half, out, sizeof out), 2);
+    if (how == 8)
+        assert_int_equal(
+            lab_apdu(&lab, 0x84, SCP03_INS_EXTERNAL_AUTHENTICATE, 0x33, 1, half, 2, 0, NULL, NULL),
+            SW_WRONG_P1P2);
+    if (how == 7) {
+        assert_int_equal(lab_apdu(&lab, 0x94, INS_APPLY, 0, 0, half, 2, 0, NULL, NULL), SW_OK);
+        assert_int_equal(card_process(lab.card, half, sizeof half, out, sizeof out), 2);
+    }
+}
+
 /* A wrong byte, a plain command or a replay ends the channel, and nothing of it goes on. */
 static void test_channel_ends(void **state)
 {
     uint8_t wrapped[64];
     const uint8_t time[8] = {0, 0, 0, 0, 0x7F, 0, 0, 0};
     (void)state;
-    for (int how = 0; how < 5; how++) {
+    for (int how = 0; how < 9; how++) {
         bring_to(LINK_LIFE_ACTIVE);
         struct apdu_command cmd = {0x00, INS_PUT_DATA, 5, 0, time, 8, 0, false};
         assert_int_equal(scp03_command_wrap(&lab.channel, &cmd, wrapped, sizeof wrapped), CW_OK);
@@ -186,6 +205,7 @@ static void test_channel_ends(void **state)
             assert_int_equal(lab_select(&lab), SW_OK);
         if (how == 4)
             assert_int_equal(card_reset(lab.card) == CW_OK ? lab_select(&lab) : 0, SW_OK);
+        interrupt(how);
         uint16_t sw =
             lab_apdu(&lab, cmd.cla, cmd.ins, cmd.p1, cmd.p2, cmd.data, cmd.nc, 256, NULL, NULL);
         assert_int_equal(sw, how == 0   ? SW_OK
@@ -250,12 +270,35 @@ static void test_key_roll_over(void **state)
     assert_true(lab_channel_open(&lab));
 }
 
+/* The power fails in each operation of the wiping: once the card has started, nothing is left. */
+static void test_terminated_torn(void **state)
+{
+    unsigned terminated = 0;
+    bool dead = true;
+    (void)state;
+    for (long at = 0; dead; at++) {
+        bring_to(LINK_LIFE_ACTIVE);
+        lab.flash.cut_at = at;
+        (void)lab_set_status(&lab, LINK_LIFE_TERMINATED);
+        dead = lab.flash.dead;
+        assert_true(lab_power_cycle(&lab));
+        if (life() != LINK_LIFE_TERMINATED)
+            continue;
+        terminated++;
+        for (size_t i = 0; i + sizeof LAB_PIN <= sizeof lab.flash.bytes; i++)
+            if (memcmp(lab.flash.bytes + i, LAB_PIN, sizeof LAB_PIN - 1) == 0)
+                fail_msg("cut before operation %ld: the PIN is still in flash, at %zu", at, i);
+    }
+    assert_true(terminated > 40);
+}
+
 int main(int argc, char **argv)
 {
 #define T(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
     const struct CMUnitTest tests[] = {
-        T(test_every_step),   T(test_nothing_may_be_missing),      T(test_in_the_post),
-        T(test_channel_ends), T(test_weaker_channels_are_refused), T(test_key_roll_over),
+        T(test_every_step),      T(test_nothing_may_be_missing),      T(test_in_the_post),
+        T(test_channel_ends),    T(test_weaker_channels_are_refused), T(test_key_roll_over),
+        T(test_terminated_torn),
     };
     return unit_main(argc, argv, tests, sizeof tests / sizeof *tests);
 }

@@ -95,6 +95,22 @@ static void test_what_is_seen_is_one_moment(void **state)
     card_linux_close(&seen);
 }
 
+static void test_what_is_seen_stays(void **state)
+{
+    struct card_linux *seen = NULL;
+    struct nvm look;
+    char one[3];
+    bool in_use = false;
+    (void)state;
+    assert_int_equal(card_linux_look(folder, &seen, &in_use, NULL), CW_OK);
+    assert_int_equal(nvm_write(&nvm, 1, "two", 3), CW_OK);
+    assert_int_equal(nvm_compact(&nvm), CW_OK);
+    assert_int_equal(nvm_look(&look, &card_linux_port(seen)->flash), CW_OK);
+    assert_int_equal(nvm_read_exact(&look, 1, one, sizeof one), CW_OK);
+    assert_memory_equal(one, "one", 3);
+    card_linux_close(&seen);
+}
+
 static void test_a_memory_that_never_stands_still(void **state)
 {
     struct card_linux *seen = NULL;
@@ -146,6 +162,7 @@ int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(test_what_is_seen_is_one_moment, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_what_is_seen_stays, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_a_memory_that_never_stands_still, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_a_look_sees_who_runs_the_card_and_locks_nothing,
                                         set_up, tear_down),

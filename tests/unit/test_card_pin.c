@@ -3,7 +3,8 @@
  * guesses than the counter allows. */
 #include "unit.h"
 
-#include "card_lab.h"
+#include "card/state.h"
+#include "piv_lab.h"
 #include "proto/ber.h"
 
 #include <string.h>
@@ -264,10 +265,14 @@ static void test_contactless(void **state)
 
 /* --- brute force ------------------------------------------------------------------------------ */
 
+#define ADMIN PIV_ALG_AES128
+
+/* One way to guess a number. Those of PIV select it first: a guess is what an attacker sends, and a
+ * try is whatever the card says about it. */
 struct attack {
     const char *name;
     uint16_t (*guess)(const char *digits);
-    unsigned (*left)(void);
+    enum link_pin pin; /* what is guessed */
 };
 
 static uint16_t guess_line(const char *digits)
@@ -290,13 +295,61 @@ static uint16_t guess_unblock(const char *digits)
     return two(INS_RESET_PIN, digits, NEW_PIN);
 }
 
+static uint16_t guess_piv(const char *digits)
+{
+    assert_int_equal(piv_lab_select(&lab), SW_OK);
+    return piv_lab_verify(&lab, digits);
+}
+
+static uint16_t guess_piv_change(const char *digits)
+{
+    assert_int_equal(piv_lab_select(&lab), SW_OK);
+    return piv_lab_two(&lab, INS_CHANGE_PIN, PIV_REF_PIN, digits, NEW_PIN);
+}
+
+static uint16_t guess_piv_puk(const char *digits)
+{
+    assert_int_equal(piv_lab_select(&lab), SW_OK);
+    return piv_lab_two(&lab, INS_CHANGE_PIN, PIV_REF_PUK, digits, NEW_PIN);
+}
+
+static uint16_t guess_piv_unblock(const char *digits)
+{
+    assert_int_equal(piv_lab_select(&lab), SW_OK);
+    return piv_lab_two(&lab, INS_RESET_PIN, PIV_REF_PIN, digits, NEW_PIN);
+}
+
 static const struct attack attacks[] = {
-    {"VERIFY 81", guess_line, tries},
-    {"VERIFY 82", guess_order, tries},
-    {"CHANGE REFERENCE DATA", guess_change, tries},
-    {"RESET RETRY COUNTER", guess_unblock, puk_tries},
+    {"VERIFY 81", guess_line, LINK_PIN_HOLDER},
+    {"VERIFY 82", guess_order, LINK_PIN_HOLDER},
+    {"CHANGE REFERENCE DATA", guess_change, LINK_PIN_HOLDER},
+    {"RESET RETRY COUNTER", guess_unblock, LINK_PIN_PUK},
+    {"PIV VERIFY 80", guess_piv, LINK_PIN_PIV},
+    {"PIV CHANGE REFERENCE DATA 80", guess_piv_change, LINK_PIN_PIV},
+    {"PIV CHANGE REFERENCE DATA 81", guess_piv_puk, LINK_PIN_PIV_PUK},
+    {"PIV RESET RETRY COUNTER 80", guess_piv_unblock, LINK_PIN_PIV_PUK},
 };
 #define ATTACKS (sizeof attacks / sizeof attacks[0])
+
+/* What no number of the lab is, and each of them. Whoever guesses with those of the other
+ * application finds nothing either. */
+static const char *const guesses[] = {"000000", LAB_PIN, LAB_PUK, PIV_LAB_PIN, PIV_LAB_PUK};
+static const char *const numbers[LINK_PIN_COUNT] = {LAB_PIN, LAB_PUK, PIV_LAB_PIN, PIV_LAB_PUK};
+
+static int setup_piv(void **state)
+{
+    (void)setup(state);
+    piv_lab_issue(&lab, ADMIN);
+    assert_int_equal(lab_select(&lab), SW_OK);
+    return 0;
+}
+
+/* From the card's memory: PIV does not tell the tries of its PUK. */
+static void all_tries(unsigned out[LINK_PIN_COUNT])
+{
+    for (unsigned pin = 0; pin < LINK_PIN_COUNT; pin++)
+        out[pin] = pin_tries(lab.card, (enum link_pin)pin);
+}
 
 /* One guess with the power cut after `budget` bytes of flash work. Returns whether the card told
  * anything about the guess. */
@@ -309,7 +362,7 @@ static bool guess_told(const struct attack *a, const char *digits, long budget)
 }
 
 /* Every way to guess, every byte at which the power may fail during it, until the counter is used
- * up: what the card has told is never more than the counter allows. */
+ * up: what the card has told is never more than the counter allows, and no other counter moves. */
 static void test_brute_force_with_power_cuts(void **state)
 {
     static struct lab_flash start;
@@ -317,21 +370,25 @@ static void test_brute_force_with_power_cuts(void **state)
     (void)state;
     start = lab.flash;
     for (size_t i = 0; i < ATTACKS; i++) {
+        const struct attack *a = &attacks[i];
         unsigned most = 0;
         for (long budget = 0; budget < 140; budget++) {
+            unsigned before[LINK_PIN_COUNT], after[LINK_PIN_COUNT];
             lab.flash = start;
             assert_true(lab_power_cycle(&lab));
             unsigned told = 0;
-            for (unsigned n = 0; n < 40 && attacks[i].left() > 0; n++) {
-                unsigned before = attacks[i].left();
-                told += guess_told(&attacks[i], "000000", budget);
+            all_tries(before);
+            for (unsigned n = 0; n < 40 && before[a->pin] > 0; n++) {
+                told += guess_told(a, "000000", budget);
                 cuts++;
                 assert_true(lab_power_cycle(&lab));
-                assert_true(attacks[i].left() <= before); /* never goes back up */
+                all_tries(after);
+                assert_true(after[a->pin] <= before[a->pin]); /* never goes back up */
+                before[a->pin] = after[a->pin];
+                assert_memory_equal(before, after, sizeof before);
             }
             if (told > LINK_PIN_TRIES)
-                fail_msg("%s: %u guesses with a cut after %ld bytes", attacks[i].name, told,
-                         budget);
+                fail_msg("%s: %u guesses with a cut after %ld bytes", a->name, told, budget);
             most = told > most ? told : most;
         }
         assert_int_equal(most,
@@ -340,39 +397,96 @@ static void test_brute_force_with_power_cuts(void **state)
     print_message("%u guesses under power cuts\n", cuts);
 }
 
-/* The ways mixed, with resets, selections and half chains in between: one counter for all that
- * guess the PIN. */
+/* Between two guesses: a reset, a selection, another reader, a command that never ends, or the
+ * right number given to the other application. */
+static void disturb(unsigned how, const struct attack *a)
+{
+    switch (how) {
+    case 0:
+        assert_int_equal(card_reset(lab.card), CW_OK);
+        break;
+    case 1: /* a VERIFY that never ends */
+        assert_int_equal(lab_apdu(&lab, 0x10, INS_VERIFY, 0, LINK_PIN_LINE, "00", 2, 0, NULL, NULL),
+                         SW_OK);
+        assert_int_equal(lab_apdu(&lab, 0x80, INS_INFO, 0, 0, NULL, 0, 256, NULL, NULL),
+                         SW_LAST_OF_CHAIN);
+        break;
+    case 2: /* in the other reader, contact or contactless */
+        lab.port.contactless = !lab.port.contactless;
+        assert_true(lab_power_cycle(&lab));
+        break;
+    default: /* gives a counter back, but not this one */
+        if (a->pin == LINK_PIN_HOLDER || a->pin == LINK_PIN_PUK)
+            (void)guess_piv(PIV_LAB_PIN);
+        else
+            (void)guess_line(LAB_PIN);
+    }
+    assert_int_equal(lab_select(&lab), SW_OK);
+}
+
+/* The ways to one number mixed, with what an attacker may do in between: one counter for all of
+ * them, whatever is guessed. */
 static void test_brute_force_mixed(void **state)
 {
-    unsigned told = 0;
+    static struct lab_flash start;
     unsigned seed = 20261125;
     (void)state;
-    for (int n = 0; n < 200; n++) {
-        const struct attack *a = &attacks[(unsigned)rand_r(&seed) % 3];
-        uint16_t sw = a->guess("000000");
-        told += (sw & 0xFFF0u) == SW_PIN_TRIES;
-        switch (rand_r(&seed) % 4) {
-        case 0:
-            assert_int_equal(card_reset(lab.card), CW_OK);
+    start = lab.flash;
+    for (unsigned pin = 0; pin < LINK_PIN_COUNT; pin++) {
+        unsigned told = 0;
+        lab.flash = start;
+        assert_true(lab_power_cycle(&lab));
+        for (int n = 0; n < 600; n++) {
+            const struct attack *a = &attacks[(unsigned)rand_r(&seed) % ATTACKS];
+            const char *digits = guesses[(unsigned)rand_r(&seed) % 5];
+            if (a->pin != pin || strcmp(digits, numbers[pin]) == 0)
+                continue;
+            uint16_t sw = a->guess(digits);
+            assert_int_not_equal(sw, SW_OK);
+            told += (sw & 0xFFF0u) == SW_PIN_TRIES;
             assert_int_equal(lab_select(&lab), SW_OK);
-            break;
-        case 1:
-            assert_int_equal(lab_select(&lab), SW_OK);
-            break;
-        case 2: /* a VERIFY that never ends */
-            assert_int_equal(
-                lab_apdu(&lab, 0x10, INS_VERIFY, 0, LINK_PIN_LINE, "00", 2, 0, NULL, NULL), SW_OK);
-            assert_int_equal(lab_apdu(&lab, 0x80, INS_INFO, 0, 0, NULL, 0, 256, NULL, NULL),
-                             SW_LAST_OF_CHAIN);
-            break;
-        default:
-            assert_true(lab_power_cycle(&lab));
+            disturb((unsigned)rand_r(&seed) % 4, a);
         }
+        assert_int_equal(told, LINK_PIN_TRIES);
+        lab.port.contactless = false;
+        assert_true(lab_power_cycle(&lab));
+        for (size_t i = 0; i < ATTACKS; i++)
+            if (attacks[i].pin == pin)
+                assert_int_equal(attacks[i].guess(numbers[pin]), SW_PIN_BLOCKED);
+        assert_int_equal(lab_select(&lab), SW_OK);
+        if (pin != LINK_PIN_HOLDER)
+            continue;
+        assert_int_equal(two(INS_RESET_PIN, LAB_PUK, NEW_PIN), SW_OK);
+        assert_int_equal(lab_verify(&lab, LINK_PIN_LINE, NEW_PIN), SW_OK);
     }
-    assert_int_equal(told, LINK_PIN_TRIES);
-    assert_int_equal(lab_verify(&lab, LINK_PIN_LINE, LAB_PIN), SW_PIN_BLOCKED);
-    assert_int_equal(two(INS_RESET_PIN, LAB_PUK, NEW_PIN), SW_OK);
-    assert_int_equal(lab_verify(&lab, LINK_PIN_LINE, NEW_PIN), SW_OK);
+}
+
+/* All of one application's tries are used up: the other one has all of its own, and its numbers are
+ * good. */
+static void test_brute_force_crosses_nothing(void **state)
+{
+    static struct lab_flash start;
+    (void)state;
+    start = lab.flash;
+    for (int piv = 0; piv < 2; piv++) {
+        unsigned left[LINK_PIN_COUNT];
+        lab.flash = start;
+        assert_true(lab_power_cycle(&lab));
+        for (size_t i = 0; i < ATTACKS; i++)
+            for (unsigned n = 0; n < LINK_PIN_TRIES + 1; n++) {
+                if ((attacks[i].pin >= LINK_PIN_PIV) != (piv == 1))
+                    continue;
+                assert_int_not_equal(attacks[i].guess("000000"), SW_OK);
+                assert_int_equal(lab_select(&lab), SW_OK);
+            }
+        all_tries(left);
+        for (unsigned pin = 0; pin < LINK_PIN_COUNT; pin++)
+            assert_int_equal(left[pin], (pin >= LINK_PIN_PIV) == (piv == 1) ? 0 : LINK_PIN_TRIES);
+        assert_int_equal(guess_line(LAB_PIN), piv ? SW_OK : SW_PIN_BLOCKED);
+        assert_int_equal(guess_unblock(LAB_PUK), piv ? SW_OK : SW_PIN_BLOCKED);
+        assert_int_equal(guess_piv(PIV_LAB_PIN), piv ? SW_PIN_BLOCKED : SW_OK);
+        assert_int_equal(guess_piv_unblock(PIV_LAB_PUK), piv ? SW_PIN_BLOCKED : SW_OK);
+    }
 }
 
 int main(int argc, char **argv)
@@ -387,8 +501,9 @@ int main(int argc, char **argv)
         T(test_puk_blocks),
         T(test_transport),
         T(test_contactless),
-        T(test_brute_force_with_power_cuts),
-        T(test_brute_force_mixed),
+        cmocka_unit_test_setup_teardown(test_brute_force_with_power_cuts, setup_piv, teardown),
+        cmocka_unit_test_setup_teardown(test_brute_force_mixed, setup_piv, teardown),
+        cmocka_unit_test_setup_teardown(test_brute_force_crosses_nothing, setup_piv, teardown),
     };
     return unit_main(argc, argv, tests, sizeof tests / sizeof *tests);
 }

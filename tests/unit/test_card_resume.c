@@ -703,6 +703,26 @@ static void test_policy_ram(void **state)
     lab_free(&lab);
 }
 
+/* A card that is terminated forgets the session in RAM with all else, at once. */
+static void test_terminated_forgets_ram(void **state)
+{
+    struct lab lab;
+    uint8_t secret[48];
+    (void)state;
+    card_new(&lab);
+    keep_set(&lab, POLICY_SESSIONS_RAM);
+    assert_int_equal(login_to(&lab, LINK_PROFILE_ECDHE), FULL);
+    size_t n = SSL_SESSION_get_master_key(last_session(), secret, sizeof secret);
+    memset(lab.keys.enc, 0xE1, sizeof lab.keys.enc); /* lab_put_keys */
+    memset(lab.keys.mac, 0xA2, sizeof lab.keys.mac);
+    memset(lab.keys.dek, 0xD3, sizeof lab.keys.dek);
+    assert_true(lab_channel_open(&lab));
+    assert_true(in_memory(&lab, secret, n));
+    assert_int_equal(lab_set_status(&lab, LINK_LIFE_TERMINATED), SW_OK);
+    assert_false(in_memory(&lab, secret, n));
+    lab_free(&lab);
+}
+
 /* In flash: the secret is nowhere in RAM between two lines. */
 static void test_policy_nvm_leaves_nothing_in_ram(void **state)
 {
@@ -783,6 +803,7 @@ int main(int argc, char **argv)
         T(test_dies_when_power_fails_as_the_pin_is_blocked),
         T(test_no_session_of_a_line_whose_pin_was_blocked),
         T(test_policy_ram),
+        T(test_terminated_forgets_ram),
         T(test_policy_nvm_leaves_nothing_in_ram),
         T(test_policy_none),
         T(test_policy_changes),

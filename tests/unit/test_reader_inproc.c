@@ -64,6 +64,32 @@ static void test_card_keeps_its_identity(void **state)
     reader_free(&r);
 }
 
+static void test_the_field_is_the_reader_s(void **state)
+{
+    const struct place *p = *state;
+    char uri[320];
+    struct reader *r = NULL;
+    struct applet_info info;
+    struct say why;
+    size_t contact = 0, contactless = 0;
+    assert_int_equal(reader_open(p->uri, &r, &why), CW_OK);
+    (void)reader_atr(r, &contact);
+    assert_int_equal(applet_select(r, &why), CW_OK);
+    assert_int_equal(applet_info_get(r, &info, &why), CW_OK);
+    assert_false(info.contactless);
+    reader_free(&r);
+    snprintf(uri, sizeof uri, "inproc-contactless:%s", p->dir);
+    assert_int_equal(reader_open(uri, &r, &why), CW_OK);
+    assert_string_equal(reader_name(r), uri);
+    const uint8_t *atr = reader_atr(r, &contactless);
+    assert_int_equal(atr[1] & 0xF0, 0x80); /* PC/SC part 3 §3.1.3.2.3.1 */
+    assert_int_not_equal(contact, contactless);
+    assert_int_equal(applet_select(r, &why), CW_OK);
+    assert_int_equal(applet_info_get(r, &info, &why), CW_OK);
+    assert_true(info.contactless);
+    reader_free(&r);
+}
+
 static void test_card_is_locked(void **state)
 {
     const struct place *p = *state;
@@ -116,7 +142,8 @@ static void test_damaged_memory_is_refused(void **state)
 
 static void test_reader_uri(void **state)
 {
-    static const char *const bad[] = {"", "inproc:", "pcsc:", "serial:x", "INPROC:x", "pcscx"};
+    static const char *const bad[] = {
+        "", "inproc:", "pcsc:", "inproc-contactless:", "serial:x", "INPROC:x", "pcscx"};
     struct reader *r = NULL;
     struct say why;
     (void)state;
@@ -129,6 +156,7 @@ int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(test_card_keeps_its_identity, make_place, drop_place),
+        cmocka_unit_test_setup_teardown(test_the_field_is_the_reader_s, make_place, drop_place),
         cmocka_unit_test_setup_teardown(test_card_is_locked, make_place, drop_place),
         cmocka_unit_test_setup_teardown(test_flash_is_nor, make_place, drop_place),
         cmocka_unit_test_setup_teardown(test_damaged_memory_is_refused, make_place, drop_place),

@@ -12,6 +12,7 @@
 #include <jansson.h>
 #include <mbedtls/memory_buffer_alloc.h>
 #include <mbedtls/x509_crt.h>
+#include <psa/crypto.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -79,7 +80,8 @@ static void show_certificate(struct shown *s, const uint8_t *value, size_t len)
     mbedtls_x509_crt crt;
     mbedtls_memory_buffer_alloc_init(pool, sizeof pool);
     mbedtls_x509_crt_init(&crt);
-    if (mbedtls_x509_crt_parse_der(&crt, value, len) == 0 &&
+    /* A certificate is parsed together with its key, and keys on a curve are PSA's. */
+    if (psa_crypto_init() == PSA_SUCCESS && mbedtls_x509_crt_parse_der(&crt, value, len) == 0 &&
         mbedtls_x509_dn_gets(subject, sizeof subject, &crt.subject) >= 0) {
         const mbedtls_x509_time *end = &crt.valid_to;
         clean(s->text, subject);
@@ -87,6 +89,7 @@ static void show_certificate(struct shown *s, const uint8_t *value, size_t len)
                  end->day, end->hour, end->min, end->sec);
     }
     mbedtls_x509_crt_free(&crt);
+    mbedtls_psa_crypto_free();
     mbedtls_memory_buffer_alloc_free();
 }
 

@@ -347,16 +347,6 @@ enum cw_err card_linux_look(const char *dir, struct card_linux **out, bool *in_u
     c->port.flash.program = image_program;
     c->port.flash.erase = image_erase;
     *in_use = held.l_type != F_UNLCK;
-
-    memcpy(c->port.initial_key, well_known, sizeof c->port.initial_key);
-    c->port.flash = (struct card_flash){
-        .ctx = c,
-        .page_size = PAGE_SIZE,
-        .page_count = PAGE_COUNT,
-        .read = flash_read,
-        .program = flash_program,
-        .erase = flash_erase,
-    };
     *out = c;
     return CW_OK;
 }
