@@ -4,7 +4,22 @@
 #include "proto/ber.h"
 
 #include <openssl/pem.h>
+#include <openssl/x509v3.h>
 #include <string.h>
+
+static bool fits_card(X509 *cert)
+{
+    char group[32] = "";
+    size_t len = 0;
+    EVP_PKEY *key = X509_get0_pubkey(cert);
+    if (key == NULL || X509_check_ca(cert) != 1) /* 1: by its basic constraints */
+        return false;
+    if (EVP_PKEY_is_a(key, "RSA"))
+        return EVP_PKEY_get_bits(key) >= 2048 && EVP_PKEY_get_bits(key) <= 4096;
+    return EVP_PKEY_is_a(key, "EC") &&
+           EVP_PKEY_get_group_name(key, group, sizeof group, &len) == 1 &&
+           strcmp(group, SN_X9_62_prime256v1) == 0;
+}
 
 enum cw_err objects_root_load(const char *path, struct objects_root *out, struct say *why)
 {
@@ -15,6 +30,11 @@ enum cw_err objects_root_load(const char *path, struct objects_root *out, struct
     enum cw_err err = CW_OK;
     if (len <= 0) {
         err = say_fail(why, CW_ERR_FORMAT, "%s holds no certificate in PEM", path);
+    } else if (!fits_card(cert)) {
+        err = say_fail(why, CW_ERR_FORMAT,
+                       "the certificate in %s is no root that a card takes: a CA's, with a key on "
+                       "P-256 or of RSA with 2048 to 4096 bits",
+                       path);
     } else if ((size_t)len > sizeof out->der) {
         err = say_fail(why, CW_ERR_LENGTH, "the certificate in %s is too large for a card", path);
     } else {

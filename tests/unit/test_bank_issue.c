@@ -418,6 +418,29 @@ static void test_cut_after_activation(void **state)
     assert_int_equal(status(f, result.serial), LEDGER_CARD_ACTIVE);
 }
 
+/* A card that is complete, but is not the one that the ledger was told of, is not taken for it. */
+static void test_resume_wants_the_same_card(void **state)
+{
+    struct fixture *f = *state;
+    struct say why = {""};
+    struct issue_result result;
+    struct issue_options o = options(f);
+    char path[BANK_PATH_MAX];
+    sqlite3 *db = NULL;
+    lab_ok(issue_card(f->lab->bank, &o, &result, &why), &why);
+    lab_ok(bank_path(f->lab->dir, BANK_FILE_LEDGER, "", path, &why), &why);
+    assert_int_equal(sqlite3_open(path, &db), SQLITE_OK);
+    assert_int_equal(sqlite3_exec(db,
+                                  "UPDATE card SET status = 'issuing';"
+                                  "UPDATE certificate SET der = x'30' WHERE kind = 'order'",
+                                  NULL, NULL, NULL),
+                     SQLITE_OK);
+    sqlite3_close(db);
+    assert_int_equal(issue_card(f->lab->bank, &o, &result, &why), CW_ERR_STATE);
+    assert_non_null(strstr(why.text, "another certificate"));
+    assert_int_equal(status(f, result.serial), LEDGER_CARD_ISSUING);
+}
+
 /* Cut before: the card is blank, with keys in it that are never overwritten. */
 static void test_cut_before_activation(void **state)
 {
@@ -483,6 +506,7 @@ int main(int argc, char **argv)
         TEST(test_personalised_only),
         TEST(test_names_and_second_root),
         TEST(test_cut_after_activation),
+        TEST(test_resume_wants_the_same_card),
         TEST(test_cut_before_activation),
         TEST(test_bad_input_leaves_the_card_blank),
     };

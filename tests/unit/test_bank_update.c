@@ -236,6 +236,38 @@ static void test_largest_root(void **state)
     }
 }
 
+/* What no card takes as a root goes into no update: it would wait in the ledger for ever. */
+static void test_only_roots_for_cards(void **state)
+{
+    struct fixture *f = *state;
+    struct say why = {""};
+    struct objects_root root;
+    char path[BANK_PATH_MAX], command[3 * BANK_PATH_MAX];
+    static const struct {
+        const char *key;
+        bool takes;
+    } kinds[] = {{"EC -pkeyopt ec_paramgen_curve:P-256", true},
+                 {"EC -pkeyopt ec_paramgen_curve:P-384", false},
+                 {"RSA -pkeyopt rsa_keygen_bits:2048", true},
+                 {"RSA -pkeyopt rsa_keygen_bits:1024", false},
+                 {"ED25519", false}};
+    snprintf(path, sizeof path, "%s/some.pem", f->lab->dir);
+    for (size_t i = 0; i < sizeof kinds / sizeof kinds[0]; i++) {
+        snprintf(command, sizeof command,
+                 "cd '%s' && openssl genpkey -algorithm %s -out some.key 2>some.log && "
+                 "openssl req -x509 -new -key some.key -subj /CN=Some -days 9 -out some.pem",
+                 f->lab->dir, kinds[i].key);
+        assert_int_equal(system(command), 0);
+        assert_int_equal(objects_root_load(path, &root, &why),
+                         kinds[i].takes ? CW_OK : CW_ERR_FORMAT);
+    }
+    /* a leaf, and what is no certificate */
+    lab_ok(bank_path(f->lab->dir, BANK_FILE_SERVER_EC, ".pem", path, &why), &why);
+    assert_int_equal(objects_root_load(path, &root, &why), CW_ERR_FORMAT);
+    lab_ok(bank_path(f->lab->dir, BANK_FILE_SERVER_EC, ".key", path, &why), &why);
+    assert_int_equal(objects_root_load(path, &root, &why), CW_ERR_FORMAT);
+}
+
 /* A card must not be made one that never finds back to the bank. */
 static void test_card_stays_in_reach(void **state)
 {
@@ -483,6 +515,7 @@ int main(int argc, char **argv)
         TEST(test_roots_and_names_are_whole),
         TEST(test_plan_is_split),
         TEST(test_largest_root),
+        TEST(test_only_roots_for_cards),
         TEST(test_card_stays_in_reach),
         TEST(test_payees),
         TEST(test_list_is_full),
