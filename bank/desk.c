@@ -100,14 +100,15 @@ enum cw_err desk_take_over(struct desk *d, const char *initial_key, struct say *
     if (err == CW_OK)
         err = own_keys(d, &own, why);
     if (err == CW_OK)
-        err = channel_open(d->reader, &makers, 0, SCP03_LEVEL_FULL, &d->channel, why);
+        err =
+            channel_open(d->reader, &makers, DESK_MAKER_KEYSET, SCP03_LEVEL_FULL, &d->channel, why);
     if (err == CW_ERR_DENIED)
         say_fail(why, err,
                  "the card %s was delivered under another key than %s; name its maker's with "
                  "--initial-key",
                  d->serial, initial_key != NULL ? initial_key : "the well-known one");
     if (err == CW_OK)
-        err = channel_keys_put(d->channel, &makers, 0, DESK_KEYSET, &own, why);
+        err = channel_keys_put(d->channel, &makers, DESK_MAKER_KEYSET, DESK_KEYSET, &own, why);
     ct_wipe(&initial, sizeof initial);
     ct_wipe(&makers, sizeof makers);
     ct_wipe(&own, sizeof own);

@@ -9,7 +9,8 @@
 #include "proto/scp03.h"
 #include "terminal/applet.h"
 
-#define DESK_KEYSET 1u /* version of the bank's key set in its cards */
+#define DESK_KEYSET       1u    /* version of the bank's key set in its cards */
+#define DESK_MAKER_KEYSET 0xFFu /* of that with which a card comes from its maker */
 
 /* What the card told of itself when it was found; nothing of that is proved before the channel is
  * open, and then only that the serial is the card's. */

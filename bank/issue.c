@@ -281,7 +281,9 @@ static enum cw_err personalise(struct issue *s, struct say *why)
 
 /* ---- the whole ---- */
 
-/* A card whose issuance was cut short may hold what this one does not write. */
+/* A card whose issuance was cut short may hold what this one does not write. What somebody else
+ * wrote under the maker's keys went with those (docs/card.md, PUT KEY); nothing is taken for
+ * granted. */
 static enum cw_err remove_rest(struct issue *s, struct say *why)
 {
     enum cw_err err = CW_OK;
@@ -297,10 +299,9 @@ static enum cw_err remove_rest(struct issue *s, struct say *why)
 
 /* The channel to a card that is not complete yet: under the maker's key, or already the bank's.
  * Nothing is written before the card has the bank's keys. */
-static enum cw_err open_channel(struct issue *s, bool *begun, struct say *why)
+static enum cw_err open_channel(struct issue *s, struct say *why)
 {
     enum cw_err err = desk_channel_open(s->desk, why);
-    *begun = err == CW_OK;
     if (err != CW_ERR_NOT_FOUND)
         return err;
     progress(s, "the card takes the bank's keys");
@@ -326,13 +327,12 @@ static enum cw_err finish(struct issue *s, struct say *why)
  * calls it active only after the card is. */
 static enum cw_err issue_blank(struct issue *s, struct say *why)
 {
-    bool begun = false;
     const struct ledger_terms terms = {.keyset = DESK_KEYSET,
                                        .policy = s->o->policy,
                                        .payees = s->payees,
                                        .payee_count = s->o->payee_count};
-    enum cw_err err = open_channel(s, &begun, why);
-    if (err == CW_OK && begun)
+    enum cw_err err = open_channel(s, why);
+    if (err == CW_OK)
         err = remove_rest(s, why);
     if (err == CW_OK)
         err = make_certificates(s, why);

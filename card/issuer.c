@@ -157,16 +157,18 @@ static enum cw_err apply_update(struct card_call *call, const struct issuer_mess
     buf_writer_init(&w, sequence, sizeof sequence);
     buf_put_u32(&w, m->sequence);
     size_t count = 0;
+    bool trust = false;
     for (; count < m->write_count; count++) {
         changes[count] = change_of(&m->writes[count]);
-        if (object_is_trust(m->writes[count].object))
-            session_forget_all(card);
+        trust |= object_is_trust(m->writes[count].object);
     }
     changes[count++] =
         (struct nvm_change){.key = NVM_SEQUENCE, .data = sequence, .len = sizeof sequence};
     err = nvm_change_all(&card->nvm, changes, count);
     if (err != CW_OK)
         return err;
+    if (trust) /* their seal does not fit any more, should the power fail here */
+        session_forget_all(card);
     buf_put_u32(call->out, m->sequence);
     return card_life(card) == LINK_LIFE_ACTIVE ? CW_OK : life_settle(card);
 }

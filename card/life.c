@@ -4,6 +4,8 @@
 
 #include "base/ct.h"
 
+#include <psa/crypto.h>
+
 #define STATUS_CARD 0x80 /* SET STATUS P1: the card as a whole */
 
 /* Nothing may be missing: the issuer's own keys, a PIN, a floor of time, a policy, the update key,
@@ -50,21 +52,37 @@ enum cw_err life_check(const struct card *card, enum link_life to)
     return permitted ? CW_OK : CW_ERR_STATE;
 }
 
+/* Removes every value but these. */
+static enum cw_err remove_others(struct card *card, const uint16_t *kept, size_t count)
+{
+    uint16_t key = 0;
+    enum cw_err err = CW_OK;
+    session_forget_all(card); /* the one in RAM too */
+    for (unsigned slot = 1; slot <= LINK_KEY_COUNT; slot++)
+        (void)psa_destroy_key(slot); /* what the library holds in RAM; the values go below */
+    while (err == CW_OK && nvm_next(&card->nvm, &key)) {
+        bool keep = false;
+        for (size_t i = 0; i < count; i++)
+            keep |= key == kept[i];
+        if (!keep)
+            err = nvm_remove(&card->nvm, key);
+    }
+    return err;
+}
+
+enum cw_err life_begin_anew(struct card *card)
+{
+    static const uint16_t kept[] = {NVM_LIFE, NVM_KEYSET};
+    key_unfinished_drop(card);
+    return remove_others(card, kept, sizeof kept / sizeof kept[0]);
+}
+
 /* Takes everything away but what says who the card was and that it is dead, and moves the rest, so
  * that nothing of it is left in the flash. */
 static enum cw_err wipe(struct card *card)
 {
     static const uint16_t kept[] = {NVM_LIFE, NVM_COUNTER, NVM_SEQUENCE, NVM_TIME};
-    uint16_t key = 0;
-    enum cw_err err = CW_OK;
-    session_forget_all(card); /* the one in RAM too */
-    while (err == CW_OK && nvm_next(&card->nvm, &key)) {
-        bool keep = false;
-        for (size_t i = 0; i < sizeof kept / sizeof kept[0]; i++)
-            keep |= key == kept[i];
-        if (!keep)
-            err = nvm_remove(&card->nvm, key);
-    }
+    enum cw_err err = remove_others(card, kept, sizeof kept / sizeof kept[0]);
     /* The power may have failed when all was removed and nothing moved yet: the log is then longer
      * than a move leaves it, by the key set at least, which every card has. */
     const struct nvm_usage now = nvm_usage(&card->nvm);

@@ -192,6 +192,10 @@ static enum cw_err put_pin(struct card *card, enum link_pin pin, const uint8_t *
     for (size_t i = 2; i < len; i++)
         if (data[i] < '0' || data[i] > '9')
             return CW_ERR_FORMAT;
+    if (pin == LINK_PIN_HOLDER) { /* what the old one had opened */
+        card->pin_line = false;
+        card->pin_order = false;
+    }
     return pin_set(card, pin, data[0], data[1], data + 2, len - 2);
 }
 

@@ -66,8 +66,10 @@ bool pin_present(const struct card *card, enum link_pin pin)
 bool pin_transport(const struct card *card, enum link_pin pin)
 {
     uint8_t stored[PIN_STORED_LEN];
-    bool must = nvm_read_exact(&card->nvm, pin_key(pin), stored, sizeof stored) == CW_OK &&
-                (stored[FLAGS_AT] & LINK_PIN_TRANSPORT) != 0;
+    enum cw_err err = nvm_read_exact(&card->nvm, pin_key(pin), stored, sizeof stored);
+    /* What cannot be read opens nothing. */
+    bool must =
+        err == CW_OK ? (stored[FLAGS_AT] & LINK_PIN_TRANSPORT) != 0 : err != CW_ERR_NOT_FOUND;
     ct_wipe(stored, sizeof stored);
     return must;
 }
@@ -107,7 +109,10 @@ enum cw_err pin_verify(struct card *card, enum link_pin pin, const uint8_t *digi
     err = tries_write(card, pin, (uint8_t)(tries[0] - 1), tries[1]);
     if (err != CW_OK)
         goto out;
-    err = CW_ERR_AUTH;
+    /* It has to have arrived before anything is told. */
+    err = pin_tries(card, pin) == tries[0] - 1u ? CW_ERR_AUTH : CW_ERR_IO;
+    if (err != CW_ERR_AUTH)
+        goto out;
     if (ct_equal(stored, given, sizeof stored))
         err = tries_write(card, pin, tries[1], tries[1]);
     else if (pin == LINK_PIN_HOLDER && tries[0] == 1)
@@ -116,6 +121,21 @@ out:
     ct_wipe(stored, sizeof stored);
     ct_wipe(given, sizeof given);
     return err;
+}
+
+/* Is this the number that is stored? For who has proved already that he may know. */
+static bool pin_is(const struct card *card, enum link_pin pin, const uint8_t *digits, size_t len)
+{
+    uint8_t stored[PIN_STORED_LEN];
+    uint8_t given[PIN_STORED_LEN];
+    bool same = nvm_read_exact(&card->nvm, pin_key(pin), stored, sizeof stored) == CW_OK;
+    if (same) {
+        pad(given, stored[FLAGS_AT], digits, len);
+        same = ct_equal(stored, given, sizeof stored);
+    }
+    ct_wipe(stored, sizeof stored);
+    ct_wipe(given, sizeof given);
+    return same;
 }
 
 enum cw_err pin_change(struct card *card, enum link_pin pin, const uint8_t *old, size_t old_len,
@@ -133,6 +153,8 @@ enum cw_err pin_unblock(struct card *card, enum link_pin puk, enum link_pin pin,
     if (!pin_present(card, pin))
         return CW_ERR_NOT_FOUND;
     enum cw_err err = pin_verify(card, puk, puk_digits, puk_len);
+    if (err == CW_OK && pin_transport(card, pin) && pin_is(card, pin, digits, len))
+        err = CW_ERR_FORMAT; /* that one has come by post */
     return err == CW_OK ? pin_set(card, pin, (uint8_t)pin_tries_max(card, pin), 0, digits, len)
                         : err;
 }

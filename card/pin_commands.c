@@ -2,6 +2,8 @@
  * (ISO/IEC 7816-4:2020 §11.6): who may give the PIN, and for what. */
 #include "card/state.h"
 
+#include "base/ct.h"
+
 /* Over the air the PIN travels in clear: where the issuer permits it, and for orders by default
  * never. */
 static bool interface_ok(const struct card *card, uint8_t use)
@@ -75,6 +77,10 @@ enum cw_err card_do_change_pin(struct card_call *call)
     enum cw_err err = take_two(call->card, call->cmd, &old, &old_len, &pin, &pin_len);
     if (err != CW_OK)
         return err;
+    /* A PIN that came by post is not changed by giving it twice. */
+    if (old_len == pin_len && ct_equal(old, pin, pin_len) &&
+        pin_transport(call->card, LINK_PIN_HOLDER))
+        return CW_ERR_FORMAT;
     forget_given(call->card);
     return pin_change(call->card, LINK_PIN_HOLDER, old, old_len, pin, pin_len);
 }

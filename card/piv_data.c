@@ -77,7 +77,7 @@ enum cw_err piv_do_get_data(struct card_call *call)
  * replaces, and the reserve below it. Whoever fills PIV cannot keep a new root out of the card. */
 #define LEFT_FREE (ISSUER_MESSAGE_MAX + NVM_RESERVE + 256u)
 
-static bool leaves_room(const struct nvm *nvm, uint16_t key, size_t len)
+bool piv_leaves_room(const struct nvm *nvm, uint16_t key, size_t len)
 {
     const struct nvm_usage usage = nvm_usage(nvm);
     size_t old = 0;
@@ -104,6 +104,6 @@ enum cw_err piv_do_put_data(struct card_call *call)
     const uint16_t key = NVM_PIV_OBJECT | object;
     if (data.len == 0)
         return nvm_remove(&card->nvm, key);
-    return leaves_room(&card->nvm, key, len) ? nvm_write(&card->nvm, key, value, len)
-                                             : CW_ERR_SPACE;
+    return piv_leaves_room(&card->nvm, key, len) ? nvm_write(&card->nvm, key, value, len)
+                                                 : CW_ERR_SPACE;
 }

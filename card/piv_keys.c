@@ -143,6 +143,8 @@ enum cw_err piv_do_generate(struct card_call *call)
         return err;
     err = algorithm == PIV_ALG_P256 ? p256_generate(ref, &key, call->out)
                                     : rsa_generate(card, &key, call->out);
+    if (err == CW_OK && !piv_leaves_room(&card->nvm, NVM_PIV_KEY | ref, key.len))
+        err = CW_ERR_SPACE;
     if (err == CW_OK) {
         /* Together: the old key's certificate never stands beside the new key. */
         const struct nvm_change changes[] = {

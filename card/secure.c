@@ -111,7 +111,8 @@ enum cw_err card_do_external_authenticate(struct card_call *call)
 }
 
 /* The whole set at once, in the place of the one there is. P1: the version that is replaced, or 0.
- */
+ * In a blank card nothing that was written under the old set stays: the maker's keys may be known
+ * to everybody who had the card in hand before. */
 enum cw_err card_do_put_key(struct card_call *call)
 {
     struct card *card = call->card;
@@ -130,6 +131,8 @@ enum cw_err card_do_put_key(struct card_call *call)
         err = CW_ERR_FORMAT;
     if (err == CW_OK)
         err = scp03_keys_confirm(&scp03_mbedtls, next_version, &next, call->out);
+    if (err == CW_OK && card_life(card) == LINK_LIFE_BLANK)
+        err = life_begin_anew(card);
     if (err == CW_OK)
         err = keys_write(card, next_version, &next);
     ct_wipe(&now, sizeof now);

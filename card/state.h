@@ -224,6 +224,9 @@ CW_MUST_USE enum cw_err objects_remain(const struct card *card, const struct iss
 /* Is the step from the card's life to `to` permitted, and the card complete for it? Nothing is
  * written. CW_ERR_STATE. */
 CW_MUST_USE enum cw_err life_check(const struct card *card, enum link_life to);
+/* Takes everything from a blank card but its keys for the issuer: whoever had the card before, and
+ * the maker's keys, leaves nothing in it. */
+CW_MUST_USE enum cw_err life_begin_anew(struct card *card);
 /* After the new life was written: ends what it does not permit. A terminated card loses its keys,
  * PINs and sessions; power up does it again if the power failed in between. */
 CW_MUST_USE enum cw_err life_settle(struct card *card);
@@ -256,6 +259,12 @@ void order_begin(uint8_t out[ORDER_LEDGER_LEN]);
 
 /* Sequence of the issuer's last update; 0 when there was none. CW_ERR_IO. */
 CW_MUST_USE enum cw_err issuer_sequence(const struct card *card, uint32_t *out);
+
+/* --- piv_data.c ----------------------------------------------------------------------------------
+ */
+
+/* Does PIV, with this value, leave room in memory for what the issuer may send? */
+bool piv_leaves_room(const struct nvm *nvm, uint16_t key, size_t len);
 
 /* --- piv_admin.c ---------------------------------------------------------------------------------
  */

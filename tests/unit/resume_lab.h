@@ -37,9 +37,8 @@ static inline void issue(uint8_t slots, struct lab_flash *out)
     static struct lab lab;
     lab_init(&lab);
     lab.update_key = update_key;
-    assert_true(lab_channel_open(&lab));
-    assert_int_equal(lab_put(&lab, LINK_DO_NAME | 1, other, sizeof other - 1), SW_OK);
     lab_personalise(&lab, slots, &card_ca, &root, ALL_PROFILES);
+    assert_int_equal(lab_put(&lab, LINK_DO_NAME | 1, other, sizeof other - 1), SW_OK);
     *out = lab.flash;
     update_key = lab.update_key;
     lab.update_key = NULL;

@@ -2,6 +2,7 @@
  * others; what a card must have before it takes one; what still works in each. */
 #include "unit.h"
 
+#include "card/nvm.h"
 #include "card_lab.h"
 #include "proto/ber.h"
 
@@ -137,8 +138,73 @@ static void test_nothing_may_be_missing(void **state)
     lab_personalise_only(&lab, P256, &card_ca, &root, 7);
     lab.maker_keys = false;
     assert_int_equal(lab_set_status(&lab, LINK_LIFE_PERSONALISED), SW_CONDITIONS);
+    /* and what was written under them goes with them. */
     assert_int_equal(lab_put_keys(&lab), SW_OK);
-    assert_int_equal(lab_set_status(&lab, LINK_LIFE_PERSONALISED), SW_OK);
+    assert_int_equal(lab_set_status(&lab, LINK_LIFE_PERSONALISED), SW_CONDITIONS);
+}
+
+/* Locked and unlocked again, without a SELECT in between: what the PIN had opened is gone. */
+static void test_lock_takes_back_the_pin(void **state)
+{
+    (void)state;
+    bring_to(LINK_LIFE_ACTIVE);
+    assert_int_equal(lab_verify(&lab, LINK_PIN_LINE, LAB_PIN), SW_OK);
+    assert_int_equal(lab_verify(&lab, LINK_PIN_ORDER, LAB_PIN), SW_OK);
+    assert_true(lab_channel_open(&lab));
+    assert_int_equal(lab_set_status(&lab, LINK_LIFE_LOCKED), SW_OK);
+    assert_int_equal(lab_set_status(&lab, LINK_LIFE_ACTIVE), SW_OK);
+    assert_int_equal(lab_apdu(&lab, 0x80, INS_OPEN, 0, 0, NULL, 0, 256, NULL, NULL),
+                     SW_SECURITY_STATUS);
+    assert_int_equal(lab_apdu(&lab, 0x00, INS_VERIFY, 0, LINK_PIN_ORDER, NULL, 0, 0, NULL, NULL),
+                     SW_PIN_TRIES | 3);
+}
+
+/* Somebody who knew the maker's keys had the blank card before its issuer. Whatever he wrote goes
+ * with those keys, keys of his own making included. */
+static void test_nothing_stays_of_the_maker(void **state)
+{
+    static const uint8_t name[] = "\x80\x09"
+                                  "evil.test\x81\x01\x07";
+    const uint8_t admin[17] = {0x08, 1, 2, 3};
+    const struct policy_payee thief = {"ZZ13000000000003", "Thief"};
+    uint8_t list[128], out[CARD_RESPONSE_MAX];
+    uint8_t *der = NULL;
+    struct buf_writer w;
+    struct nvm nvm;
+    size_t n = 0;
+    (void)state;
+    int len = i2d_X509(card_ca.certificate, &der);
+    bring_to(LINK_LIFE_BLANK);
+    assert_true(lab_channel_open(&lab));
+    buf_writer_init(&w, list, sizeof list);
+    assert_int_equal(policy_payee_put(&w, &thief), CW_OK);
+    assert_int_equal(lab_put(&lab, LINK_DO_ROOT | 1, der, (size_t)len), SW_OK);
+    assert_int_equal(lab_put(&lab, LINK_DO_NAME | 3, name, sizeof name - 1), SW_OK);
+    assert_int_equal(lab_put(&lab, LINK_DO_PAYEES, list, w.len), SW_OK);
+    assert_int_equal(lab_put(&lab, LINK_DO_ADMIN, admin, sizeof admin), SW_OK);
+    assert_int_equal(lab_put_pin(&lab, LINK_PIN_PIV, 0, "123456"), SW_OK);
+    assert_int_equal(
+        lab_secure(&lab, 0, INS_GENERATE_KEY, 0, LINK_KEY_ORDER_P256, NULL, 0, 0, NULL, NULL),
+        SW_OK);
+    assert_int_equal(
+        lab_secure(&lab, 0x80, INS_REQUEST, 0, LINK_KEY_ORDER_P256, NULL, 0, 1024, out, &n), SW_OK);
+    /* The issuer takes over. */
+    assert_int_equal(lab_put_keys(&lab), SW_OK);
+    assert_true(lab_channel_open(&lab));
+    static const uint16_t objects[] = {LINK_DO_ROOT | 1, LINK_DO_NAME | 3, LINK_DO_PAYEES};
+    for (size_t i = 0; i < 3; i++)
+        assert_int_equal(lab_secure(&lab, 0, INS_GET_DATA, (uint8_t)(objects[i] >> 8),
+                                    (uint8_t)objects[i], NULL, 0, 256, NULL, NULL),
+                         SW_REFERENCE_NOT_FOUND);
+    assert_int_equal(
+        lab_secure(&lab, 0x80, INS_REQUEST, 0, LINK_KEY_ORDER_P256, NULL, 0, 1024, out, &n),
+        SW_REFERENCE_NOT_FOUND);
+    card_power_down(&lab.card);
+    assert_int_equal(nvm_mount(&nvm, &lab.port.flash), CW_OK);
+    assert_int_equal(nvm.count, 2); /* life and key set */
+    assert_true(lab_power_cycle(&lab));
+    assert_int_equal(life(), LINK_LIFE_BLANK);
+    OPENSSL_free(der);
 }
 
 /* The card in the post: nothing of the holder's works, nobody but the issuer writes, and what was
@@ -296,9 +362,15 @@ int main(int argc, char **argv)
 {
 #define T(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
     const struct CMUnitTest tests[] = {
-        T(test_every_step),      T(test_nothing_may_be_missing),      T(test_in_the_post),
-        T(test_channel_ends),    T(test_weaker_channels_are_refused), T(test_key_roll_over),
+        T(test_every_step),
+        T(test_nothing_may_be_missing),
+        T(test_in_the_post),
+        T(test_channel_ends),
+        T(test_weaker_channels_are_refused),
+        T(test_key_roll_over),
         T(test_terminated_torn),
+        T(test_lock_takes_back_the_pin),
+        T(test_nothing_stays_of_the_maker),
     };
     return unit_main(argc, argv, tests, sizeof tests / sizeof *tests);
 }

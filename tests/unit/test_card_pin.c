@@ -243,6 +243,62 @@ static void test_transport(void **state)
     assert_int_equal(lab_verify(&lab, LINK_PIN_LINE, NEW_PIN), SW_OK);
 }
 
+/* A transport PIN is not changed by giving it twice, with the PIN or with the PUK. */
+static void test_transport_to_itself(void **state)
+{
+    (void)state;
+    assert_true(lab_channel_open(&lab));
+    assert_int_equal(lab_put_pin(&lab, LINK_PIN_HOLDER, LINK_PIN_TRANSPORT, LAB_PIN), SW_OK);
+    assert_int_equal(two(INS_CHANGE_PIN, LAB_PIN, LAB_PIN), SW_WRONG_DATA);
+    assert_int_equal(two(INS_CHANGE_PIN, "000000", "000000"), SW_WRONG_DATA);
+    assert_int_equal(tries(), 3); /* nothing was asked of the stored one */
+    assert_int_equal(two(INS_RESET_PIN, "00000000", LAB_PIN), SW_PIN_TRIES | 2);
+    assert_int_equal(two(INS_RESET_PIN, LAB_PUK, LAB_PIN), SW_WRONG_DATA);
+    assert_int_equal(lab_verify(&lab, LINK_PIN_LINE, LAB_PIN), SW_CONDITIONS);
+    assert_int_equal(two(INS_RESET_PIN, LAB_PUK, NEW_PIN), SW_OK);
+    assert_int_equal(lab_verify(&lab, LINK_PIN_LINE, NEW_PIN), SW_OK);
+    /* One that is the holder's own may stay what it is. */
+    assert_int_equal(two(INS_CHANGE_PIN, NEW_PIN, NEW_PIN), SW_OK);
+}
+
+/* One read of the memory fails, whichever: a transport PIN opens nothing all the same. */
+static void test_transport_when_memory_fails(void **state)
+{
+    bool failed = true;
+    unsigned reads = 0;
+    (void)state;
+    assert_true(lab_channel_open(&lab));
+    assert_int_equal(lab_put_pin(&lab, LINK_PIN_HOLDER, LINK_PIN_TRANSPORT, LAB_PIN), SW_OK);
+    for (long k = 0; failed; k++) {
+        lab.flash.fail_read = k;
+        uint16_t sw = lab_verify(&lab, LINK_PIN_LINE, LAB_PIN);
+        failed = lab.flash.fail_read < 0;
+        lab.flash.fail_read = -1;
+        reads += failed;
+        assert_int_not_equal(sw, SW_OK);
+        assert_int_not_equal(lab_apdu(&lab, 0x80, INS_OPEN, 0, 0, NULL, 0, 256, NULL, NULL), SW_OK);
+    }
+    assert_true(reads >= 2);
+}
+
+/* What the old PIN had opened ends with it: replaced with the PUK, or by the issuer. */
+static void test_what_was_given_ends_with_the_pin(void **state)
+{
+    (void)state;
+    assert_int_equal(lab_verify(&lab, LINK_PIN_LINE, LAB_PIN), SW_OK);
+    assert_int_equal(lab_verify(&lab, LINK_PIN_ORDER, LAB_PIN), SW_OK);
+    assert_int_equal(two(INS_RESET_PIN, LAB_PUK, NEW_PIN), SW_OK);
+    assert_int_equal(lab_apdu(&lab, 0x00, INS_VERIFY, 0, LINK_PIN_ORDER, NULL, 0, 0, NULL, NULL),
+                     SW_PIN_TRIES | 3);
+    assert_int_equal(lab_apdu(&lab, 0x80, INS_OPEN, 0, 0, NULL, 0, 256, NULL, NULL),
+                     SW_SECURITY_STATUS);
+    assert_int_equal(lab_verify(&lab, LINK_PIN_LINE, NEW_PIN), SW_OK);
+    assert_true(lab_channel_open(&lab));
+    assert_int_equal(lab_put_pin(&lab, LINK_PIN_HOLDER, LINK_PIN_TRANSPORT, LAB_PIN), SW_OK);
+    assert_int_equal(lab_apdu(&lab, 0x80, INS_OPEN, 0, 0, NULL, 0, 256, NULL, NULL),
+                     SW_SECURITY_STATUS);
+}
+
 /* Over the air: what the policy permits, and no more. A refusal costs no try. */
 static void test_contactless(void **state)
 {
@@ -500,6 +556,9 @@ int main(int argc, char **argv)
         T(test_unblock),
         T(test_puk_blocks),
         T(test_transport),
+        T(test_transport_to_itself),
+        T(test_transport_when_memory_fails),
+        T(test_what_was_given_ends_with_the_pin),
         T(test_contactless),
         cmocka_unit_test_setup_teardown(test_brute_force_with_power_cuts, setup_piv, teardown),
         cmocka_unit_test_setup_teardown(test_brute_force_mixed, setup_piv, teardown),
