@@ -259,7 +259,7 @@ static const struct torn_scenario management = {
              .arg = PIV_ALG_AES128},
         },
     .probe = probe,
-    .growth = 1200,
+    .growth = 1200 + ISSUER_MESSAGE_MAX + 256, /* objects leave room for the issuer's message */
 };
 
 static void test_management(void **state)
