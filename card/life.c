@@ -38,7 +38,9 @@ enum cw_err life_check(const struct card *card, enum link_life to)
         permitted = from == LINK_LIFE_BLANK && complete(card);
         break;
     case LINK_LIFE_ACTIVE:
-        permitted = (from == LINK_LIFE_PERSONALISED || from == LINK_LIFE_LOCKED) && complete(card);
+        /* A locked card was complete; a key that was begun since does not keep it locked for ever.
+         */
+        permitted = from == LINK_LIFE_LOCKED || (from == LINK_LIFE_PERSONALISED && complete(card));
         break;
     case LINK_LIFE_LOCKED:
         permitted = from == LINK_LIFE_ACTIVE || from == LINK_LIFE_PERSONALISED;

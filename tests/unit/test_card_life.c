@@ -143,6 +143,21 @@ static void test_nothing_may_be_missing(void **state)
     assert_int_equal(lab_set_status(&lab, LINK_LIFE_PERSONALISED), SW_CONDITIONS);
 }
 
+/* A second key was begun in an active card, and never certified: locked, it can still be unlocked,
+ * and the line takes the key that it always took. */
+static void test_unlock_with_a_key_begun(void **state)
+{
+    (void)state;
+    bring_to(LINK_LIFE_ACTIVE);
+    assert_int_equal(
+        lab_secure(&lab, 0, INS_GENERATE_KEY, 0, LINK_KEY_ORDER_RSA, NULL, 0, 0, NULL, NULL),
+        SW_OK);
+    assert_int_equal(lab_set_status(&lab, LINK_LIFE_LOCKED), SW_OK);
+    assert_int_equal(lab_set_status(&lab, LINK_LIFE_ACTIVE), SW_OK);
+    assert_int_equal(lab_verify(&lab, LINK_PIN_LINE, LAB_PIN), SW_OK);
+    assert_int_equal(lab_apdu(&lab, 0x80, INS_OPEN, 0, 0, NULL, 0, 256, NULL, NULL), SW_OK);
+}
+
 /* Locked and unlocked again, without a SELECT in between: what the PIN had opened is gone. */
 static void test_lock_takes_back_the_pin(void **state)
 {
@@ -369,6 +384,7 @@ int main(int argc, char **argv)
         T(test_weaker_channels_are_refused),
         T(test_key_roll_over),
         T(test_terminated_torn),
+        T(test_unlock_with_a_key_begun),
         T(test_lock_takes_back_the_pin),
         T(test_nothing_stays_of_the_maker),
     };
