@@ -44,12 +44,16 @@ def piv_card(lab, folder, cards, servers, admin="3des", terms=None):
     return serial
 
 
-def bank_keys(bank, serial):
-    """The key set of one of the bank's cards, from the master key in its folder (docs/scp03.md)."""
+def bank_key(bank, serial, label):
+    """A key of one of the bank's cards, from the master key in its folder (docs/scp03.md)."""
     master = bytes.fromhex((bank / "issuer.key").read_text())
-    return Keys(*(KBKDFCMAC(algorithms.AES, Mode.CounterMode, 16, 4, 4, CounterLocation.BeforeFixed, label,
-                            bytes.fromhex(serial), None).derive(master)
-                  for label in (b"ENC", b"MAC", b"DEK")))
+    return KBKDFCMAC(algorithms.AES, Mode.CounterMode, 16, 4, 4, CounterLocation.BeforeFixed, label,
+                     bytes.fromhex(serial), None).derive(master)
+
+
+def bank_keys(bank, serial):
+    """Its key set for the secure channel."""
+    return Keys(*(bank_key(bank, serial, label) for label in (b"ENC", b"MAC", b"DEK")))
 
 
 # The algorithm of each key, as yubico-piv-tool names it

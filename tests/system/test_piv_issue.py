@@ -7,7 +7,7 @@ import types
 import pytest
 
 from cardwire_lab import ROOT, Lab, json_lines
-from piv_lab import ID, OPENSC, Desk
+from piv_lab import ID, OPENSC, Desk, bank_key
 from small_bank import small_bank
 
 PIN = "135790"
@@ -116,6 +116,18 @@ def test_mailer(card):
     assert card.mailer.stat().st_mode & 0o777 == 0o600
     card.desk.run("pkcs15-tool", "--unblock-pin", "--auth-id", "01", "--puk", card.numbers["PIV PUK"], "--new-pin",
                   card.numbers["PIV PIN"])
+
+
+def test_administration_key(card):
+    """What docs/scp03.md says that it is, worked out by somebody else, and nothing else."""
+    key = bank_key(card.folder, card.serial, b"PIV")
+    path = card.desk.path("admin.key")
+    for given, code in ((bytes([key[0] ^ 1]) + key[1:], None), (key, "any")):
+        path.write_text(":".join(f"{b:02X}" for b in given) + "\n")
+        # The certificate that is there already; the exit code is how much was written.
+        said = card.desk.run("piv-tool", "--admin", "M:9B:08", "--cert", "9E", "--in", card.certificates["9e"],
+                             code=code, env={"PIV_EXT_AUTH_KEY": str(path)})
+        assert ("admin_mode failed" in said) == (code is None), said
 
 
 # --- the commands -----------------------------------------------------------------------------------------
