@@ -16,7 +16,7 @@ import time
 import pytest
 
 from cardwire_lab import Ca, Lab
-from piv_lab import PIV_PIN, PIV_PUK, Desk, bank_keys, certify, engine_config, key_uri, put_piv
+from piv_lab import ID, PIV_PIN, PIV_PUK, Desk, bank_keys, certify, engine_config, key_uri, put_piv
 from rawcard import Issuer, RawCard, put, tlv
 from small_bank import NAME, small_bank
 
@@ -98,6 +98,30 @@ def test_no_line_with_a_piv_key(bank, slot, version):
                         f"127.0.0.1:{bank.port}", "--pin-file", bank.pin, "login",
                         env=dict(bank.lab.env, **bank.desk.pcscd.env))
     assert done.returncode == 0, done.stdout  # the card itself gets its line
+
+
+@pytest.fixture(scope="module")
+def issued():
+    """A bank whose card got its PIV keys and certificates from the bank itself: they are in its books."""
+    with Lab() as lab:
+        numbers = [("--piv-pin-file", PIV_PIN), ("--piv-puk-file", PIV_PUK)]
+        files = [x for option, digits in numbers for x in (option, lab.file(option[2:], digits + "\n"))]
+        it = small_bank(lab, PIN, options=["--piv", *files])
+        it.folder, it.desk = lab.folder / "bank", Desk(lab, it.card)
+        yield it
+
+
+@pytest.mark.parametrize("version", ["tls1_2", "tls1_3"])
+@pytest.mark.parametrize("slot", ["9a", "9e"])
+def test_no_line_with_the_banks_own_piv_certificate(issued, slot, version):
+    said = issued.desk.run("pkcs15-tool", "--read-certificate", ID[slot])
+    issued.desk.path(f"{slot}.pem").write_text(said[said.index("-----BEGIN"):])
+    lines = issued.server.said().count("handshake card=")
+    said = engine_client(issued, issued.port, slot, version, issued.folder / "server-root.pem", NAME)
+    assert "200 OK" not in said
+    assert issued.server.said().count("handshake card=") == lines
+    # It came so far as to show the certificate and to sign: the engine has found the key.
+    assert "no private key" not in said.lower() and re.search("alert|unknown|denied|bad certificate", said), said
 
 
 @pytest.fixture(scope="module")
