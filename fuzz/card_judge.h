@@ -33,6 +33,8 @@ bool rights_transport(void);
 /* Is it a message that the issuer signed for this card, and now? */
 bool rights_update(const struct judged *j);
 bool rights_time(const struct judged *j);
+/* A blank card that gets new keys forgets everything else. */
+bool rights_begins_anew(const struct judged *j);
 bool rights_line_command(const struct judged *j);
 /* Looks at the flash, if anything was done to it: was it done by who may? */
 void rights_check_memory(const struct judged *j);

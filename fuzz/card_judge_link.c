@@ -77,6 +77,9 @@ static void link_new_pin(const struct judged *j)
         if (!memory_policy(&fz.old, &p) ||
             policy_pin_check(&p.pin, j->cmd.data + first, j->cmd.nc - first) != CW_OK)
             fuzz_broken("a new PIN against the issuer's rules");
+        if (rights_transport() &&
+            rights_number(LINK_PIN_HOLDER, j->cmd.data + first, j->cmd.nc - first))
+            fuzz_broken("a PIN that came by post was changed to itself");
     }
     if (j->ok || judge_refused_wrong(j))
         given_lost();
@@ -284,6 +287,11 @@ void judge_link(const struct judged *j)
     case SCP03_INS_PUT_KEY:
         if (j->ok && !j->genuine)
             fuzz_broken("personalisation without the issuer's channel");
+        if (j->ok && rights_begins_anew(j) && fz.now.count != 2)
+            fuzz_broken("something of the maker's hands stayed");
+        if (j->ok && j->cmd.ins == INS_PUT_DATA && j->cmd.p1 == LINK_DO_PIN >> 8 &&
+            j->cmd.p2 == LINK_PIN_HOLDER)
+            given_lost();
         break;
     default:
         break;

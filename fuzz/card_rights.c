@@ -171,15 +171,25 @@ static bool may_write(const struct judged *j, uint16_t key)
     }
 }
 
+/* The issuer's first keys of its own: nothing that was written under the maker's stays. */
+bool rights_begins_anew(const struct judged *j)
+{
+    return j->genuine && m->link && j->cmd.ins == SCP03_INS_PUT_KEY &&
+           memory_number(&fz.old, NVM_LIFE, 1) == LINK_LIFE_BLANK;
+}
+
 static bool removable(const struct judged *j, uint16_t key)
 {
-    return (key & 0xFF00) == NVM_SESSION || may_write(j, key);
+    return (key & 0xFF00) == NVM_SESSION || may_write(j, key) ||
+           (rights_begins_anew(j) && key != NVM_LIFE && key != NVM_KEYSET);
 }
 
 static void check_number(const struct judged *j, uint16_t key, bool gone)
 {
     unsigned pin = key & 0x0F;
     bool tries = (key & 0xFFF0) == NVM_TRIES;
+    if (gone && rights_begins_anew(j))
+        return;
     if (gone)
         fuzz_broken("a PIN went away");
     if (tries && !about_numbers(j))
