@@ -5,7 +5,6 @@
 
 #include "base/cal.h"
 #include "card_lab.h"
-#include "proto/ber.h"
 
 #include <string.h>
 
@@ -53,22 +52,9 @@ static void open_line(void)
     assert_true(line.state & LINK_STATE_OPEN);
 }
 
-static uint64_t info_number(uint16_t tag)
-{
-    uint8_t out[CARD_RESPONSE_MAX];
-    size_t n = 0;
-    struct ber_object o;
-    uint64_t v = 0;
-    assert_int_equal(lab_apdu(&lab, 0x80, INS_INFO, 0, 0, NULL, 0, 256, out, &n), SW_OK);
-    assert_int_equal(ber_find(out, n, tag, &o), CW_OK);
-    for (size_t i = 0; i < o.len; i++)
-        v = v << 8 | o.value[i];
-    return v;
-}
-
 static int64_t floor_now(void)
 {
-    return (int64_t)info_number(LINK_TAG_TIME);
+    return (int64_t)lab_info(&lab, LINK_TAG_TIME);
 }
 
 static uint16_t apply(const uint8_t *message, size_t len)
@@ -242,7 +228,7 @@ static void test_update_wants_a_line(void **state)
     assert_int_equal(lab_update(&lab, &write, 1), SW_CONDITIONS);
     open_line();
     assert_int_equal(lab_update(&lab, &write, 1), SW_OK);
-    assert_int_equal(info_number(LINK_TAG_SEQUENCE), 3);
+    assert_int_equal(lab_info(&lab, LINK_TAG_SEQUENCE), 3);
 }
 
 static void test_sequence_only_grows(void **state)
@@ -375,7 +361,7 @@ static void test_locked_over_the_air(void **state)
     (void)state;
     open_line();
     assert_int_equal(lab_update(&lab, &lock, 1), SW_OK);
-    assert_int_equal(info_number(LINK_TAG_LIFE), LINK_LIFE_LOCKED);
+    assert_int_equal(lab_info(&lab, LINK_TAG_LIFE), LINK_LIFE_LOCKED);
     /* The line is gone with it, and nothing of the holder's works. */
     assert_int_equal(lab_apdu(&lab, 0x80, INS_READ, 0, 0, NULL, 0, 256, NULL, NULL), SW_CONDITIONS);
     assert_int_equal(lab_verify(&lab, LINK_PIN_LINE, LAB_PIN), SW_CONDITIONS);
@@ -394,16 +380,16 @@ static void test_terminated_over_the_air(void **state)
     (void)state;
     open_line();
     assert_int_equal(lab_update(&lab, &end, 1), SW_OK);
-    assert_int_equal(info_number(LINK_TAG_LIFE), LINK_LIFE_TERMINATED);
-    assert_int_equal(info_number(LINK_TAG_KEYS), 0);
-    assert_int_equal(info_number(LINK_TAG_TRIES), 0);
+    assert_int_equal(lab_info(&lab, LINK_TAG_LIFE), LINK_LIFE_TERMINATED);
+    assert_int_equal(lab_info(&lab, LINK_TAG_KEYS), 0);
+    assert_int_equal(lab_info(&lab, LINK_TAG_TRIES), 0);
     for (size_t i = 0; i + sizeof LAB_PIN <= sizeof lab.flash.bytes; i++)
         if (memcmp(lab.flash.bytes + i, LAB_PIN, sizeof LAB_PIN - 1) == 0 ||
             memcmp(lab.flash.bytes + i, lab.keys.enc, sizeof lab.keys.enc) == 0)
             fail_msg("a secret is still in the flash, at %zu", i);
     assert_false(lab_channel_open(&lab));
     assert_true(lab_power_cycle(&lab));
-    assert_int_equal(info_number(LINK_TAG_LIFE), LINK_LIFE_TERMINATED);
+    assert_int_equal(lab_info(&lab, LINK_TAG_LIFE), LINK_LIFE_TERMINATED);
     assert_false(lab_channel_open(&lab));
     assert_int_equal(lab_verify(&lab, LINK_PIN_LINE, LAB_PIN), SW_CONDITIONS);
 }
