@@ -10,7 +10,7 @@
 
 #define P256 (1 << (LINK_KEY_TLS_P256 - 1) | 1 << (LINK_KEY_ORDER_P256 - 1))
 #define DAY  INT64_C(86400)
-#define JUMP (366 * DAY)
+#define JUMP (31 * DAY)
 
 static struct lab lab;
 static struct lab_identity root, next_root, card_ca, server;
@@ -110,8 +110,8 @@ static void test_jump_is_capped(void **state)
     assert_int_equal(floor_now(), LAB_TIME + JUMP);
     assert_int_equal(lab_time_set(&lab, LAB_TIME + JUMP + 1), SW_OK);
     assert_int_equal(floor_now(), LAB_TIME + JUMP + 1);
-    /* A card that lay in a drawer for three years is told the time in three messages. */
-    for (int i = 0; i < 3; i++)
+    /* A card that lay in a drawer for three years is told the time in many messages. */
+    for (int i = 0; i < 36; i++)
         assert_int_equal(lab_time_set(&lab, LAB_TIME + 1100 * DAY), SW_OK);
     assert_int_equal(floor_now(), LAB_TIME + 1100 * DAY);
 }
