@@ -1,6 +1,6 @@
-/* card_p256.c - the interface of p256-m, which the card's library calls for P-256, by OpenSSL: some
- * thirty times as fast, and takes the same random numbers to the same results. Only in the fuzzer:
- * where the corpus is replayed (./test) it is p256-m itself. */
+/* card_p256.c - the interface of p256-m, which the card's library calls for P-256, by OpenSSL,
+ * which is much faster; the same random numbers give the same results. Only in the fuzzer: where
+ * the corpus is replayed (./test) it is p256-m itself. */
 #include <openssl/ec.h>
 #include <openssl/objects.h>
 #include <psa/crypto.h>
