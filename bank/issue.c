@@ -92,6 +92,16 @@ static enum cw_err prepare_names(struct issue *s, struct say *why)
     return err;
 }
 
+static enum cw_err prepare_payees(struct issue *s, struct say *why)
+{
+    uint8_t value[POLICY_PAYEES_LENMAX];
+    struct buf_writer w;
+    buf_writer_init(&w, value, sizeof value);
+    enum cw_err err =
+        objects_payees_find(s->bank->ledger, s->o->payees, s->o->payee_count, s->payees, why);
+    return err == CW_OK ? objects_payees_put(s->payees, s->o->payee_count, &w, why) : err;
+}
+
 /* The bank's own, and beside it the one that it will have, or another one. */
 static enum cw_err prepare_roots(struct issue *s, struct say *why)
 {
@@ -125,7 +135,7 @@ static enum cw_err prepare(struct issue *s, struct say *why)
     if (err == CW_OK)
         err = prepare_roots(s, why);
     if (err == CW_OK)
-        err = objects_payees_find(l, s->o->payees, s->o->payee_count, s->payees, why);
+        err = prepare_payees(s, why);
     s->mailer.pin_file = s->o->pin_file;
     s->mailer.puk_file = s->o->puk_file;
     if (err == CW_OK)

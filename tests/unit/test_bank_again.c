@@ -1,0 +1,130 @@
+/* test_bank_again.c - what is not as it should be when a card is issued: payees that no card pays, a
+ * card with a past, a card that is not the one it says it is, a second try that asks for something
+ * else. The real card, in this process; the straight way is in test_bank_issue.c. */
+#include "tests/unit/bank_lab.h"
+
+#include "bank/desk.h"
+#include "bank/issue.h"
+#include "bank/issuer_channel.h"
+#include "bank/objects.h"
+
+#include <sqlite3.h>
+
+struct fixture {
+    struct bank_lab *lab;
+    struct issue_options o;
+    struct issue_result result;
+    char reader[600];
+    struct say why;
+};
+
+static int setup(void **state)
+{
+    struct fixture *f = calloc(1, sizeof *f);
+    assert_non_null(f);
+    f->lab = lab_new();
+    snprintf(f->reader, sizeof f->reader, "inproc:%s/card", f->lab->dir);
+    f->o = (struct issue_options){.customer = f->lab->ada,
+                                  .reader = f->reader,
+                                  .p256 = true,
+                                  .days = BANK_CARD_DAYS,
+                                  .time = -1};
+    terms_default(&f->o.policy);
+    *state = f;
+    return 0;
+}
+
+static int teardown(void **state)
+{
+    struct fixture *f = *state;
+    lab_free(&f->lab);
+    free(f);
+    return 0;
+}
+
+static enum cw_err issue(struct fixture *f)
+{
+    return issue_card(f->lab->bank, &f->o, &f->result, &f->why);
+}
+
+static struct applet_info look(struct fixture *f)
+{
+    struct desk *d = NULL;
+    lab_ok(desk_open(f->lab->bank, f->reader, &d, &f->why), &f->why);
+    const struct applet_info info = d->info;
+    desk_free(&d);
+    return info;
+}
+
+static void run_sql(struct fixture *f, const char *sql)
+{
+    char path[BANK_PATH_MAX];
+    sqlite3 *db = NULL;
+    lab_ok(bank_path(f->lab->dir, BANK_FILE_LEDGER, "", path, &f->why), &f->why);
+    assert_int_equal(sqlite3_open(path, &db), SQLITE_OK);
+    assert_int_equal(sqlite3_exec(db, sql, NULL, NULL, NULL), SQLITE_OK);
+    sqlite3_close(db);
+}
+
+/* Nothing happened to the card, and the ledger knows nothing of it. */
+static void assert_untouched(struct fixture *f)
+{
+    struct ledger_card card;
+    struct say why;
+    struct desk *d = NULL;
+    lab_ok(desk_open(f->lab->bank, f->reader, &d, &f->why), &f->why);
+    assert_int_equal(d->info.life, LINK_LIFE_BLANK);
+    assert_int_equal(d->info.keys, 0);
+    assert_int_equal(desk_channel_open(d, &why), CW_ERR_NOT_FOUND);
+    assert_int_equal(ledger_card_get(f->lab->bank->ledger, d->info.serial, &card, &why),
+                     CW_ERR_NOT_FOUND);
+    desk_free(&d);
+}
+
+/* ---- payees ---- */
+
+/* Nobody's account: no order could name it. The same sentence as for `payee add`. */
+static void test_the_banks_own_account_is_no_payee(void **state)
+{
+    struct fixture *f = *state;
+    struct policy_payee payee;
+    f->o.payees[0] = "CASH-EUR";
+    f->o.payee_count = 1;
+    assert_int_equal(issue(f), CW_ERR_ARG);
+    assert_non_null(strstr(f->why.text, "the bank's own account"));
+    assert_untouched(f);
+    assert_int_equal(objects_payees_find(f->lab->bank->ledger, f->o.payees, 1, &payee, &f->why),
+                     CW_ERR_ARG);
+}
+
+/* More than a card's list can hold: said before the card is touched. */
+static void test_payees_that_are_too_many(void **state)
+{
+    struct fixture *f = *state;
+    struct ledger *l = f->lab->bank->ledger;
+    struct ledger_account accounts[POLICY_PAYEES_MAX];
+    char name[ORDER_NAME_MAX + 1] = "";
+    int64_t customer = 0;
+    memset(name, 'N', ORDER_NAME_MAX);
+    lab_ok(ledger_customer_add(l, name, &customer, &f->why), &f->why);
+    for (size_t i = 0; i < POLICY_PAYEES_MAX; i++) {
+        lab_ok(ledger_account_open(l, customer, "EUR", 0, &accounts[i], &f->why), &f->why);
+        f->o.payees[i] = accounts[i].number;
+    }
+    f->o.payee_count = POLICY_PAYEES_MAX;
+    assert_int_equal(issue(f), CW_ERR_SPACE);
+    assert_non_null(strstr(f->why.text, "name fewer"));
+    assert_untouched(f);
+    f->o.payee_count = 4;
+    lab_ok(issue(f), &f->why);
+}
+
+int main(int argc, char **argv)
+{
+#define TEST(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
+    const struct CMUnitTest tests[] = {
+        TEST(test_the_banks_own_account_is_no_payee),
+        TEST(test_payees_that_are_too_many),
+    };
+    return unit_main(argc, argv, tests, sizeof tests / sizeof *tests);
+}
