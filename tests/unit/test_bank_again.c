@@ -119,12 +119,43 @@ static void test_payees_that_are_too_many(void **state)
     lab_ok(issue(f), &f->why);
 }
 
+/* ---- a card with a past ---- */
+
+/* A channel under the maker's key, as whoever had the card before could open one. */
+static struct desk *open_as_maker(struct fixture *f)
+{
+    struct scp03_keys keys;
+    struct desk *d = NULL;
+    for (uint8_t i = 0; i < sizeof keys.enc; i++)
+        keys.enc[i] = keys.mac[i] = keys.dek[i] = (uint8_t)(0x40 + i);
+    lab_ok(desk_open(f->lab->bank, f->reader, &d, &f->why), &f->why);
+    lab_ok(channel_open(d->reader, &keys, DESK_MAKER_KEYSET, SCP03_LEVEL_FULL, &d->channel,
+                        &f->why),
+           &f->why);
+    return d;
+}
+
+/* A key that was made before the bank had the card goes with the maker's keys; the bank looks again
+ * and has another made, at the first try. */
+static void test_key_of_before(void **state)
+{
+    struct fixture *f = *state;
+    struct desk *d = open_as_maker(f);
+    lab_ok(desk_key_generate(d, LINK_KEY_TLS_P256, NULL, NULL, &f->why), &f->why);
+    desk_free(&d);
+    assert_int_equal(look(f).keys, 1u << (LINK_KEY_TLS_P256 - 1));
+    lab_ok(issue(f), &f->why);
+    assert_int_equal(f->result.keys, 1u << (LINK_KEY_TLS_P256 - 1) | 1u << (LINK_KEY_ORDER_P256 - 1));
+    assert_int_equal(look(f).keys, f->result.keys);
+}
+
 int main(int argc, char **argv)
 {
 #define TEST(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
     const struct CMUnitTest tests[] = {
         TEST(test_the_banks_own_account_is_no_payee),
         TEST(test_payees_that_are_too_many),
+        TEST(test_key_of_before),
     };
     return unit_main(argc, argv, tests, sizeof tests / sizeof *tests);
 }
