@@ -1,6 +1,6 @@
-/* test_bank_again.c - what is not as it should be when a card is issued: payees that no card pays, a
- * card with a past, a card that is not the one it says it is, a second try that asks for something
- * else. The real card, in this process; the straight way is in test_bank_issue.c. */
+/* test_bank_again.c - what is not as it should be when a card is issued: payees that no card pays,
+ * a card with a past, a card that is not the one it says it is, a second try that asks for
+ * something else. The real card, in this process; the straight way is in test_bank_issue.c. */
 #include "tests/unit/bank_lab.h"
 
 #include "bank/desk.h"
@@ -129,9 +129,9 @@ static struct desk *open_as_maker(struct fixture *f)
     for (uint8_t i = 0; i < sizeof keys.enc; i++)
         keys.enc[i] = keys.mac[i] = keys.dek[i] = (uint8_t)(0x40 + i);
     lab_ok(desk_open(f->lab->bank, f->reader, &d, &f->why), &f->why);
-    lab_ok(channel_open(d->reader, &keys, DESK_MAKER_KEYSET, SCP03_LEVEL_FULL, &d->channel,
-                        &f->why),
-           &f->why);
+    lab_ok(
+        channel_open(d->reader, &keys, DESK_MAKER_KEYSET, SCP03_LEVEL_FULL, &d->channel, &f->why),
+        &f->why);
     return d;
 }
 
@@ -145,8 +145,47 @@ static void test_key_of_before(void **state)
     desk_free(&d);
     assert_int_equal(look(f).keys, 1u << (LINK_KEY_TLS_P256 - 1));
     lab_ok(issue(f), &f->why);
-    assert_int_equal(f->result.keys, 1u << (LINK_KEY_TLS_P256 - 1) | 1u << (LINK_KEY_ORDER_P256 - 1));
+    assert_int_equal(f->result.keys,
+                     1u << (LINK_KEY_TLS_P256 - 1) | 1u << (LINK_KEY_ORDER_P256 - 1));
     assert_int_equal(look(f).keys, f->result.keys);
+}
+
+/* ---- a second try ---- */
+
+/* The card is complete and the ledger says `issuing`: another command than the first is refused and
+ * says why, and the first one completes it. */
+static void test_second_try_on_other_terms(void **state)
+{
+    static const char *const words[] = {"limits or rules", "limits or rules", "server names",
+                                        "server names",    "payees",          "payees",
+                                        "--transport-pin"};
+    struct fixture *f = *state;
+    struct ledger_card card;
+    f->o.payees[0] = f->lab->payee.number;
+    f->o.payee_count = 1;
+    lab_ok(issue(f), &f->why);
+    run_sql(f, "UPDATE card SET status = 'issuing'");
+    for (size_t i = 0; i < sizeof words / sizeof words[0]; i++) {
+        const struct issue_options first = f->o;
+        f->o.policy.limits[0].day += i == 0;
+        f->o.policy.pin.tries += i == 1;
+        f->o.name_count = i == 2 ? 1 : i == 3 ? 2 : 0;
+        strcpy(f->o.names[0].host, i == 2 ? "shop.test" : "bank.cardwire.test");
+        strcpy(f->o.names[1].host, "shop.test");
+        f->o.names[0].profiles = f->o.names[1].profiles = 7;
+        f->o.payees[0] = i == 4 ? f->lab->payer.number : f->lab->payee.number;
+        f->o.payee_count -= i == 5;
+        f->o.transport_pin = i == 6;
+        assert_int_equal(issue(f), CW_ERR_STATE);
+        if (strstr(f->why.text, words[i]) == NULL)
+            fail_msg("case %zu: %s", i, f->why.text);
+        lab_ok(ledger_card_get(f->lab->bank->ledger, f->result.serial, &card, &f->why), &f->why);
+        assert_int_equal(card.status, LEDGER_CARD_ISSUING);
+        f->o = first;
+    }
+    lab_ok(issue(f), &f->why);
+    assert_true(f->result.resumed);
+    assert_int_equal(f->result.status, LEDGER_CARD_ACTIVE);
 }
 
 int main(int argc, char **argv)
@@ -156,6 +195,7 @@ int main(int argc, char **argv)
         TEST(test_the_banks_own_account_is_no_payee),
         TEST(test_payees_that_are_too_many),
         TEST(test_key_of_before),
+        TEST(test_second_try_on_other_terms),
     };
     return unit_main(argc, argv, tests, sizeof tests / sizeof *tests);
 }
