@@ -168,7 +168,8 @@ static void test_second_try_on_other_terms(void **state)
     for (size_t i = 0; i < sizeof words / sizeof words[0]; i++) {
         const struct issue_options first = f->o;
         f->o.policy.limits[0].day += i == 0;
-        f->o.policy.pin.tries += i == 1;
+        if (i == 1)
+            f->o.policy.pin.tries++;
         f->o.name_count = i == 2 ? 1 : i == 3 ? 2 : 0;
         strcpy(f->o.names[0].host, i == 2 ? "shop.test" : "bank.cardwire.test");
         strcpy(f->o.names[1].host, "shop.test");
