@@ -64,7 +64,7 @@ static enum cw_err status_of_two(uint16_t sw, bool puk, const char *what, struct
             "the PUK is wrong, and that was the last try; ask your bank for a new card");
     if ((sw & 0xFFF0u) == SW_PIN_TRIES)
         return say_fail(why, CW_ERR_AUTH,
-                        "the PUK is wrong; %u more %s before it is blocked for ever", sw & 15u,
+                        "the PUK is wrong; %u more %s before only your bank can help", sw & 15u,
                         (sw & 15u) == 1 ? "try" : "tries");
     return applet_status(sw, what, why);
 }
