@@ -28,6 +28,7 @@ static const struct named {
     {"puk-file", CLI_PUK, false},
     {"transport-pin", CLI_TRANSPORT, true},
     {"initial-key", CLI_INITIAL_KEY, false},
+    {"give-keys-again", CLI_KEYS_AGAIN, true},
     {"no-activate", CLI_NO_ACTIVATE, true},
     {"pin-min", CLI_PIN_MIN, false},
     {"pin-max", CLI_PIN_MAX, false},

@@ -208,15 +208,16 @@ const struct cli_command cli_commands[] = {
     {"account list", NULL, CLI_CUSTOMER, CLI_DIR, run_account_list, "account list [--customer ID]",
      "Lists accounts: number, balance, currency, holder; without ID the bank's own as well.\n"},
     {"card issue", NULL,
-     CLI_KEY | CLI_PIN | CLI_PUK | CLI_TRANSPORT | CLI_INITIAL_KEY | CLI_NO_ACTIVATE | CLI_SERVER |
-         CLI_PROFILES | CLI_ROOT | CLI_DAYS | CLI_TIME | CLI_POLICY | CLI_PIN_TRIES | CLI_PAYEE |
-         CLI_PIV | CLI_PIV_OPTIONS,
+     CLI_KEY | CLI_PIN | CLI_PUK | CLI_TRANSPORT | CLI_INITIAL_KEY | CLI_KEYS_AGAIN |
+         CLI_NO_ACTIVATE | CLI_SERVER | CLI_PROFILES | CLI_ROOT | CLI_DAYS | CLI_TIME | CLI_POLICY |
+         CLI_PIN_TRIES | CLI_PAYEE | CLI_PIV | CLI_PIV_OPTIONS,
      CLI_DIR | CLI_CUSTOMER | CLI_READER, commands_card_issue,
      "card issue --customer ID --reader READER [--key p256|rsa2048|both] [--initial-key FILE]\n"
      "             [--pin-file FILE] [--puk-file FILE] [--transport-pin] [--no-activate]\n"
      "             [--payee ACCOUNT]... [POLICY] [--pin-tries N] [--root FILE] [--days N]\n"
      "             [--server-name HOST [--profiles tls13,ecdhe,rsa]]... [--time TIME]\n"
-     "             [--piv [--piv-key p256|rsa] [--piv-pin-file FILE] [--piv-puk-file FILE]]",
+     "             [--piv [--piv-key p256|rsa] [--piv-pin-file FILE] [--piv-puk-file FILE]]\n"
+     "             [--give-keys-again]",
      "Personalises the blank card in READER (inproc:DIR, pcsc, pcsc:NAME) and prints its serial.\n"
      "All of it goes through the issuer's secure channel, opened with the maker's key (FILE of\n"
      "--initial-key; GlobalPlatform's well-known one), which the bank's own replaces first. The\n"
@@ -228,7 +229,10 @@ const struct cli_command cli_commands[] = {
      "how long the card's certificates last (1826); TIME is the time before which the card takes\n"
      "nothing for expired (now); N of --pin-tries is how often the PIN may be wrong (3).\n"
      "With --piv the card is a PIV card as well, as 'card piv' makes it.\n"
-     "An issuance that was cut short is completed by giving the same command again.\n" POLICY_HELP},
+     "An issuance that was cut short is completed by giving the same command again. A card that\n"
+     "has none of the keys that were given to its serial before is refused: it may be another.\n"
+     "With --give-keys-again it gets them all the same, and who has them can manage "
+     "it.\n" POLICY_HELP},
     {"card list", NULL, 0, CLI_DIR, commands_card_list, "card list",
      "Lists the cards: serial, customer, status.\n"},
     {"card block", "SERIAL", 0, CLI_DIR, commands_card_block, "card block SERIAL",

@@ -41,6 +41,12 @@ static void progress_show(void *ctx, const char *step, int percent)
     p->shown = percent;
 }
 
+static void warning_show(void *ctx, const char *sentence)
+{
+    progress_end(ctx);
+    fprintf(stderr, "cardwired: warning: %s\n", sentence);
+}
+
 /* --piv-key: whether it is RSA. */
 static enum cw_err take_piv_key(const struct cli_args *args, bool *rsa, struct say *why)
 {
@@ -62,6 +68,7 @@ static enum cw_err issue_options(const struct cli_args *args, struct issue_optio
         .p256 = both || strcmp(key, "p256") == 0,
         .rsa = both || strcmp(key, "rsa2048") == 0,
         .initial_key = args->initial_key,
+        .give_keys_again = (args->given & CLI_KEYS_AGAIN) != 0,
         .pin_file = args->pin_file,
         .puk_file = args->puk_file,
         .transport_pin = (args->given & CLI_TRANSPORT) != 0,
@@ -74,6 +81,7 @@ static enum cw_err issue_options(const struct cli_args *args, struct issue_optio
         .days = args->days > 0 ? args->days : BANK_CARD_DAYS,
         .time = args->time,
         .progress = progress_show,
+        .warn = warning_show,
     };
     if (!o->p256 && !o->rsa)
         return say_fail(why, CW_ERR_ARG, "--key %.20s: wants p256, rsa2048 or both", key);

@@ -107,7 +107,7 @@ static enum cw_err look_again(struct desk *d, struct say *why)
     return err;
 }
 
-enum cw_err desk_take_over(struct desk *d, const char *initial_key, struct say *why)
+enum cw_err desk_take_over(struct desk *d, const char *initial_key, bool again, struct say *why)
 {
     struct issuer_master initial = well_known;
     struct scp03_keys makers, own;
@@ -129,6 +129,8 @@ enum cw_err desk_take_over(struct desk *d, const char *initial_key, struct say *
                  "the card %s was delivered under another key than %s; name its maker's with "
                  "--initial-key",
                  d->serial, initial_key != NULL ? initial_key : "the well-known one");
+    if (err == CW_OK)
+        err = ledger_card_keys_give(d->bank->ledger, d->info.serial, again, why);
     if (err == CW_OK)
         err = channel_keys_put(d->channel, &makers, DESK_MAKER_KEYSET, DESK_KEYSET, &own, why);
     ct_wipe(&initial, sizeof initial);

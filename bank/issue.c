@@ -315,7 +315,11 @@ static enum cw_err open_channel(struct issue *s, struct say *why)
     if (err != CW_ERR_NOT_FOUND)
         return err;
     progress(s, "the card takes the bank's keys");
-    return desk_take_over(s->desk, s->o->initial_key, why);
+    if (s->o->initial_key == NULL && s->o->warn != NULL)
+        s->o->warn(s->o->progress_ctx,
+                   "without --initial-key the card gets its keys under one that everybody knows: "
+                   "whoever records the reader's wire has them");
+    return desk_take_over(s->desk, s->o->initial_key, s->o->give_keys_again, why);
 }
 
 /* From the complete card on: its life first, then the ledger's word for it. */

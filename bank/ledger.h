@@ -18,7 +18,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define LEDGER_SCHEMA         2
+#define LEDGER_SCHEMA         3
 #define LEDGER_CERT_MAX       2048u /* bytes of DER */
 #define LEDGER_SIGNATURE_MAX  512u  /* bytes */
 #define LEDGER_STATEMENT_MAX  100u  /* transactions in one statement */
@@ -139,6 +139,13 @@ struct ledger_terms {
     size_t payee_count;
 };
 
+/* Writes that keys derived for that serial are about to be given to a card, before they are. Once
+ * they were, for all that anybody knows, CW_ERR_STATE: the card that says this serial may not be
+ * the one that has them. `again` gives them once more, though not to a card that was issued
+ * (CW_ERR_EXISTS). */
+CW_MUST_USE enum cw_err ledger_card_keys_give(struct ledger *l,
+                                              const uint8_t serial[ORDER_SERIAL_LEN], bool again,
+                                              struct say *why);
 /* Writes the card as `issuing` with its certificates (kind, slot, DER; the rest is filled in) and
  * terms (NULL: the card is none that can be managed), in one transaction. A card that is `issuing`
  * already starts anew. CW_ERR_EXISTS when it was issued. */

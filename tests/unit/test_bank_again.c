@@ -150,6 +150,131 @@ static void test_key_of_before(void **state)
     assert_int_equal(look(f).keys, f->result.keys);
 }
 
+/* ---- a card that is not the one ---- */
+
+/* A blank card that says the serial of the first one. */
+static void take_fake(struct fixture *f)
+{
+    char command[600];
+    snprintf(f->reader, sizeof f->reader, "inproc:%s/fake", f->lab->dir);
+    look(f); /* makes it */
+    snprintf(command, sizeof command, "cd '%s' && cp card/id fake/id", f->lab->dir);
+    assert_int_equal(system(command), 0);
+}
+
+static void assert_no_keys_given(struct fixture *f)
+{
+    struct say why;
+    struct desk *d = NULL;
+    lab_ok(desk_open(f->lab->bank, f->reader, &d, &f->why), &f->why);
+    assert_int_equal(desk_channel_open(d, &why), CW_ERR_NOT_FOUND);
+    desk_free(&d);
+}
+
+/* A fake that says the serial of a card that is out learns none of its keys, whatever is asked for.
+ */
+static void test_fake_of_an_issued_card(void **state)
+{
+    struct fixture *f = *state;
+    struct ledger_card card;
+    lab_ok(issue(f), &f->why);
+    take_fake(f);
+    assert_memory_equal(look(f).serial, f->result.serial, sizeof f->result.serial);
+    for (int again = 0; again < 2; again++) {
+        f->o.give_keys_again = again;
+        assert_int_equal(issue(f), CW_ERR_EXISTS);
+        assert_non_null(strstr(f->why.text, "fake"));
+        assert_no_keys_given(f);
+    }
+    lab_ok(ledger_card_get(f->lab->bank->ledger, f->result.serial, &card, &f->why), &f->why);
+    assert_int_equal(card.status, LEDGER_CARD_ACTIVE);
+}
+
+/* Nor of one whose issuance was begun. */
+static void test_fake_of_a_card_that_is_being_issued(void **state)
+{
+    struct fixture *f = *state;
+    lab_ok(issue(f), &f->why);
+    run_sql(f, "UPDATE card SET status = 'issuing'");
+    take_fake(f);
+    assert_int_equal(issue(f), CW_ERR_STATE);
+    assert_non_null(strstr(f->why.text, "--give-keys-again"));
+    assert_no_keys_given(f);
+}
+
+/* A fake that came first has the keys of a card that is still to come: that card is not issued
+ * under them unless somebody says so. */
+static void test_fake_before_the_card(void **state)
+{
+    struct fixture *f = *state;
+    struct desk *d = NULL;
+    look(f);
+    take_fake(f);
+    lab_ok(desk_open(f->lab->bank, f->reader, &d, &f->why), &f->why);
+    lab_ok(desk_take_over(d, NULL, false, &f->why), &f->why);
+    desk_free(&d);
+    snprintf(f->reader, sizeof f->reader, "inproc:%s/card", f->lab->dir);
+    assert_int_equal(issue(f), CW_ERR_STATE);
+    assert_non_null(strstr(f->why.text, "--give-keys-again"));
+    assert_untouched(f);
+    f->o.give_keys_again = true;
+    lab_ok(issue(f), &f->why);
+    assert_int_equal(f->result.status, LEDGER_CARD_ACTIVE);
+}
+
+/* The ledger's word comes first: without it no key leaves the bank. And it is never taken back. */
+static void test_keys_are_written_down_first(void **state)
+{
+    struct fixture *f = *state;
+    char path[BANK_PATH_MAX];
+    sqlite3 *db = NULL;
+    run_sql(f, "CREATE TRIGGER full BEFORE INSERT ON card_keys"
+               "  BEGIN SELECT RAISE (ABORT, 'no room'); END");
+    assert_int_not_equal(issue(f), CW_OK);
+    assert_untouched(f);
+    run_sql(f, "DROP TRIGGER full");
+    lab_ok(issue(f), &f->why);
+    lab_ok(bank_path(f->lab->dir, BANK_FILE_LEDGER, "", path, &f->why), &f->why);
+    assert_int_equal(sqlite3_open(path, &db), SQLITE_OK);
+    assert_int_not_equal(sqlite3_exec(db, "DELETE FROM card_keys", NULL, NULL, NULL), SQLITE_OK);
+    assert_int_not_equal(sqlite3_exec(db, "UPDATE card_keys SET given = 0", NULL, NULL, NULL),
+                         SQLITE_OK);
+    sqlite3_close(db);
+}
+
+static void count_warning(void *ctx, const char *sentence)
+{
+    assert_non_null(strstr(sentence, "--initial-key"));
+    ++*(unsigned *)ctx;
+}
+
+/* Said when keys go out under the well-known key, and only then. */
+static void test_well_known_key_is_warned_of(void **state)
+{
+    struct fixture *f = *state;
+    struct desk *d = NULL;
+    unsigned warnings = 0;
+    char key[600];
+    f->o.warn = count_warning;
+    f->o.progress_ctx = &warnings;
+    lab_ok(issue(f), &f->why);
+    assert_int_equal(warnings, 1);
+    snprintf(f->reader, sizeof f->reader, "inproc:%s/taken", f->lab->dir);
+    lab_ok(desk_open(f->lab->bank, f->reader, &d, &f->why), &f->why);
+    lab_ok(desk_take_over(d, NULL, false, &f->why), &f->why);
+    desk_free(&d);
+    lab_ok(issue(f), &f->why); /* has the bank's keys */
+    assert_int_equal(warnings, 1);
+    snprintf(key, sizeof key, "umask 077; echo 404142434445464748494a4b4c4d4e4f > '%s/maker'",
+             f->lab->dir);
+    assert_int_equal(system(key), 0);
+    snprintf(key, sizeof key, "%s/maker", f->lab->dir);
+    snprintf(f->reader, sizeof f->reader, "inproc:%s/other", f->lab->dir);
+    f->o.initial_key = key;
+    lab_ok(issue(f), &f->why);
+    assert_int_equal(warnings, 1);
+}
+
 /* ---- a second try ---- */
 
 /* The card is complete and the ledger says `issuing`: another command than the first is refused and
@@ -196,6 +321,11 @@ int main(int argc, char **argv)
         TEST(test_the_banks_own_account_is_no_payee),
         TEST(test_payees_that_are_too_many),
         TEST(test_key_of_before),
+        TEST(test_fake_of_an_issued_card),
+        TEST(test_fake_of_a_card_that_is_being_issued),
+        TEST(test_fake_before_the_card),
+        TEST(test_keys_are_written_down_first),
+        TEST(test_well_known_key_is_warned_of),
         TEST(test_second_try_on_other_terms),
     };
     return unit_main(argc, argv, tests, sizeof tests / sizeof *tests);

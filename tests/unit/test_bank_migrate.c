@@ -207,6 +207,28 @@ static void test_new_cards_are_managed(void **state)
     assert_non_null(strstr(why.text, "issuer.key is gone"));
 }
 
+/* Of the cards that have keys of this bank the ledger knows so; of older ones, that they have none.
+ */
+static void test_keys_that_were_given(void **state)
+{
+    struct fixture *f = *state;
+    struct say why = {""};
+    open_again(f);
+    assert_int_equal(number(f->ledger, "SELECT count(*) FROM card_keys"), 0);
+    struct lab_card *card = lab_card_new(f->lab, f->lab->ada, 2, false);
+    bank_free(&f->lab->bank);
+    run_sql(f->ledger, "DROP TABLE card_keys; PRAGMA user_version = 2");
+    open_again(f);
+    assert_int_equal(number(f->ledger, "PRAGMA user_version"), LEDGER_SCHEMA);
+    assert_int_equal(number(f->ledger, "SELECT count(*) FROM card_keys WHERE "
+                                       "serial = x'025A5A5A5A5A5A5A' AND given > 0"),
+                     1);
+    assert_int_equal(number(f->ledger, "SELECT count(*) FROM card_keys"), 1);
+    assert_int_equal(ledger_card_keys_give(f->lab->bank->ledger, card->serial, true, &why),
+                     CW_ERR_EXISTS);
+    lab_card_free(&card);
+}
+
 /* A step that fails half-way leaves the older ledger, whole. */
 static void test_failed_step_leaves_it_as_it_was(void **state)
 {
@@ -238,11 +260,9 @@ int main(int argc, char **argv)
 {
 #define TEST(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
     const struct CMUnitTest tests[] = {
-        TEST(test_what_was_there_stays),
-        TEST(test_same_as_new),
-        TEST(test_its_cards_take_no_updates),
-        TEST(test_new_cards_are_managed),
-        TEST(test_failed_step_leaves_it_as_it_was),
+        TEST(test_what_was_there_stays),      TEST(test_same_as_new),
+        TEST(test_its_cards_take_no_updates), TEST(test_new_cards_are_managed),
+        TEST(test_keys_that_were_given),      TEST(test_failed_step_leaves_it_as_it_was),
         TEST(test_damage_is_noticed),
     };
     return unit_main(argc, argv, tests, sizeof tests / sizeof *tests);

@@ -588,7 +588,7 @@ static void test_issued_without_it_after_all(void **state)
     struct ledger_certificate *certs = calloc(LEDGER_CERTS_PER_CARD, sizeof *certs);
     lab_ok(piv_prepare(f->lab->bank, &plain, &m, &why), &why);
     lab_ok(desk_open(f->lab->bank, f->reader, &d, &why), &why);
-    lab_ok(desk_take_over(d, NULL, &why), &why);
+    lab_ok(desk_take_over(d, NULL, false, &why), &why);
     lab_ok(
         ledger_card_begin(f->lab->bank->ledger, d->info.serial, f->lab->ada, NULL, 0, NULL, &why),
         &why);
