@@ -51,6 +51,7 @@ static const struct named {
     {"piv-key", CLI_PIV_KEY, false},
     {"piv-pin-file", CLI_PIV_PIN, false},
     {"piv-puk-file", CLI_PIV_PUK, false},
+    {"force", CLI_FORCE, true},
     {"listen", CLI_LISTEN, false},
     {"port-file", CLI_PORT_FILE, false},
     {"insecure-keylog", CLI_KEYLOG, false},

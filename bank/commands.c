@@ -245,9 +245,15 @@ const struct cli_command cli_commands[] = {
      "Locks the card itself: it takes no PIN and opens no line until it is unlocked.\n"},
     {"card unlock", NULL, 0, CLI_DIR | CLI_READER, commands_card_unlock,
      "card unlock --reader READER", "Unlocks it.\n"},
-    {"card terminate", NULL, 0, CLI_DIR | CLI_READER, commands_card_terminate,
-     "card terminate --reader READER",
-     "Ends the card for ever: its keys and PINs are gone, and the bank calls it terminated.\n"},
+    {"card terminate", NULL, CLI_CARD, CLI_DIR | CLI_READER, commands_card_terminate,
+     "card terminate --reader READER [--card SERIAL]",
+     "Ends the card for ever: its keys and PINs are gone, and the bank calls it terminated. A "
+     "card\n"
+     "that is terminated already has nothing left to prove itself with: the bank follows it only\n"
+     "when SERIAL says which card it is.\n"},
+    {"card sync", NULL, 0, CLI_DIR | CLI_READER, commands_card_sync, "card sync --reader READER",
+     "Gives the card the updates that it has not taken, and the time: also one that trusts the\n"
+     "server's root no more and cannot log in.\n"},
     {"card reset-pin", NULL, CLI_PIN | CLI_PUK | CLI_TRANSPORT, CLI_DIR | CLI_READER,
      commands_card_reset_pin,
      "card reset-pin --reader READER [--pin-file FILE] [--puk-file FILE] [--transport-pin]",
@@ -287,8 +293,9 @@ const struct cli_command cli_commands[] = {
     {"root roll", NULL, CLI_VALID, CLI_DIR, commands_root_roll, "root roll [--valid-days N]",
      "Makes the server's next root and certificates, and prints the file of the root. The server\n"
      "goes on with what it has, so that cards can be updated to both roots.\n"},
-    {"root switch", NULL, 0, CLI_DIR, commands_root_switch, "root switch",
-     "From its next start on the server uses the next root.\n"},
+    {"root switch", NULL, CLI_FORCE, CLI_DIR, commands_root_switch, "root switch [--force]",
+     "From its next start on the server uses the next root. Refused while there are cards that\n"
+     "have not reported an update with it; with --force they stay out until 'card sync'.\n"},
     {"serve", NULL, CLI_LISTEN | CLI_PORT_FILE | CLI_KEYLOG, CLI_DIR, run_serve,
      "serve [--listen HOST:PORT] [--port-file FILE] [--insecure-keylog FILE]",
      "Serves cards until SIGTERM (127.0.0.1:8443; port 0 takes a free one, --port-file says "

@@ -192,6 +192,7 @@ enum cw_err card_do_apply(struct card_call *call)
         return err;
     if (m.kind == ISSUER_TIME)
         return apply_time(call, &m, fresh);
-    /* An update comes through a line: from a server that the card has itself verified. */
-    return card->line.phase == LINE_OPEN ? apply_update(call, &m) : CW_ERR_STATE;
+    /* An update comes through a line, from a server that the card has itself verified; or from the
+     * issuer's own hand, to a card that cannot reach the server any more. */
+    return call->secured || card->line.phase == LINE_OPEN ? apply_update(call, &m) : CW_ERR_STATE;
 }

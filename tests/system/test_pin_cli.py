@@ -187,7 +187,7 @@ def test_unblock_ends_a_pin_by_post(posted):
 
 
 def test_puk_blocked(card):
-    for left in ("2 more tries", "1 more try", "the last try; ask your bank"):
+    for left in ("2 more tries", "1 more try", "the last try; your bank"):
         assert left in card.unblock("00000000", NEW, code=5)["detail"]
     assert card.tries() == (3, 0)
     assert "your bank" in card("pin", "unblock", code=5)["detail"]

@@ -6,8 +6,10 @@
 
 #include "bank/desk.h"
 #include "bank/issue.h"
+#include "bank/issuer_keys.h"
 #include "bank/piv.h"
 
+#include <errno.h>
 #include <signal.h>
 #include <sys/ptrace.h>
 #include <sys/syscall.h>
@@ -61,9 +63,9 @@ static bool writes(uint64_t number)
     return number == SYS_pwrite64 || number == SYS_write || number == SYS_fsync ||
            number == SYS_fdatasync || number == SYS_ftruncate
 #ifdef SYS_unlink
-           || number == SYS_unlink || number == SYS_rename
+           || number == SYS_unlink || number == SYS_rename || number == SYS_link
 #endif
-           || number == SYS_unlinkat || number == SYS_renameat;
+           || number == SYS_linkat || number == SYS_unlinkat || number == SYS_renameat;
 }
 
 /* Runs the issuance in a process of its own, and kills that before its `count`th write; false when
@@ -230,11 +232,43 @@ static void test_killed_with_piv(void **state)
     kill_at_writes(f, 3 * step_of_run());
 }
 
+/* In a bank of an older program the first issuance makes the issuer's keys: none is ever there in
+ * part, and what a cut leaves is in nobody's way. */
+static void test_killed_while_keys_are_made(void **state)
+{
+    struct fixture *f = *state;
+    char issuer[BANK_PATH_MAX], update[BANK_PATH_MAX];
+    struct say why = {""};
+    assert_int_equal(bank_path(f->lab->dir, BANK_FILE_ISSUER, "", issuer, NULL), CW_OK);
+    assert_int_equal(bank_path(f->lab->dir, BANK_FILE_UPDATE, ".key", update, NULL), CW_OK);
+    snprintf(f->reader, sizeof f->reader, "inproc:%s/card", f->lab->dir);
+    for (unsigned count = 1; count <= 12; count++) { /* of which each key takes five */
+        struct bank *bank = NULL;
+        struct issuer_master master;
+        EVP_PKEY *key = NULL;
+        assert_true(unlink(issuer) == 0 || errno == ENOENT);
+        assert_true(unlink(update) == 0 || errno == ENOENT);
+        assert_true(issue_killed(f, count));
+        lab_ok(bank_open(f->lab->dir, &ledger_clock_system, &bank, &why), &why);
+        if (access(issuer, F_OK) == 0)
+            lab_ok(issuer_master_load(issuer, &master, &why), &why);
+        lab_ok(bank_issuer_keys_make(bank, &why), &why);
+        lab_ok(issuer_master_load(issuer, &master, &why), &why);
+        lab_ok(bank_key_load(bank, BANK_FILE_UPDATE, &key, &why), &why);
+        EVP_PKEY_free(key);
+        bank_free(&bank);
+    }
+    struct issue_result result;
+    lab_ok(issue(f, &result, &why), &why);
+    assert_at_one(f, &result);
+}
+
 int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(test_killed_at_every_write, setup, teardown),
         cmocka_unit_test_setup_teardown(test_killed_with_piv, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_killed_while_keys_are_made, setup, teardown),
     };
     return unit_main(argc, argv, tests, sizeof tests / sizeof *tests);
 }

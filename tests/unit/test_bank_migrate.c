@@ -8,6 +8,7 @@
 #include "tests/unit/bank_schema_1.h"
 
 #include <sqlite3.h>
+#include <sys/wait.h>
 
 struct fixture {
     struct bank_lab *lab;
@@ -244,6 +245,35 @@ static void test_failed_step_leaves_it_as_it_was(void **state)
     open_again(f);
 }
 
+/* Another program, a newer one, migrates it while this one waits for the lock. */
+static void test_newer_program_is_faster(void **state)
+{
+    struct fixture *f = *state;
+    const struct ledger_clock clock = {lab_now, f->lab};
+    struct say why = {""};
+    sqlite3 *db = NULL;
+    int pipes[2], status = 0;
+    char ready = 0;
+    assert_int_equal(pipe(pipes), 0);
+    pid_t pid = fork();
+    assert_true(pid >= 0);
+    if (pid == 0) {
+        bool held = sqlite3_open(f->ledger, &db) == SQLITE_OK &&
+                    sqlite3_exec(db, "BEGIN IMMEDIATE; PRAGMA user_version = 99", NULL, NULL,
+                                 NULL) == SQLITE_OK &&
+                    write(pipes[1], "", 1) == 1;
+        usleep(500000); /* in which the other reads the version that is still there */
+        _exit(held && sqlite3_exec(db, "COMMIT", NULL, NULL, NULL) == SQLITE_OK ? 0 : 1);
+    }
+    assert_int_equal(read(pipes[0], &ready, 1), 1);
+    assert_int_equal(bank_open(f->lab->dir, &clock, &f->lab->bank, &why), CW_ERR_NEWER);
+    assert_int_equal(waitpid(pid, &status, 0), pid);
+    assert_int_equal(status, 0);
+    assert_int_equal(number(f->ledger, "PRAGMA user_version"), 99);
+    close(pipes[0]);
+    close(pipes[1]);
+}
+
 /* A reference to what is not there is damage, and is not carried over in silence. */
 static void test_damage_is_noticed(void **state)
 {
@@ -263,7 +293,7 @@ int main(int argc, char **argv)
         TEST(test_what_was_there_stays),      TEST(test_same_as_new),
         TEST(test_its_cards_take_no_updates), TEST(test_new_cards_are_managed),
         TEST(test_keys_that_were_given),      TEST(test_failed_step_leaves_it_as_it_was),
-        TEST(test_damage_is_noticed),
+        TEST(test_newer_program_is_faster),   TEST(test_damage_is_noticed),
     };
     return unit_main(argc, argv, tests, sizeof tests / sizeof *tests);
 }

@@ -231,6 +231,45 @@ static void test_update_wants_a_line(void **state)
     assert_int_equal(lab_info(&lab, LINK_TAG_SEQUENCE), 3);
 }
 
+/* A card that trusts the server's root no more: at the issuer's reader it takes what it missed, by
+ * the same rules, and what it took does not come again over a line. */
+static void test_update_through_the_channel(void **state)
+{
+    const uint8_t name[] = "\x80\x09other.tes\x81\x01\x01";
+    uint8_t first[ISSUER_MESSAGE_MAX], second[ISSUER_MESSAGE_MAX], other[ISSUER_MESSAGE_MAX];
+    uint8_t out[CARD_RESPONSE_MAX];
+    size_t n = 0;
+    struct issuer_message m = {.kind = ISSUER_UPDATE,
+                               .sequence = 1,
+                               .writes = {{LINK_DO_NAME | 1, name, sizeof name - 1}},
+                               .write_count = 1};
+    (void)state;
+    size_t first_len = lab_message(&lab, &m, first);
+    m.sequence = 2;
+    m.writes[0].len = 0;
+    size_t second_len = lab_message(&lab, &m, second);
+    m.sequence = 3;
+    size_t other_len = lab_message(&lab, &m, other);
+    other[other_len - 1] ^= 1;
+    assert_true(lab_channel_open(&lab));
+    assert_int_equal(lab_secure(&lab, 0x80, INS_APPLY, 0, 0, first, first_len, 256, out, &n),
+                     SW_OK);
+    assert_int_equal(n, 4);
+    assert_int_equal(out[3], 1);
+    assert_int_equal(lab_secure(&lab, 0x80, INS_APPLY, 0, 0, second, second_len, 256, out, &n),
+                     SW_OK);
+    assert_int_equal(lab_secure(&lab, 0x80, INS_APPLY, 0, 0, first, first_len, 256, out, &n),
+                     SW_CONDITIONS);
+    assert_int_equal(lab_secure(&lab, 0x80, INS_APPLY, 0, 0, other, other_len, 256, out, &n),
+                     SW_SECURITY_STATUS);
+    assert_int_equal(lab_info(&lab, LINK_TAG_SEQUENCE), 2);
+    /* the channel is over: in clear it wants a line, and there the old one is old */
+    assert_int_equal(apply(second, second_len), SW_CONDITIONS);
+    open_line();
+    assert_int_equal(apply(first, first_len), SW_CONDITIONS);
+    assert_int_equal(lab_info(&lab, LINK_TAG_SEQUENCE), 2);
+}
+
 static void test_sequence_only_grows(void **state)
 {
     const uint8_t name[] = "\x80\x09other.tes\x81\x01\x01";
@@ -406,6 +445,7 @@ int main(int argc, char **argv)
         T(test_message_of_another_card),
         T(test_flipped_bits),
         T(test_update_wants_a_line),
+        T(test_update_through_the_channel),
         T(test_sequence_only_grows),
         T(test_what_an_update_may_not_write),
         T(test_root_roll_over),
