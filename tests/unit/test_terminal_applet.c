@@ -281,7 +281,7 @@ static void test_puk(void **state)
     assert_non_null(strstr(why.text, "the PUK is wrong; 1 more try before"));
     assert_int_equal(applet_pin_unblock(r, puk, 4, pin, 4, &left, &why), CW_ERR_AUTH);
     assert_int_equal(left, 0);
-    assert_non_null(strstr(why.text, "new card"));
+    assert_non_null(strstr(why.text, "your bank"));
     assert_int_equal(applet_pin_unblock(r, puk, 4, pin, 4, NULL, &why), CW_ERR_BLOCKED);
     assert_non_null(strstr(why.text, "PUK of this card is blocked"));
     assert_int_equal(applet_pin_unblock(r, puk, 4, pin, 4, NULL, &why), CW_ERR_FORMAT);
