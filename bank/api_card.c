@@ -128,8 +128,11 @@ enum cw_err api_card_updates(struct api *api, const struct api_line *line, const
     if (list == NULL)
         return CW_ERR_SPACE;
     enum cw_err err = ledger_updates_get(l, line->card, after, list, API_UPDATES_MAX, &count, &why);
-    if (err == CW_OK && count > 0 && list[count - 1].fetched == 0)
-        err = ledger_updates_fetched(l, line->card, list[count - 1].sequence, &why);
+    bool fresh = false;
+    for (size_t i = 0; i < count; i++)
+        fresh |= list[i].fetched == 0;
+    if (err == CW_OK && fresh)
+        err = ledger_updates_fetched(l, line->card, after, list[count - 1].sequence, &why);
     json_t *items = err == CW_OK ? updates_json(list, count) : NULL;
     free(list);
     if (err != CW_OK)

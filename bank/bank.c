@@ -6,9 +6,11 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <openssl/pem.h>
+#include <openssl/rand.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 enum cw_err bank_path(const char *dir, const char *stem, const char *suffix,
@@ -39,14 +41,24 @@ enum cw_err bank_serial_parse(const char *text, uint8_t serial[ORDER_SERIAL_LEN]
     return CW_OK;
 }
 
-enum cw_err bank_file_make(const char *path, const void *data, size_t len, mode_t mode,
-                           struct say *why)
+/* Writes the file under a name of its own beside `path`, to its end and to the disk. */
+static enum cw_err write_beside(const char *path, const void *data, size_t len, mode_t mode,
+                                char beside[BANK_PATH_MAX], struct say *why)
 {
-    int fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, mode);
-    if (fd < 0 && errno == EEXIST)
-        return say_fail(why, CW_ERR_EXISTS, "%s is there already and is not overwritten", path);
+    uint8_t random[8];
+    char suffix[2 * sizeof random + 2] = ".";
+    struct buf_writer w;
+    if (RAND_bytes(random, sizeof random) != 1)
+        return ca_fail(why, "cannot draw a name for a file");
+    buf_writer_init(&w, (uint8_t *)suffix + 1, 2 * sizeof random);
+    buf_put_hex(&w, random, sizeof random);
+    suffix[1 + 2 * sizeof random] = '\0';
+    int n = snprintf(beside, BANK_PATH_MAX, "%s%s", path, suffix);
+    if (n < 0 || (size_t)n >= BANK_PATH_MAX)
+        return say_fail(why, CW_ERR_LENGTH, "the file's name is too long: %.100s...", path);
+    int fd = open(beside, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, mode);
     if (fd < 0)
-        return say_fail(why, CW_ERR_IO, "cannot make %s: %s; check the folder", path,
+        return say_fail(why, CW_ERR_IO, "cannot make %s: %s; check the folder", beside,
                         strerror(errno));
     enum cw_err err = file_write_all(fd, data, len);
     if (err == CW_OK && fsync(fd) != 0)
@@ -54,10 +66,55 @@ enum cw_err bank_file_make(const char *path, const void *data, size_t len, mode_
     if (close(fd) != 0 && err == CW_OK)
         err = CW_ERR_IO;
     if (err != CW_OK) {
-        say_fail(why, err, "cannot write %s: %s; make room on the disk", path, strerror(errno));
-        unlink(path);
+        say_fail(why, err, "cannot write %s: %s; make room on the disk", beside, strerror(errno));
+        unlink(beside);
     }
     return err;
+}
+
+/* A new name is on the disk when its folder is. */
+static enum cw_err sync_folder(const char *path, struct say *why)
+{
+    char folder[BANK_PATH_MAX] = ".";
+    const char *end = strrchr(path, '/');
+    if (end != NULL)
+        snprintf(folder, sizeof folder, "%.*s", (int)(end > path ? end - path : 1), path);
+    int fd = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    bool done = fd >= 0 && fsync(fd) == 0;
+    enum cw_err err =
+        done ? CW_OK
+             : say_fail(why, CW_ERR_IO, "cannot write the folder %s: %s", folder, strerror(errno));
+    if (fd >= 0)
+        close(fd);
+    return err;
+}
+
+/* The name appears when all of the file is on the disk: cut short, nothing takes its place, and the
+ * next try does not find half a key. */
+enum cw_err bank_file_make(const char *path, const void *data, size_t len, mode_t mode,
+                           struct say *why)
+{
+    char beside[BANK_PATH_MAX];
+    enum cw_err err = write_beside(path, data, len, mode, beside, why);
+    if (err != CW_OK)
+        return err;
+    if (link(beside, path) != 0) /* unlike rename(), replaces nothing */
+        err = errno == EEXIST
+                  ? say_fail(why, CW_ERR_EXISTS, "%s is there already and is not overwritten", path)
+                  : say_fail(why, CW_ERR_IO, "cannot make %s: %s; check the folder", path,
+                             strerror(errno));
+    unlink(beside);
+    return err == CW_OK ? sync_folder(path, why) : err;
+}
+
+enum cw_err bank_file_private(const char *path, struct say *why)
+{
+    struct stat st;
+    if (stat(path, &st) != 0 || (st.st_mode & (S_IRWXG | S_IRWXO)) != 0)
+        return say_fail(
+            why, CW_ERR_DENIED,
+            "%s is open to others than its owner; chmod 600 it, and ask who has read it", path);
+    return CW_OK;
 }
 
 void bank_server_name(unsigned generation, struct bank_server *out)
@@ -170,6 +227,10 @@ enum cw_err bank_key_load(const struct bank *b, const char *stem, EVP_PKEY **out
     enum cw_err err = open_pem(b, stem, ".key", path, &bio, why);
     if (err != CW_OK)
         return err;
+    if ((err = bank_file_private(path, why)) != CW_OK) {
+        BIO_free(bio);
+        return err;
+    }
     EVP_PKEY *key = PEM_read_bio_PrivateKey(bio, NULL, NULL, NULL);
     BIO_free(bio);
     if (key == NULL)

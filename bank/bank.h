@@ -71,10 +71,14 @@ void bank_server_name(unsigned generation, struct bank_server *out);
 /* DIR/stem+suffix. CW_ERR_LENGTH. */
 CW_MUST_USE enum cw_err bank_path(const char *dir, const char *stem, const char *suffix,
                                   char out[BANK_PATH_MAX], struct say *why);
-/* Writes a new file with `mode` and waits until it is on disk. CW_ERR_EXISTS when there is one. */
+/* Writes a new file with `mode` and waits until it is on disk: all of it, or nothing under that
+ * name. CW_ERR_EXISTS when there is one. */
 CW_MUST_USE enum cw_err bank_file_make(const char *path, const void *data, size_t len, mode_t mode,
                                        struct say *why);
-/* Reads DIR/stem.pem; DIR/stem.key. The caller frees with X509_free, EVP_PKEY_free. */
+/* CW_ERR_DENIED when others than its owner may read or write it. */
+CW_MUST_USE enum cw_err bank_file_private(const char *path, struct say *why);
+/* Reads DIR/stem.pem; DIR/stem.key, which must be its owner's alone (CW_ERR_DENIED). The caller
+ * frees with X509_free, EVP_PKEY_free. */
 CW_MUST_USE enum cw_err bank_certificate_load(const struct bank *b, const char *stem, X509 **out,
                                               struct say *why);
 CW_MUST_USE enum cw_err bank_key_load(const struct bank *b, const char *stem, EVP_PKEY **out,

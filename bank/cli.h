@@ -58,6 +58,8 @@ enum cli_exit {
 #define CLI_PIV_KEY     (UINT64_C(1) << 36)
 #define CLI_PIV_PIN     (UINT64_C(1) << 37)
 #define CLI_PIV_PUK     (UINT64_C(1) << 38)
+#define CLI_KEYS_AGAIN  (UINT64_C(1) << 39)
+#define CLI_FORCE       (UINT64_C(1) << 40)
 
 /* What says a card's policy, and may be changed by an update. */
 #define CLI_POLICY                                                                                 \

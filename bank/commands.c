@@ -208,15 +208,16 @@ const struct cli_command cli_commands[] = {
     {"account list", NULL, CLI_CUSTOMER, CLI_DIR, run_account_list, "account list [--customer ID]",
      "Lists accounts: number, balance, currency, holder; without ID the bank's own as well.\n"},
     {"card issue", NULL,
-     CLI_KEY | CLI_PIN | CLI_PUK | CLI_TRANSPORT | CLI_INITIAL_KEY | CLI_NO_ACTIVATE | CLI_SERVER |
-         CLI_PROFILES | CLI_ROOT | CLI_DAYS | CLI_TIME | CLI_POLICY | CLI_PIN_TRIES | CLI_PAYEE |
-         CLI_PIV | CLI_PIV_OPTIONS,
+     CLI_KEY | CLI_PIN | CLI_PUK | CLI_TRANSPORT | CLI_INITIAL_KEY | CLI_KEYS_AGAIN |
+         CLI_NO_ACTIVATE | CLI_SERVER | CLI_PROFILES | CLI_ROOT | CLI_DAYS | CLI_TIME | CLI_POLICY |
+         CLI_PIN_TRIES | CLI_PAYEE | CLI_PIV | CLI_PIV_OPTIONS,
      CLI_DIR | CLI_CUSTOMER | CLI_READER, commands_card_issue,
      "card issue --customer ID --reader READER [--key p256|rsa2048|both] [--initial-key FILE]\n"
      "             [--pin-file FILE] [--puk-file FILE] [--transport-pin] [--no-activate]\n"
      "             [--payee ACCOUNT]... [POLICY] [--pin-tries N] [--root FILE] [--days N]\n"
      "             [--server-name HOST [--profiles tls13,ecdhe,rsa]]... [--time TIME]\n"
-     "             [--piv [--piv-key p256|rsa] [--piv-pin-file FILE] [--piv-puk-file FILE]]",
+     "             [--piv [--piv-key p256|rsa] [--piv-pin-file FILE] [--piv-puk-file FILE]]\n"
+     "             [--give-keys-again]",
      "Personalises the blank card in READER (inproc:DIR, pcsc, pcsc:NAME) and prints its serial.\n"
      "All of it goes through the issuer's secure channel, opened with the maker's key (FILE of\n"
      "--initial-key; GlobalPlatform's well-known one), which the bank's own replaces first. The\n"
@@ -228,7 +229,10 @@ const struct cli_command cli_commands[] = {
      "how long the card's certificates last (1826); TIME is the time before which the card takes\n"
      "nothing for expired (now); N of --pin-tries is how often the PIN may be wrong (3).\n"
      "With --piv the card is a PIV card as well, as 'card piv' makes it.\n"
-     "An issuance that was cut short is completed by giving the same command again.\n" POLICY_HELP},
+     "An issuance that was cut short is completed by giving the same command again. A card that\n"
+     "has none of the keys that were given to its serial before is refused: it may be another.\n"
+     "With --give-keys-again it gets them all the same, and who has them can manage "
+     "it.\n" POLICY_HELP},
     {"card list", NULL, 0, CLI_DIR, commands_card_list, "card list",
      "Lists the cards: serial, customer, status.\n"},
     {"card block", "SERIAL", 0, CLI_DIR, commands_card_block, "card block SERIAL",
@@ -241,9 +245,15 @@ const struct cli_command cli_commands[] = {
      "Locks the card itself: it takes no PIN and opens no line until it is unlocked.\n"},
     {"card unlock", NULL, 0, CLI_DIR | CLI_READER, commands_card_unlock,
      "card unlock --reader READER", "Unlocks it.\n"},
-    {"card terminate", NULL, 0, CLI_DIR | CLI_READER, commands_card_terminate,
-     "card terminate --reader READER",
-     "Ends the card for ever: its keys and PINs are gone, and the bank calls it terminated.\n"},
+    {"card terminate", NULL, CLI_CARD, CLI_DIR | CLI_READER, commands_card_terminate,
+     "card terminate --reader READER [--card SERIAL]",
+     "Ends the card for ever: its keys and PINs are gone, and the bank calls it terminated. A "
+     "card\n"
+     "that is terminated already has nothing left to prove itself with: the bank follows it only\n"
+     "when SERIAL says which card it is.\n"},
+    {"card sync", NULL, 0, CLI_DIR | CLI_READER, commands_card_sync, "card sync --reader READER",
+     "Gives the card the updates that it has not taken, and the time: also one that trusts the\n"
+     "server's root no more and cannot log in.\n"},
     {"card reset-pin", NULL, CLI_PIN | CLI_PUK | CLI_TRANSPORT, CLI_DIR | CLI_READER,
      commands_card_reset_pin,
      "card reset-pin --reader READER [--pin-file FILE] [--puk-file FILE] [--transport-pin]",
@@ -283,8 +293,9 @@ const struct cli_command cli_commands[] = {
     {"root roll", NULL, CLI_VALID, CLI_DIR, commands_root_roll, "root roll [--valid-days N]",
      "Makes the server's next root and certificates, and prints the file of the root. The server\n"
      "goes on with what it has, so that cards can be updated to both roots.\n"},
-    {"root switch", NULL, 0, CLI_DIR, commands_root_switch, "root switch",
-     "From its next start on the server uses the next root.\n"},
+    {"root switch", NULL, CLI_FORCE, CLI_DIR, commands_root_switch, "root switch [--force]",
+     "From its next start on the server uses the next root. Refused while there are cards that\n"
+     "have not reported an update with it; with --force they stay out until 'card sync'.\n"},
     {"serve", NULL, CLI_LISTEN | CLI_PORT_FILE | CLI_KEYLOG, CLI_DIR, run_serve,
      "serve [--listen HOST:PORT] [--port-file FILE] [--insecure-keylog FILE]",
      "Serves cards until SIGTERM (127.0.0.1:8443; port 0 takes a free one, --port-file says "

@@ -45,6 +45,7 @@ enum cw_err commands_card_lock(const struct cli_args *args, struct say *why);
 enum cw_err commands_card_unlock(const struct cli_args *args, struct say *why);
 enum cw_err commands_card_terminate(const struct cli_args *args, struct say *why);
 enum cw_err commands_card_reset_pin(const struct cli_args *args, struct say *why);
+enum cw_err commands_card_sync(const struct cli_args *args, struct say *why);
 enum cw_err commands_card_piv(const struct cli_args *args, struct say *why);
 /* commands_update.c */
 enum cw_err commands_card_update(const struct cli_args *args, struct say *why);

@@ -41,6 +41,12 @@ static void progress_show(void *ctx, const char *step, int percent)
     p->shown = percent;
 }
 
+static void warning_show(void *ctx, const char *sentence)
+{
+    progress_end(ctx);
+    fprintf(stderr, "cardwired: warning: %s\n", sentence);
+}
+
 /* --piv-key: whether it is RSA. */
 static enum cw_err take_piv_key(const struct cli_args *args, bool *rsa, struct say *why)
 {
@@ -62,6 +68,7 @@ static enum cw_err issue_options(const struct cli_args *args, struct issue_optio
         .p256 = both || strcmp(key, "p256") == 0,
         .rsa = both || strcmp(key, "rsa2048") == 0,
         .initial_key = args->initial_key,
+        .give_keys_again = (args->given & CLI_KEYS_AGAIN) != 0,
         .pin_file = args->pin_file,
         .puk_file = args->puk_file,
         .transport_pin = (args->given & CLI_TRANSPORT) != 0,
@@ -74,6 +81,7 @@ static enum cw_err issue_options(const struct cli_args *args, struct issue_optio
         .days = args->days > 0 ? args->days : BANK_CARD_DAYS,
         .time = args->time,
         .progress = progress_show,
+        .warn = warning_show,
     };
     if (!o->p256 && !o->rsa)
         return say_fail(why, CW_ERR_ARG, "--key %.20s: wants p256, rsa2048 or both", key);
@@ -194,14 +202,16 @@ static enum cw_err show_managed(const struct cli_args *args, const struct manage
     char serial[2 * ORDER_SERIAL_LEN + 1];
     bank_serial_text(r->serial, serial);
     if (args->json)
-        return commands_print_json(json_pack("{s:s, s:s, s:s, s:s?}", "serial", serial, "life",
-                                             link_life_name(r->life), "status",
-                                             ledger_card_status_name(r->status), "mailer",
-                                             r->mailer[0] != '\0' ? r->mailer : NULL),
-                                   why);
+        return commands_print_json(
+            json_pack("{s:s, s:s, s:s, s:s?, s:b}", "serial", serial, "life",
+                      link_life_name(r->life), "status", ledger_card_status_name(r->status),
+                      "mailer", r->mailer[0] != '\0' ? r->mailer : NULL, "proved", !r->unproved),
+            why);
     printf("%s %s\n", serial, link_life_name(r->life));
     if (r->mailer[0] != '\0')
         fprintf(stderr, "cardwired: the new PIN and PUK are in %s\n", r->mailer);
+    if (r->unproved)
+        fprintf(stderr, "cardwired: the card has no keys left to prove that it is this one\n");
     return CW_OK;
 }
 
@@ -209,9 +219,13 @@ static enum cw_err set_life(const struct cli_args *args, enum manage_act act, st
 {
     struct bank *bank = NULL;
     struct manage_result result;
-    enum cw_err err = commands_bank_open(args, &bank, why);
+    uint8_t serial[ORDER_SERIAL_LEN];
+    const uint8_t *named = args->card != NULL ? serial : NULL;
+    enum cw_err err = named != NULL ? commands_serial_take(args->card, serial, why) : CW_OK;
     if (err == CW_OK)
-        err = manage_life_set(bank, args->reader, act, &result, why);
+        err = commands_bank_open(args, &bank, why);
+    if (err == CW_OK)
+        err = manage_life_set(bank, args->reader, act, named, &result, why);
     bank_free(&bank);
     return err == CW_OK ? show_managed(args, &result, why) : err;
 }
@@ -248,6 +262,31 @@ enum cw_err commands_card_reset_pin(const struct cli_args *args, struct say *why
         err = manage_pin_reset(bank, args->reader, &pins, &result, why);
     bank_free(&bank);
     return err == CW_OK ? show_managed(args, &result, why) : err;
+}
+
+enum cw_err commands_card_sync(const struct cli_args *args, struct say *why)
+{
+    struct bank *bank = NULL;
+    struct manage_result r;
+    char serial[2 * ORDER_SERIAL_LEN + 1];
+    enum cw_err err = commands_bank_open(args, &bank, why);
+    if (err == CW_OK)
+        err = manage_sync(bank, args->reader, &r, why);
+    bank_free(&bank);
+    if (err != CW_OK)
+        return err;
+    bank_serial_text(r.serial, serial);
+    if (args->json)
+        return commands_print_json(json_pack("{s:s, s:s, s:s, s:I, s:I}", "serial", serial, "life",
+                                             link_life_name(r.life), "status",
+                                             ledger_card_status_name(r.status), "first",
+                                             (json_int_t)r.first, "last", (json_int_t)r.last),
+                                   why);
+    if (r.first != 0)
+        printf("%s %s, took updates %u to %u\n", serial, link_life_name(r.life), r.first, r.last);
+    else
+        printf("%s %s, had every update\n", serial, link_life_name(r.life));
+    return CW_OK;
 }
 
 static void step_show(void *ctx, const char *what)

@@ -2,6 +2,7 @@
  * are about: lists of payees, and the server's next root. */
 #include "bank/commands.h"
 
+#include "bank/reach.h"
 #include "bank/update.h"
 
 #include <stdio.h>
@@ -120,7 +121,7 @@ static enum cw_err list_updates(struct bank *bank, const uint8_t serial[ORDER_SE
     uint32_t after = 0;
     if (u == NULL)
         return say_fail(why, CW_ERR_SPACE, "out of memory");
-    enum cw_err err = ledger_management_get(bank->ledger, serial, &m, why);
+    enum cw_err err = ledger_management_read(bank->ledger, serial, &m, why);
     while (err == CW_OK && count > 0) {
         err = ledger_updates_get(bank->ledger, serial, after, u, 1, &count, why);
         if (err == CW_OK && count > 0) {
@@ -198,7 +199,7 @@ enum cw_err commands_payee_list(const struct cli_args *args, struct say *why)
     if (err == CW_OK)
         err = commands_bank_open(args, &bank, why);
     if (err == CW_OK)
-        err = ledger_management_get(bank->ledger, serial, &m, why);
+        err = ledger_management_read(bank->ledger, serial, &m, why);
     if (err == CW_OK)
         err = ledger_payee_each(bank->ledger, serial, list_payee, &list, why);
     bank_free(&bank);
@@ -233,10 +234,31 @@ enum cw_err commands_root_roll(const struct cli_args *args, struct say *why)
     return err;
 }
 
+/* Who has not learnt the next root is shut out until it is brought to the bank. */
+static enum cw_err check_switch(const struct cli_args *args, struct bank *bank, struct say *why)
+{
+    size_t without = 0;
+    if (bank->server_next.generation == 0)
+        return CW_OK; /* bank_server_switch says what is wrong */
+    enum cw_err err = reach_count(bank, &without, why);
+    if (err != CW_OK || without == 0)
+        return err;
+    if ((args->given & CLI_FORCE) == 0)
+        return say_fail(why, CW_ERR_STATE,
+                        "%zu cards have not reported an update with the next root and would refuse "
+                        "the server until 'cardwired card sync'; --force switches all the same",
+                        without);
+    fprintf(stderr, "cardwired: %zu cards have not reported an update with the next root\n",
+            without);
+    return CW_OK;
+}
+
 enum cw_err commands_root_switch(const struct cli_args *args, struct say *why)
 {
     struct bank *bank = NULL;
     enum cw_err err = commands_bank_open(args, &bank, why);
+    if (err == CW_OK)
+        err = check_switch(args, bank, why);
     if (err == CW_OK)
         err = bank_server_switch(bank, why);
     if (err == CW_OK)

@@ -12,6 +12,14 @@
 #define SLICES_MAX  40000u
 #define STATUS_CARD 0x80u /* SET STATUS P1: the card as a whole */
 
+/* Finds the application and what the card says of itself; no channel outlives it. */
+static enum cw_err look(struct desk *d, struct applet_info *out, struct say *why)
+{
+    channel_free(&d->channel);
+    enum cw_err err = applet_select(d->reader, why);
+    return err == CW_OK ? applet_info_get(d->reader, out, why) : err;
+}
+
 enum cw_err desk_open(struct bank *bank, const char *reader, struct desk **out, struct say *why)
 {
     struct desk *d = calloc(1, sizeof *d);
@@ -20,9 +28,7 @@ enum cw_err desk_open(struct bank *bank, const char *reader, struct desk **out, 
     d->bank = bank;
     enum cw_err err = reader_open(reader, &d->reader, why);
     if (err == CW_OK)
-        err = applet_select(d->reader, why);
-    if (err == CW_OK)
-        err = applet_info_get(d->reader, &d->info, why);
+        err = look(d, &d->info, why);
     if (err != CW_OK) {
         desk_free(&d);
         return err;
@@ -85,7 +91,23 @@ enum cw_err desk_channel_open(struct desk *d, struct say *why)
 static const struct issuer_master well_known = {{0x40, 0x41, 0x42, 0x43, 0x44, 0x45, 0x46, 0x47,
                                                  0x48, 0x49, 0x4A, 0x4B, 0x4C, 0x4D, 0x4E, 0x4F}};
 
-enum cw_err desk_take_over(struct desk *d, const char *initial_key, struct say *why)
+/* PUT KEY has wiped what was made under the maker's key (docs/card.md): what the card said before
+ * holds no more. */
+static enum cw_err look_again(struct desk *d, struct say *why)
+{
+    struct applet_info info;
+    enum cw_err err = look(d, &info, why);
+    if (err == CW_OK && memcmp(info.serial, d->info.serial, sizeof info.serial) != 0)
+        err = say_fail(why, CW_ERR_FORMAT,
+                       "the card says another serial than before it took the bank's keys, which "
+                       "was %s; use another card",
+                       d->serial);
+    if (err == CW_OK)
+        d->info = info;
+    return err;
+}
+
+enum cw_err desk_take_over(struct desk *d, const char *initial_key, bool again, struct say *why)
 {
     struct issuer_master initial = well_known;
     struct scp03_keys makers, own;
@@ -108,10 +130,14 @@ enum cw_err desk_take_over(struct desk *d, const char *initial_key, struct say *
                  "--initial-key",
                  d->serial, initial_key != NULL ? initial_key : "the well-known one");
     if (err == CW_OK)
+        err = ledger_card_keys_give(d->bank->ledger, d->info.serial, again, why);
+    if (err == CW_OK)
         err = channel_keys_put(d->channel, &makers, DESK_MAKER_KEYSET, DESK_KEYSET, &own, why);
     ct_wipe(&initial, sizeof initial);
     ct_wipe(&makers, sizeof makers);
     ct_wipe(&own, sizeof own);
+    if (err == CW_OK)
+        err = look_again(d, why);
     return err == CW_OK ? desk_channel_open(d, why) : err;
 }
 

@@ -35,8 +35,11 @@ CW_MUST_USE enum cw_err desk_piv_key_get(const struct desk *d, uint8_t out[SCP03
  * set of that version, CW_ERR_DENIED when it is another bank's. */
 CW_MUST_USE enum cw_err desk_channel_open(struct desk *d, struct say *why);
 /* Opens it under the maker's key (in a file as issuer_keys.h has it; NULL: the well-known one of
- * GlobalPlatform cards), puts the bank's keys in its place, and opens it under those. */
-CW_MUST_USE enum cw_err desk_take_over(struct desk *d, const char *initial_key, struct say *why);
+ * GlobalPlatform cards), puts the bank's keys in its place, and opens it under those. The serial is
+ * only what the card says, and who knows the maker's key learns the keys: the ledger is asked and
+ * told first (ledger_card_keys_give, also about `again` and the errors). */
+CW_MUST_USE enum cw_err desk_take_over(struct desk *d, const char *initial_key, bool again,
+                                       struct say *why);
 
 /* One command through the channel; `out` may be NULL when no data is wanted. `what` completes "the
  * card refused to ...". */

@@ -92,6 +92,16 @@ static enum cw_err prepare_names(struct issue *s, struct say *why)
     return err;
 }
 
+static enum cw_err prepare_payees(struct issue *s, struct say *why)
+{
+    uint8_t value[POLICY_PAYEES_LENMAX];
+    struct buf_writer w;
+    buf_writer_init(&w, value, sizeof value);
+    enum cw_err err =
+        objects_payees_find(s->bank->ledger, s->o->payees, s->o->payee_count, s->payees, why);
+    return err == CW_OK ? objects_payees_put(s->payees, s->o->payee_count, &w, why) : err;
+}
+
 /* The bank's own, and beside it the one that it will have, or another one. */
 static enum cw_err prepare_roots(struct issue *s, struct say *why)
 {
@@ -125,7 +135,7 @@ static enum cw_err prepare(struct issue *s, struct say *why)
     if (err == CW_OK)
         err = prepare_roots(s, why);
     if (err == CW_OK)
-        err = objects_payees_find(l, s->o->payees, s->o->payee_count, s->payees, why);
+        err = prepare_payees(s, why);
     s->mailer.pin_file = s->o->pin_file;
     s->mailer.puk_file = s->o->puk_file;
     if (err == CW_OK)
@@ -305,7 +315,11 @@ static enum cw_err open_channel(struct issue *s, struct say *why)
     if (err != CW_ERR_NOT_FOUND)
         return err;
     progress(s, "the card takes the bank's keys");
-    return desk_take_over(s->desk, s->o->initial_key, why);
+    if (s->o->initial_key == NULL && s->o->warn != NULL)
+        s->o->warn(s->o->progress_ctx,
+                   "without --initial-key the card gets its keys under one that everybody knows: "
+                   "whoever records the reader's wire has them");
+    return desk_take_over(s->desk, s->o->initial_key, s->o->give_keys_again, why);
 }
 
 /* From the complete card on: its life first, then the ledger's word for it. */
@@ -369,6 +383,62 @@ static enum cw_err compare_certificates(struct issue *s, enum ledger_cert_kind k
     return err;
 }
 
+static enum cw_err other_terms(const struct issue *s, const char *what, struct say *why)
+{
+    return say_fail(why, CW_ERR_STATE,
+                    "the card %s is complete, and was issued with other %s than are asked for now; "
+                    "give the same options as then, or use a new card",
+                    s->desk->serial, what);
+}
+
+/* Whether the card holds what `w` has: nothing, when that is empty. */
+static enum cw_err compare_object(struct issue *s, uint16_t object, const struct buf_writer *w,
+                                  const char *what, struct say *why)
+{
+    uint8_t back[OBJECTS_VALUE_MAX];
+    size_t len = 0;
+    enum cw_err err = desk_object_get(s->desk, object, back, sizeof back, &len, why);
+    if (err != CW_OK && err != CW_ERR_NOT_FOUND)
+        return err;
+    return len == w->len && memcmp(back, w->start, len) == 0 ? CW_OK : other_terms(s, what, why);
+}
+
+/* By the ledger, which had them first: no answer of the card can hold the longest list. */
+static enum cw_err compare_payees(struct issue *s, struct say *why)
+{
+    struct policy_payee list[POLICY_PAYEES_MAX];
+    size_t count = 0;
+    enum cw_err err = ledger_payees_get(s->bank->ledger, s->desk->info.serial, list, &count, why);
+    bool same = count == s->o->payee_count;
+    for (size_t i = 0; i < count && same; i++)
+        same = strcmp(list[i].account, s->payees[i].account) == 0 &&
+               strcmp(list[i].name, s->payees[i].name) == 0;
+    return err == CW_OK && !same ? other_terms(s, "payees", why) : err;
+}
+
+/* The card is complete: what this command asks for is either what it has, or would be ignored. */
+static enum cw_err compare_terms(struct issue *s, struct say *why)
+{
+    uint8_t value[POLICY_LEN_MAX];
+    struct buf_writer w;
+    buf_writer_init(&w, value, sizeof value);
+    enum cw_err err = policy_encode(&s->o->policy, &w);
+    if (err == CW_OK)
+        err = compare_object(s, LINK_DO_POLICY, &w, "limits or rules", why);
+    for (size_t i = 0; i < LINK_NAME_MAX && err == CW_OK; i++) {
+        buf_writer_init(&w, value, sizeof value);
+        if (i < s->name_count)
+            err = objects_name_put(&s->names[i], &w, why);
+        if (err == CW_OK)
+            err = compare_object(s, (uint16_t)(LINK_DO_NAME | i), &w, "server names", why);
+    }
+    if (err == CW_OK)
+        err = compare_payees(s, why);
+    if (err == CW_OK && s->desk->info.transport != s->o->transport_pin)
+        err = other_terms(s, "rules for the first PIN (--transport-pin)", why);
+    return err;
+}
+
 /* What the try before gave, or gives it now, when that had no --piv. */
 static enum cw_err resume_piv(struct issue *s, struct say *why)
 {
@@ -382,7 +452,7 @@ static enum cw_err resume_piv(struct issue *s, struct say *why)
 }
 
 /* An issuance that was cut short after the card was complete: the card must prove that it is the
- * one, and hold exactly the certificates that the ledger has for it. */
+ * one, hold exactly the certificates that the ledger has for it, and be what is asked for. */
 static enum cw_err resume(struct issue *s, struct say *why)
 {
     struct ledger_card card;
@@ -401,6 +471,8 @@ static enum cw_err resume(struct issue *s, struct say *why)
     err = desk_channel_open(s->desk, why);
     for (int kind = LEDGER_CERT_TLS; kind <= LEDGER_CERT_ORDER && err == CW_OK; kind++)
         err = compare_certificates(s, (enum ledger_cert_kind)kind, why);
+    if (err == CW_OK)
+        err = compare_terms(s, why);
     if (err == CW_OK && s->o->piv)
         err = resume_piv(s, why);
     if (err == CW_OK)

@@ -13,6 +13,7 @@ struct issue_options {
     int64_t customer;
     const char *reader;              /* URI, reader/reader.h */
     const char *initial_key;         /* file with the maker's key; NULL: the well-known */
+    bool give_keys_again;            /* also where the ledger says that they were given before */
     bool p256, rsa;                  /* which kinds of keys; at least one */
     const char *pin_file, *puk_file; /* NULL: made at random, into a mailer file */
     bool transport_pin;              /* the holder must change the PIN first */
@@ -31,7 +32,9 @@ struct issue_options {
     /* NULL, or called before each step, with ISSUE_NO_PERCENT, and while a step goes on that knows
      * how far it is. */
     void (*progress)(void *ctx, const char *step, int percent);
-    void *progress_ctx;
+    /* NULL, or called with what whoever issues the card should know. */
+    void (*warn)(void *ctx, const char *sentence);
+    void *progress_ctx; /* of both */
 };
 
 struct issue_result {
@@ -44,7 +47,8 @@ struct issue_result {
     char piv_mailer[BANK_PATH_MAX]; /* the same of PIV */
 };
 
-/* CW_ERR_STATE when the card is not blank; otherwise the errors of ca.h, ledger.h, applet.h. After
+/* CW_ERR_STATE when the card is not blank, or is and has none of the keys that were given to one of
+ * its serial; otherwise the errors of ca.h, ledger.h, applet.h. After
  * a failure the card is either blank, and may be issued again, or active and `issuing` in the
  * ledger: then the same call completes it. */
 CW_MUST_USE enum cw_err issue_card(struct bank *bank, const struct issue_options *options,

@@ -12,7 +12,6 @@
 #include <openssl/rand.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 
 #define TEXT_LEN (2 * SCP03_KEY_LEN + 1) /* digits and a line feed */
 
@@ -35,15 +34,11 @@ enum cw_err issuer_master_load(const char *path, struct issuer_master *out, stru
 {
     uint8_t *text = NULL, key[SCP03_KEY_LEN];
     size_t len = 0, key_len = 0;
-    struct stat st;
     enum cw_err err = file_read(path, TEXT_LEN, &text, &len, why);
     if (err != CW_OK)
         return err;
-    if (stat(path, &st) != 0 || (st.st_mode & (S_IRWXG | S_IRWXO)) != 0)
-        err = say_fail(why, CW_ERR_DENIED,
-                       "%s is open to others than its owner; chmod 600 it, and ask who has read it",
-                       path);
-    else if (len != TEXT_LEN || text[TEXT_LEN - 1] != '\n')
+    err = bank_file_private(path, why);
+    if (err == CW_OK && (len != TEXT_LEN || text[TEXT_LEN - 1] != '\n'))
         err = CW_ERR_FORMAT;
     if (err == CW_OK) {
         text[TEXT_LEN - 1] = '\0';

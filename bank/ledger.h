@@ -18,7 +18,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define LEDGER_SCHEMA         2
+#define LEDGER_SCHEMA         3
 #define LEDGER_CERT_MAX       2048u /* bytes of DER */
 #define LEDGER_SIGNATURE_MAX  512u  /* bytes */
 #define LEDGER_STATEMENT_MAX  100u  /* transactions in one statement */
@@ -139,6 +139,13 @@ struct ledger_terms {
     size_t payee_count;
 };
 
+/* Writes that keys derived for that serial are about to be given to a card, before they are. Once
+ * they were, for all that anybody knows, CW_ERR_STATE: the card that says this serial may not be
+ * the one that has them. `again` gives them once more, though not to a card that was issued
+ * (CW_ERR_EXISTS). */
+CW_MUST_USE enum cw_err ledger_card_keys_give(struct ledger *l,
+                                              const uint8_t serial[ORDER_SERIAL_LEN], bool again,
+                                              struct say *why);
 /* Writes the card as `issuing` with its certificates (kind, slot, DER; the rest is filled in) and
  * terms (NULL: the card is none that can be managed), in one transaction. A card that is `issuing`
  * already starts anew. CW_ERR_EXISTS when it was issued. */
@@ -198,6 +205,10 @@ struct ledger_management {
 CW_MUST_USE enum cw_err ledger_management_get(struct ledger *l,
                                               const uint8_t serial[ORDER_SERIAL_LEN],
                                               struct ledger_management *out, struct say *why);
+/* The same of a terminated card as well: what was done with it stays to be seen. */
+CW_MUST_USE enum cw_err ledger_management_read(struct ledger *l,
+                                               const uint8_t serial[ORDER_SERIAL_LEN],
+                                               struct ledger_management *out, struct say *why);
 /* Whether there is a card with a key set of this bank. */
 CW_MUST_USE enum cw_err ledger_management_any(struct ledger *l, bool *out, struct say *why);
 CW_MUST_USE enum cw_err ledger_policy_put(struct ledger *l, const uint8_t serial[ORDER_SERIAL_LEN],
@@ -220,10 +231,10 @@ CW_MUST_USE enum cw_err ledger_update_add(struct ledger *l, const uint8_t serial
 CW_MUST_USE enum cw_err ledger_updates_get(struct ledger *l, const uint8_t serial[ORDER_SERIAL_LEN],
                                            uint32_t after, struct ledger_update *out, size_t cap,
                                            size_t *count, struct say *why);
-/* They were given out, up to this one. */
+/* Those above `after` were given out, up to this one. */
 CW_MUST_USE enum cw_err ledger_updates_fetched(struct ledger *l,
                                                const uint8_t serial[ORDER_SERIAL_LEN],
-                                               uint32_t up_to, struct say *why);
+                                               uint32_t after, uint32_t up_to, struct say *why);
 /* The card is said to have taken this one; never goes back. CW_ERR_NOT_FOUND when there is none of
  * that sequence; 0 is always there. */
 CW_MUST_USE enum cw_err ledger_update_applied(struct ledger *l,

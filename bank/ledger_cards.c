@@ -149,6 +149,58 @@ enum cw_err ledger_card_begin(struct ledger *l, const uint8_t serial[ORDER_SERIA
     return db_end(l, begin_card(l, serial, customer, certs, count, terms, why), why);
 }
 
+static enum cw_err keys_were_given(struct ledger *l, const uint8_t serial[ORDER_SERIAL_LEN],
+                                   bool *out, struct say *why)
+{
+    sqlite3_stmt *st;
+    int64_t any = 0;
+    enum cw_err err =
+        db_prepare(l, &st, why, "SELECT EXISTS (SELECT 1 FROM card_keys WHERE serial = ?)", "b",
+                   serial, (size_t)ORDER_SERIAL_LEN);
+    err = db_number(l, err, st, &any, why);
+    if (err == CW_OK)
+        *out = any != 0;
+    return err;
+}
+
+static enum cw_err give_keys(struct ledger *l, const uint8_t serial[ORDER_SERIAL_LEN], bool again,
+                             struct say *why)
+{
+    sqlite3_stmt *st;
+    struct ledger_card card;
+    bool given = false;
+    enum cw_err err = ledger_card_get(l, serial, &card, why);
+    if (err != CW_OK && err != CW_ERR_NOT_FOUND)
+        return err;
+    bool known = err == CW_OK;
+    if (known && card.status != LEDGER_CARD_ISSUING)
+        return say_fail(why, CW_ERR_EXISTS,
+                        "this bank has issued the card of that serial (%s), and the one in the "
+                        "reader has none of its keys: it is another one, or a fake; use a new card",
+                        ledger_card_status_name(card.status));
+    if ((err = keys_were_given(l, serial, &given, why)) != CW_OK)
+        return err;
+    if ((known || given) && !again)
+        return say_fail(why, CW_ERR_STATE,
+                        "keys were given before to a card of that serial, and the one in the "
+                        "reader has none of them: whoever has those keys could manage it; use a "
+                        "new card, or give --give-keys-again if you know that both are the same");
+    err = db_prepare(l, &st, why,
+                     "INSERT INTO card_keys (serial, given) VALUES (?, ?) "
+                     "ON CONFLICT (serial) DO NOTHING",
+                     "bi", serial, (size_t)ORDER_SERIAL_LEN, ledger_now(l));
+    return db_run(l, err, st, why);
+}
+
+enum cw_err ledger_card_keys_give(struct ledger *l, const uint8_t serial[ORDER_SERIAL_LEN],
+                                  bool again, struct say *why)
+{
+    enum cw_err err = db_begin(l, why);
+    if (err != CW_OK)
+        return err;
+    return db_end(l, give_keys(l, serial, again, why), why);
+}
+
 /* Changes the status in one statement, so that two programs cannot both pass a check first. */
 static enum cw_err change_status(struct ledger *l, const uint8_t serial[ORDER_SERIAL_LEN],
                                  const char *sql, bool *changed, struct say *why)

@@ -70,13 +70,23 @@ static enum cw_err read_management(sqlite3_stmt *st, struct ledger_management *o
 enum cw_err ledger_management_get(struct ledger *l, const uint8_t serial[ORDER_SERIAL_LEN],
                                   struct ledger_management *out, struct say *why)
 {
+    struct ledger_card card;
+    enum cw_err err = ledger_card_get(l, serial, &card, why);
+    if (err == CW_OK && card.status == LEDGER_CARD_TERMINATED)
+        err = say_fail(why, CW_ERR_STATE, "that card is %s", ledger_card_status_name(card.status));
+    return err == CW_OK ? ledger_management_read(l, serial, out, why) : err;
+}
+
+enum cw_err ledger_management_read(struct ledger *l, const uint8_t serial[ORDER_SERIAL_LEN],
+                                   struct ledger_management *out, struct say *why)
+{
     sqlite3_stmt *st;
     bool row = false;
     struct ledger_card card;
     enum cw_err err = ledger_card_get(l, serial, &card, why);
     if (err != CW_OK)
         return err;
-    if (card.status == LEDGER_CARD_ISSUING || card.status == LEDGER_CARD_TERMINATED)
+    if (card.status == LEDGER_CARD_ISSUING)
         return say_fail(why, CW_ERR_STATE, "that card is %s", ledger_card_status_name(card.status));
     err = db_prepare(l, &st, why,
                      "SELECT m.keyset, m.policy, m.applied, coalesce(max(u.sequence), 0), "
@@ -182,14 +192,14 @@ enum cw_err ledger_updates_get(struct ledger *l, const uint8_t serial[ORDER_SERI
 }
 
 enum cw_err ledger_updates_fetched(struct ledger *l, const uint8_t serial[ORDER_SERIAL_LEN],
-                                   uint32_t up_to, struct say *why)
+                                   uint32_t after, uint32_t up_to, struct say *why)
 {
     sqlite3_stmt *st;
-    enum cw_err err =
-        db_prepare(l, &st, why,
-                   "UPDATE card_update SET fetched = ? "
-                   "WHERE card = ? AND sequence <= ? AND fetched IS NULL",
-                   "ibi", ledger_now(l), serial, (size_t)ORDER_SERIAL_LEN, (int64_t)up_to);
+    enum cw_err err = db_prepare(
+        l, &st, why,
+        "UPDATE card_update SET fetched = ? "
+        "WHERE card = ? AND sequence > ? AND sequence <= ? AND fetched IS NULL",
+        "ibii", ledger_now(l), serial, (size_t)ORDER_SERIAL_LEN, (int64_t)after, (int64_t)up_to);
     return db_run(l, err, st, why);
 }
 

@@ -119,4 +119,16 @@ static const char step_2[] =
     "  WHEN NEW.applied < OLD.applied"
     "  BEGIN SELECT RAISE (ABORT, 'a card does not go back'); END;";
 
-const char *const db_steps[LEDGER_SCHEMA] = {step_1, step_2};
+/* Serials for which keys were given out: from before PUT KEY on, so also of cards that never came
+ * to be issued. Those of the time before are known as far as they came into the books. */
+static const char step_3[] =
+    "CREATE TABLE card_keys ("
+    "  serial BLOB PRIMARY KEY CHECK (length(serial) = 8), given INTEGER NOT NULL)"
+    "  STRICT, WITHOUT ROWID;"
+    "INSERT INTO card_keys SELECT serial, since FROM card JOIN management ON card = serial;"
+    "CREATE TRIGGER card_keys_update BEFORE UPDATE ON card_keys"
+    "  BEGIN SELECT RAISE (ABORT, 'keys that were given stay given'); END;"
+    "CREATE TRIGGER card_keys_delete BEFORE DELETE ON card_keys"
+    "  BEGIN SELECT RAISE (ABORT, 'keys that were given stay given'); END;";
+
+const char *const db_steps[LEDGER_SCHEMA] = {step_1, step_2, step_3};

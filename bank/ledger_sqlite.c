@@ -280,6 +280,16 @@ static enum cw_err check_references(struct ledger *l, struct say *why)
     return err;
 }
 
+static enum cw_err check_version(struct ledger *l, int64_t version, struct say *why)
+{
+    if (version > LEDGER_SCHEMA)
+        return say_fail(why, CW_ERR_NEWER,
+                        "%s was written by a newer cardwired (schema %lld, this one knows %d); use "
+                        "that program",
+                        l->path, (long long)version, LEDGER_SCHEMA);
+    return CW_OK;
+}
+
 /* Takes the ledger from the schema it has to ours, all of the way or not at all. */
 static enum cw_err migrate(struct ledger *l, struct say *why)
 {
@@ -287,8 +297,10 @@ static enum cw_err migrate(struct ledger *l, struct say *why)
     enum cw_err err = db_exec(l, "PRAGMA foreign_keys = OFF", why);
     if (err != CW_OK || (err = db_begin(l, why)) != CW_OK)
         return err;
-    /* Again, under the write lock: another program may have been faster. */
+    /* Again, under the write lock: another program may have been faster, and newer. */
     err = pragma_number(l, "PRAGMA user_version", &version, why);
+    if (err == CW_OK)
+        err = check_version(l, version, why);
     for (int64_t i = version; i < LEDGER_SCHEMA && err == CW_OK; i++)
         err = db_exec(l, db_steps[i], why);
     if (err == CW_OK)
@@ -340,11 +352,8 @@ enum cw_err ledger_open(const char *path, const struct ledger_clock *clock, stru
         err = pragma_number(l, "PRAGMA user_version", &version, why);
     if (err == CW_OK && id != APPLICATION_ID)
         err = say_fail(why, CW_ERR_FORMAT, "%s is a database, but not a bank's ledger", path);
-    if (err == CW_OK && version > LEDGER_SCHEMA)
-        err = say_fail(why, CW_ERR_NEWER,
-                       "%s was written by a newer cardwired (schema %lld, this one knows %d); use "
-                       "that program",
-                       path, (long long)version, LEDGER_SCHEMA);
+    if (err == CW_OK)
+        err = check_version(l, version, why);
     if (err == CW_OK && version < 1)
         err = say_fail(why, CW_ERR_FORMAT, "%s has schema %lld, which no release ever wrote", path,
                        (long long)version);

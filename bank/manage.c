@@ -1,5 +1,9 @@
 #include "bank/manage.h"
 
+#include "bank/issuer_channel.h"
+#include "proto/ber.h"
+
+#include <stdlib.h>
 #include <string.h>
 
 /* A card in the reader that the ledger knows, and what the ledger says of it. */
@@ -31,6 +35,20 @@ static const struct act {
                               1u << LINK_LIFE_LOCKED},
 };
 
+/* Is it the card that is meant? One that is terminated already proves nothing, and could be any. */
+static enum cw_err check_named(const struct desk *d, bool again, const uint8_t *named,
+                               struct say *why)
+{
+    if (named != NULL && memcmp(named, d->info.serial, sizeof d->info.serial) != 0)
+        return say_fail(why, CW_ERR_STATE, "the card in the reader is another one: %s", d->serial);
+    if (again && named == NULL && d->info.life == LINK_LIFE_TERMINATED)
+        return say_fail(why, CW_ERR_STATE,
+                        "the card in the reader is terminated already and cannot prove that it is "
+                        "%s; if you know it is, give the command with --card %s",
+                        d->serial, d->serial);
+    return CW_OK;
+}
+
 /* Has the card gone this step before, and only the ledger does not know? */
 static bool half_done(const struct desk *d, const struct ledger_card *card, enum manage_act act)
 {
@@ -51,12 +69,14 @@ static enum cw_err tell_ledger(struct bank *bank, const struct ledger_card *card
 }
 
 enum cw_err manage_life_set(struct bank *bank, const char *reader, enum manage_act act,
-                            struct manage_result *out, struct say *why)
+                            const uint8_t *named, struct manage_result *out, struct say *why)
 {
     struct desk *d = NULL;
     struct ledger_card card;
     enum cw_err err = find_card(bank, reader, &d, &card, why);
     bool again = err == CW_OK && half_done(d, &card, act);
+    if (err == CW_OK)
+        err = check_named(d, again, named, why);
     if (err == CW_OK && !again && (acts[act].from >> d->info.life & 1) == 0)
         err = say_fail(why, CW_ERR_STATE, "the card %s is %s, and cannot be %s", d->serial,
                        link_life_name(d->info.life), acts[act].verb);
@@ -70,7 +90,8 @@ enum cw_err manage_life_set(struct bank *bank, const char *reader, enum manage_a
     if (err == CW_OK)
         err = ledger_card_get(bank->ledger, card.serial, &card, why);
     if (err == CW_OK) {
-        *out = (struct manage_result){.life = acts[act].to, .status = card.status};
+        *out = (struct manage_result){
+            .life = acts[act].to, .status = card.status, .unproved = d->channel == NULL};
         memcpy(out->serial, card.serial, sizeof out->serial);
     }
     desk_free(&d);
@@ -164,6 +185,123 @@ enum cw_err manage_piv_give(struct bank *bank, const char *reader,
         memcpy(out->mailer, m.path, sizeof out->mailer);
     }
     mailer_wipe(&m);
+    desk_free(&d);
+    return err;
+}
+
+/* ---- updates at the reader ---- */
+
+/* What the card says of itself in the channel, where nobody between can say it. */
+static enum cw_err ask(struct desk *d, uint16_t tag, size_t len, uint64_t *out, struct say *why)
+{
+    uint8_t info[CHANNEL_DATA_MAX];
+    size_t n = 0;
+    struct ber_object o;
+    uint64_t v = 0;
+    enum cw_err err = desk_command(d, APDU_CLA_PROPRIETARY, INS_INFO, LINK_INFO_CARD << 8, NULL, 0,
+                                   info, sizeof info, &n, "tell about itself", why);
+    if (err != CW_OK)
+        return err;
+    if (ber_find(info, n, tag, &o) != CW_OK || o.len != len)
+        return say_fail(why, CW_ERR_FORMAT,
+                        "the card says of itself what this program does not understand");
+    for (size_t i = 0; i < len; i++)
+        v = v << 8 | o.value[i];
+    *out = v;
+    return CW_OK;
+}
+
+/* Only forward: the card takes nothing else. */
+static enum cw_err put_time(struct desk *d, struct say *why)
+{
+    uint8_t value[8];
+    uint64_t floor = 0;
+    struct buf_writer w;
+    const uint64_t now = (uint64_t)ledger_now(d->bank->ledger);
+    enum cw_err err = ask(d, LINK_TAG_TIME, sizeof value, &floor, why);
+    if (err != CW_OK || now <= floor)
+        return err;
+    buf_writer_init(&w, value, sizeof value);
+    buf_put_u64(&w, now);
+    return desk_object_put(d, LINK_DO_TIME, value, w.len, why);
+}
+
+static enum cw_err apply(struct desk *d, const struct ledger_update *u, struct say *why)
+{
+    uint8_t answer[4];
+    size_t n = 0;
+    struct buf_reader r;
+    enum cw_err err = desk_command(d, APDU_CLA_PROPRIETARY, INS_APPLY, 0, u->message, u->len,
+                                   answer, sizeof answer, &n, "take an update", why);
+    if (err != CW_OK)
+        return err;
+    buf_reader_init(&r, answer, n);
+    if (n != sizeof answer || buf_get_u32(&r) != u->sequence)
+        return say_fail(why, CW_ERR_FORMAT, "the card says that it has taken another update");
+    return CW_OK;
+}
+
+/* One after the other, as long as the card is active: after one that locks or terminates it, it
+ * takes no more. */
+static enum cw_err apply_all(struct desk *d, struct manage_result *out, struct say *why)
+{
+    uint64_t after = 0, life = LINK_LIFE_ACTIVE;
+    size_t count = 1;
+    struct ledger *l = d->bank->ledger;
+    struct ledger_update *u = malloc(sizeof *u);
+    if (u == NULL)
+        return say_fail(why, CW_ERR_SPACE, "out of memory");
+    enum cw_err err = ask(d, LINK_TAG_SEQUENCE, 4, &after, why);
+    if (err == CW_OK && after > 0) /* what it took, and no terminal reported */
+        err = ledger_update_applied(l, d->info.serial, (uint32_t)after, why);
+    while (err == CW_OK && count > 0 && life == LINK_LIFE_ACTIVE) {
+        err = ledger_updates_get(l, d->info.serial, (uint32_t)after, u, 1, &count, why);
+        if (err != CW_OK || count == 0)
+            break;
+        err = apply(d, u, why);
+        if (err == CW_OK)
+            err = ledger_updates_fetched(l, d->info.serial, (uint32_t)after, u->sequence, why);
+        if (err == CW_OK)
+            err = ledger_update_applied(l, d->info.serial, u->sequence, why);
+        if (err == CW_OK)
+            err = ask(d, LINK_TAG_LIFE, 1, &life, why);
+        after = u->sequence;
+        out->first = out->first == 0 ? u->sequence : out->first;
+        out->last = u->sequence;
+    }
+    out->life = (enum link_life)life;
+    free(u);
+    return err;
+}
+
+enum cw_err manage_sync(struct bank *bank, const char *reader, struct manage_result *out,
+                        struct say *why)
+{
+    struct desk *d = NULL;
+    struct ledger_card card;
+    struct ledger_management m;
+    struct manage_result result = {.first = 0};
+    enum cw_err err = find_card(bank, reader, &d, &card, why);
+    if (err == CW_OK)
+        err = ledger_management_get(bank->ledger, card.serial, &m, why);
+    if (err == CW_OK && d->info.life != LINK_LIFE_ACTIVE)
+        err = say_fail(why, CW_ERR_STATE, "the card %s is %s, and takes no updates", d->serial,
+                       link_life_name(d->info.life));
+    if (err == CW_OK)
+        err = desk_channel_open(d, why);
+    if (err == CW_OK)
+        err = put_time(d, why);
+    if (err == CW_OK)
+        err = apply_all(d, &result, why);
+    if (err == CW_OK && result.life == LINK_LIFE_TERMINATED)
+        err = ledger_card_terminate(bank->ledger, card.serial, why);
+    if (err == CW_OK)
+        err = ledger_card_get(bank->ledger, card.serial, &card, why);
+    if (err == CW_OK) {
+        result.status = card.status;
+        memcpy(result.serial, card.serial, sizeof result.serial);
+        *out = result;
+    }
     desk_free(&d);
     return err;
 }

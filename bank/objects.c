@@ -69,6 +69,11 @@ enum cw_err objects_payees_find(struct ledger *l, const char *const *accounts, s
         enum cw_err err = ledger_account_get(l, accounts[i], &a, why);
         if (err != CW_OK)
             return err;
+        if (a.customer == 0)
+            return say_fail(why, CW_ERR_ARG,
+                            "%s is the bank's own account, and no card pays to that; name a "
+                            "customer's",
+                            a.number);
         memset(&out[i], 0, sizeof out[i]);
         memcpy(out[i].account, a.number, sizeof a.number);
         memcpy(out[i].name, a.name, sizeof a.name);
@@ -92,6 +97,6 @@ enum cw_err objects_payees_put(const struct policy_payee *payees, size_t count,
                ? CW_OK
                : say_fail(why, err,
                           "the payees with their names take more than the %u bytes of a card's "
-                          "list; remove one with 'payee remove'",
+                          "list; name fewer, or remove one with 'payee remove'",
                           POLICY_PAYEES_LENMAX);
 }

@@ -27,10 +27,11 @@ CW_MUST_USE enum cw_err objects_name_put(const struct applet_name *name, struct 
                                          struct say *why);
 
 /* Names of accounts of this bank, as orders will name them. CW_ERR_NOT_FOUND, CW_ERR_EXISTS when
- * one is named twice. */
+ * one is named twice, CW_ERR_ARG when one is the bank's own. */
 CW_MUST_USE enum cw_err objects_payees_find(struct ledger *l, const char *const *accounts,
                                             size_t count, struct policy_payee *out,
                                             struct say *why);
+/* CW_ERR_SPACE when a card's list cannot hold them. */
 CW_MUST_USE enum cw_err objects_payees_put(const struct policy_payee *payees, size_t count,
                                            struct buf_writer *w, struct say *why);
 

@@ -8,9 +8,11 @@
 #include <psa/crypto.h>
 #include <string.h>
 
-/* A new time may be at most so far after the card's own: whoever got hold of the issuer's clock or
- * key for a moment cannot make the card refuse everything as expired at one stroke. */
-#define TIME_JUMP_MAX (INT64_C(366) * 86400)
+/* A new time may be at most so far after the card's own: an issuer's clock that was wrong for a
+ * moment, or whoever got hold of it, cannot make the card refuse everything as expired at one
+ * stroke. Shorter than the life of server certificates (90 days), so that new ones are still good
+ * after it. */
+#define TIME_JUMP_MAX (INT64_C(31) * 86400)
 
 enum cw_err issuer_sequence(const struct card *card, uint32_t *out)
 {
@@ -190,6 +192,7 @@ enum cw_err card_do_apply(struct card_call *call)
         return err;
     if (m.kind == ISSUER_TIME)
         return apply_time(call, &m, fresh);
-    /* An update comes through a line: from a server that the card has itself verified. */
-    return card->line.phase == LINE_OPEN ? apply_update(call, &m) : CW_ERR_STATE;
+    /* An update comes through a line, from a server that the card has itself verified; or from the
+     * issuer's own hand, to a card that cannot reach the server any more. */
+    return call->secured || card->line.phase == LINE_OPEN ? apply_update(call, &m) : CW_ERR_STATE;
 }

@@ -37,7 +37,7 @@ enum cw_err applet_usable(const struct applet_info *info, struct say *why)
         return err;
     if (info->pin_tries_left == 0 && info->puk_tries_left == 0)
         return say_fail(why, CW_ERR_BLOCKED,
-                        "PIN and PUK of this card are blocked; ask your bank for a new card");
+                        "PIN and PUK of this card are blocked; your bank can set new ones");
     if (info->pin_tries_left == 0)
         return applet_status(SW_PIN_BLOCKED, "take a PIN", why);
     if (info->transport)
@@ -57,14 +57,13 @@ static enum cw_err status_of_two(uint16_t sw, bool puk, const char *what, struct
         return applet_status(sw, what, why);
     if (sw == SW_PIN_BLOCKED)
         return say_fail(why, CW_ERR_BLOCKED,
-                        "the PUK of this card is blocked; ask your bank for a new card");
+                        "the PUK of this card is blocked; your bank can set new ones");
     if (sw == SW_PIN_TRIES)
-        return say_fail(
-            why, CW_ERR_AUTH,
-            "the PUK is wrong, and that was the last try; ask your bank for a new card");
+        return say_fail(why, CW_ERR_AUTH,
+                        "the PUK is wrong, and that was the last try; your bank can set a new one");
     if ((sw & 0xFFF0u) == SW_PIN_TRIES)
         return say_fail(why, CW_ERR_AUTH,
-                        "the PUK is wrong; %u more %s before it is blocked for ever", sw & 15u,
+                        "the PUK is wrong; %u more %s before only your bank can help", sw & 15u,
                         (sw & 15u) == 1 ? "try" : "tries");
     return applet_status(sw, what, why);
 }

@@ -27,7 +27,7 @@ static const char help[] =
     "  login                      log in and say who is logged in\n"
     "  balance [--account A]\n"
     "  statement [--account A] [--limit N]\n"
-    "  pay --to A --amount 12.34 --currency EUR --reference TEXT [--from A] [--order-id HEX]\n"
+    "  pay --to A --amount 12.34 --currency EUR [--reference TEXT] [--from A] [--order-id HEX]\n"
     "      [--receipt FILE] [--save FILE] [--yes]; or pay --resend FILE\n"
     "  receipt --order HEX --out FILE\n"
     "  connect                    stdin and stdout over the card's line, to any permitted server\n"

@@ -137,7 +137,7 @@ static enum cli_exit unblock(struct cli *c, struct cli_session *s)
 {
     if (s->card.life == LINK_LIFE_ACTIVE && s->card.puk_tries_left == 0)
         return cli_fail_say(c, CLI_PIN, CW_ERR_BLOCKED,
-                            "the PUK of this card is blocked; ask your bank for a new card");
+                            "the PUK of this card is blocked; your bank can set new ones");
     enum cli_exit code = renew_and_wipe(c, s, true);
     return code == CLI_OK ? done(c, "unblocked", "The PIN is unblocked, and is the new one.")
                           : code;

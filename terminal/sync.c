@@ -133,19 +133,21 @@ static enum cw_err apply_list(struct state *s, unsigned *count, struct say *why)
     return err;
 }
 
-/* The bank tells of how many updates it has not heard that the card took them. */
+/* The bank tells the number of the last update that it made, which is held against the card's own
+ * word, and of how many it has not heard that the card took them: what another terminal may have
+ * told it is nothing to rely on. */
 static enum cw_err run_updates(struct state *s, struct say *why)
 {
     json_t *reply = NULL;
-    uint32_t pending = 0;
+    uint32_t pending = 0, last = 0;
     unsigned count = 1;
     enum cw_err err = s->bank->card(s->bank->ctx, &reply, why);
     if (err != CW_OK)
         return err;
-    if (!take_number(reply, "pending", &pending))
+    if (!take_number(reply, "pending", &pending) || !take_number(reply, "sequence", &last))
         err = nonsense(why, "word on this card");
     json_decref(reply);
-    while (err == CW_OK && count > 0 && s->done->updates < pending &&
+    while (err == CW_OK && count > 0 && s->done->sequence < last &&
            s->done->updates < SYNC_STEPS_MAX && s->done->life == LINK_LIFE_ACTIVE)
         err = apply_list(s, &count, why);
     /* The bank hears of what was applied also when the next one failed, or an earlier word of it
@@ -160,8 +162,10 @@ static enum cw_err run_updates(struct state *s, struct say *why)
     return err == CW_OK ? told : err;
 }
 
-/* One message of time. *done when the card stands where the bank is. */
-static enum cw_err step_time(struct state *s, bool *done, struct say *why)
+/* One message of time, and no more in one go: the card moves its floor by one jump a message, and a
+ * bank whose clock is wrong for a moment shall not have it repeated. A card that lay in a drawer
+ * catches up from login to login. */
+static enum cw_err run_time(struct state *s, struct say *why)
 {
     uint8_t challenge[ISSUER_CHALLENGE_LEN];
     struct message m;
@@ -182,17 +186,7 @@ static enum cw_err step_time(struct state *s, bool *done, struct say *why)
         return say_fail(why, CW_ERR_FORMAT, "the card's time does not go on as it must");
     s->done->timed = s->done->timed || floor > s->done->floor;
     s->done->floor = floor;
-    *done = floor >= m.content.time;
     return CW_OK;
-}
-
-static enum cw_err run_time(struct state *s, struct say *why)
-{
-    bool done = false;
-    enum cw_err err = CW_OK;
-    for (unsigned i = 0; err == CW_OK && !done && i < SYNC_STEPS_MAX; i++)
-        err = step_time(s, &done, why);
-    return err;
 }
 
 enum cw_err sync_run(struct reader *r, const struct sync_bank *bank, const struct applet_info *card,

@@ -6,7 +6,7 @@
 
 #include "terminal/bank.h"
 
-#define SYNC_STEPS_MAX 100u /* updates, and messages of time, in one go */
+#define SYNC_STEPS_MAX 100u /* updates in one go */
 #define SYNC_AGE       3600 /* a floor younger than this many seconds is young enough */
 
 /* What the bank is asked: its API (docs/api.md), or a test's. */
@@ -29,10 +29,10 @@ struct sync {
     enum link_life life; /* an update may have locked or terminated it: then the line is gone */
 };
 
-/* Updates first, then the time, unless the floor is younger than `age` seconds at `now`, the bank's
- * own time (-1: not known). `card` is what the card says of itself before it. *out tells what was
- * done in any case, also when something failed: the first failure is returned, and `why` says it.
- * CW_ERR_FORMAT when bank or card make no sense; otherwise as applet.h and bank.h. */
+/* Updates first, then one message of time, unless the floor is younger than `age` seconds at `now`,
+ * the bank's own time (-1: not known). `card` is what the card says of itself before it. *out tells
+ * what was done in any case, also when something failed: the first failure is returned, and `why`
+ * says it. CW_ERR_FORMAT when bank or card make no sense; otherwise as applet.h and bank.h. */
 CW_MUST_USE enum cw_err sync_run(struct reader *r, const struct sync_bank *bank,
                                  const struct applet_info *card, int64_t now, int64_t age,
                                  struct sync *out, struct say *why);

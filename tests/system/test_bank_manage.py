@@ -195,13 +195,22 @@ def test_update_that_would_lose_the_card_is_refused(bank):
 
 
 def test_terminated_over_the_line(bank):
-    card = bank.issue("--pin-file", bank.pin)
+    card = bank.issue("--pin-file", bank.pin, "--payee", bank.payee)
     bank.admin("card", "update", "--card", card.serial, "--terminate")
     bank.cardwire(card, "login")
     assert info(bank, card)[0x82] == b"\5"
     assert bank.cardwire(card, "login")[0] not in (0, 1)
-    # the card has said so to nobody: the bank finds it out at its reader
-    assert bank.admin("card", "terminate", "--reader", card.reader)["status"] == "terminated"
+    # the card has said so to nobody: the bank finds it out at its reader, where it can prove nothing
+    code, said = bank.try_admin("card", "terminate", "--reader", card.reader)
+    assert code == 4 and "--card" in said["detail"], said
+    said = bank.admin("card", "terminate", "--reader", card.reader, "--card", card.serial)
+    assert (said["status"], said["proved"]) == ("terminated", False)
+    # what was done with it stays to be seen, and is not changed any more
+    assert [sequence for sequence, _, _ in bank.state(card)] == [1]
+    payee = ("--card", card.serial, "--account", bank.payee)
+    assert [p["account"] for p in bank.admin("payee", "list", "--card", card.serial)["payees"]] == [bank.payee]
+    assert bank.try_admin("payee", "remove", *payee)[0] == 4
+    assert bank.try_admin("card", "update", "--card", card.serial, "--lock")[0] == 4
 
 
 def test_time_comes_from_the_bank(bank):
@@ -279,14 +288,24 @@ def test_new_root(bank):
     bank.admin("card", "update", "--card", card.serial, "--root", old, "--root", new)
     bank.login(card)
     assert bank.state(card) == [(1, True, True)]
-    assert bank.admin("root", "switch")["root"] == new
-    assert bank.try_admin("root", "switch")[0] == 4
+    code, said = bank.try_admin("root", "switch")  # `late`, and others of this module
+    assert code == 4 and "cards have not reported" in said["detail"], said
+    assert bank.admin("root", "switch", "--force")["root"] == new
+    assert bank.try_admin("root", "switch", "--force")[0] == 4
     bank.login(late)  # the server that runs is as it was
     bank.serve()
     for it in (card, between):
         assert bank.login(it)["line"]["peer"] == NAME
     code, said = bank.cardwire(late, "login")
     assert code == 3 and said["reason"] == "untrusted", said
+    # at the bank's own reader it takes the root all the same
+    assert bank.admin("card", "sync", "--reader", late.reader)["first"] == 0
+    bank.admin("card", "update", "--card", late.serial, "--root", new)
+    assert bank.cardwire(late, "login")[0] == 3
+    said = bank.admin("card", "sync", "--reader", late.reader)
+    assert (said["first"], said["last"], said["life"]) == (1, 1, "active")
+    assert bank.state(late) == [(1, True, True)]
+    assert bank.login(late)["line"]["peer"] == NAME
     # in the ledger's word that root is now the bank's own: without it the card could not be reached
     assert bank.try_admin("card", "update", "--card", card.serial, "--root", old)[0] == 4
     bank.admin("card", "update", "--card", card.serial, "--root", new)

@@ -187,16 +187,16 @@ def test_unblock_ends_a_pin_by_post(posted):
 
 
 def test_puk_blocked(card):
-    for left in ("2 more tries", "1 more try", "the last try; ask your bank"):
+    for left in ("2 more tries", "1 more try", "the last try; your bank"):
         assert left in card.unblock("00000000", NEW, code=5)["detail"]
     assert card.tries() == (3, 0)
-    assert "new card" in card("pin", "unblock", code=5)["detail"]
+    assert "your bank" in card("pin", "unblock", code=5)["detail"]
     # The PIN still works; without it as well, nothing does.
     assert card("--pin-file", card.file(PIN), "card", "payees")["ok"]
     for _ in range(3):
         card.change("00000", NEW, code=5)
     said = card("--server", "127.0.0.1:1", "login", code=5)
-    assert "PIN and PUK" in said["detail"] and "new card" in said["detail"]
+    assert "PIN and PUK" in said["detail"] and "your bank" in said["detail"]
 
 
 @pytest.mark.parametrize("life, name, why", [(LOCKED, "locked", "has locked this card"),

@@ -113,7 +113,7 @@ def test_nothing_left_but_the_bank(bank):
         tries = card("pin", "status")["puk_tries_max"]
         for _ in range(tries):
             said = card("pin", "unblock", "--puk-file", wrong, "--new-pin-file", new, code=5)
-        assert "ask your bank" in said["detail"]
+        assert "your bank" in said["detail"]
         assert card("pin", "unblock", "--puk-file", bank.puk, "--new-pin-file", new, code=5)["error"] == "blocked"
         assert card("login")["ok"]  # the PIN itself was never in question
         card.at_the_bank("reset-pin", "--pin-file", new, "--puk-file", bank.puk)

@@ -4,6 +4,7 @@
 #include "unit.h"
 
 #include "card/nvm.h"
+#include "proto/ber.h"
 
 #include <openssl/x509v3.h>
 #include <string.h>
@@ -169,6 +170,35 @@ uint16_t lab_apdu(struct lab *lab, uint8_t cla, uint8_t ins, uint8_t p1, uint8_t
 uint16_t lab_select(struct lab *lab)
 {
     return lab_apdu(lab, 0x00, INS_SELECT, 0x04, 0x0C, LINK_AID, LINK_AID_LEN, 0, NULL, NULL);
+}
+
+static void info_find(struct lab *lab, uint16_t tag, uint8_t out[CARD_RESPONSE_MAX],
+                      struct ber_object *o)
+{
+    size_t n = 0;
+    assert_int_equal(lab_apdu(lab, 0x80, INS_INFO, LINK_INFO_CARD, 0, NULL, 0, 256, out, &n),
+                     SW_OK);
+    assert_int_equal(ber_find(out, n, tag, o), CW_OK);
+    assert_true(o->len > 0);
+}
+
+uint64_t lab_info(struct lab *lab, uint16_t tag)
+{
+    uint8_t out[CARD_RESPONSE_MAX];
+    struct ber_object o;
+    uint64_t v = 0;
+    info_find(lab, tag, out, &o);
+    for (size_t i = 0; i < o.len; i++)
+        v = v << 8 | o.value[i];
+    return v;
+}
+
+uint8_t lab_info_first(struct lab *lab, uint16_t tag)
+{
+    uint8_t out[CARD_RESPONSE_MAX];
+    struct ber_object o;
+    info_find(lab, tag, out, &o);
+    return o.value[0];
 }
 
 uint16_t lab_verify(struct lab *lab, uint8_t use, const char *pin)

@@ -85,6 +85,10 @@ bool lab_power_cycle(struct lab *lab);
 uint16_t lab_apdu(struct lab *lab, uint8_t cla, uint8_t ins, uint8_t p1, uint8_t p2,
                   const void *data, size_t nc, size_t ne, uint8_t *out, size_t *len);
 uint16_t lab_select(struct lab *lab);
+/* INFO card: the object of that tag as a number, big-endian; of more than 8 bytes the last 8;
+ * and its first byte alone. */
+uint64_t lab_info(struct lab *lab, uint16_t tag);
+uint8_t lab_info_first(struct lab *lab, uint16_t tag);
 uint16_t lab_verify(struct lab *lab, uint8_t use, const char *pin);
 /* Opens the issuer's secure channel: the link application is selected. False when the card refuses.
  */

@@ -114,7 +114,12 @@ static void test_updates(void **state)
     assert_int_equal(len, u.len);
     assert_memory_equal(message, u.message, len);
     assert_true(u.fetched != 0);
+    /* what was not asked for was not given; once it is, it was */
+    lab_ok(ledger_updates_get(s->lab->bank->ledger, s->card->serial, 0, &u, 1, &count, &why), &why);
+    assert_int_equal(u.fetched, 0);
     assert_int_equal(get(&c, "/v1/card/updates"), 200);
+    lab_ok(ledger_updates_get(s->lab->bank->ledger, s->card->serial, 0, &u, 1, &count, &why), &why);
+    assert_true(u.fetched != 0);
     assert_non_null(strstr(answer, "\"sequence\":1,"));
     assert_true(strstr(answer, "\"sequence\":1,") < strstr(answer, "\"sequence\":2,"));
     /* what was taken counts up, and only to what there is */

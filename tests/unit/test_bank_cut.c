@@ -1,12 +1,15 @@
 /* test_bank_cut.c - the program that issues a card is killed at every write that it makes, to the
- * card's memory, the ledger and the mailer in turn: the same command then issues the card, and card
- * and ledger are at one. The real card, in the process that is killed. */
+ * card's memory, the ledger and the mailer in turn: the same command then issues the card (with
+ * --give-keys-again, when it was killed while it gave the keys), and card and ledger are at one.
+ * The real card, in the process that is killed. */
 #include "tests/unit/bank_lab.h"
 
 #include "bank/desk.h"
 #include "bank/issue.h"
+#include "bank/issuer_keys.h"
 #include "bank/piv.h"
 
+#include <errno.h>
 #include <signal.h>
 #include <sys/ptrace.h>
 #include <sys/syscall.h>
@@ -16,6 +19,7 @@ struct fixture {
     struct bank_lab *lab;
     char reader[600];
     bool piv;
+    bool again; /* --give-keys-again */
 };
 
 static int setup(void **state)
@@ -42,6 +46,7 @@ static enum cw_err issue(struct fixture *f, struct issue_result *out, struct say
     struct issue_options o = {
         .customer = f->lab->ada, .reader = f->reader, .p256 = true, .days = 30, .time = -1};
     o.piv = f->piv;
+    o.give_keys_again = f->again;
     terms_default(&o.policy);
     o.payees[0] = f->lab->payee.number;
     o.payee_count = 1;
@@ -58,9 +63,9 @@ static bool writes(uint64_t number)
     return number == SYS_pwrite64 || number == SYS_write || number == SYS_fsync ||
            number == SYS_fdatasync || number == SYS_ftruncate
 #ifdef SYS_unlink
-           || number == SYS_unlink || number == SYS_rename
+           || number == SYS_unlink || number == SYS_rename || number == SYS_link
 #endif
-           || number == SYS_unlinkat || number == SYS_renameat;
+           || number == SYS_linkat || number == SYS_unlinkat || number == SYS_renameat;
 }
 
 /* Runs the issuance in a process of its own, and kills that before its `count`th write; false when
@@ -182,7 +187,7 @@ static unsigned step_of_run(void)
 
 static void kill_at_writes(struct fixture *f, unsigned step)
 {
-    unsigned count = 1, cuts = 0, resumed = 0;
+    unsigned count = 1, cuts = 0, resumed = 0, again = 0;
     setenv("CARDWIRE_CARD_NOSYNC", "1", 1);
     for (;; count += step, cuts++) {
         struct say why = {""};
@@ -192,6 +197,12 @@ static void kill_at_writes(struct fixture *f, unsigned step)
         if (!issue_killed(f, count))
             break;
         enum cw_err err = issue(f, &result, &why);
+        f->again = err == CW_ERR_STATE && strstr(why.text, "--give-keys-again") != NULL;
+        if (f->again) { /* the ledger has its row, and the card no key yet */
+            err = issue(f, &result, &why);
+            again++;
+            f->again = false;
+        }
         if (err == CW_ERR_STATE && is_issued(f))
             break; /* what was cut was only the end of the program */
         if (err != CW_OK)
@@ -204,7 +215,8 @@ static void kill_at_writes(struct fixture *f, unsigned step)
         assert_int_equal(system(command), 0);
     }
     assert_true(cuts > 60 / step);
-    assert_true(resumed >= (step == 1)); /* the last steps, after the card was complete */
+    assert_in_range(again, step == 1, 12); /* from that commit to the card's */
+    assert_true(resumed >= (step == 1));   /* the last steps, after the card was complete */
 }
 
 static void test_killed_at_every_write(void **state)
@@ -220,11 +232,43 @@ static void test_killed_with_piv(void **state)
     kill_at_writes(f, 3 * step_of_run());
 }
 
+/* In a bank of an older program the first issuance makes the issuer's keys: none is ever there in
+ * part, and what a cut leaves is in nobody's way. */
+static void test_killed_while_keys_are_made(void **state)
+{
+    struct fixture *f = *state;
+    char issuer[BANK_PATH_MAX], update[BANK_PATH_MAX];
+    struct say why = {""};
+    assert_int_equal(bank_path(f->lab->dir, BANK_FILE_ISSUER, "", issuer, NULL), CW_OK);
+    assert_int_equal(bank_path(f->lab->dir, BANK_FILE_UPDATE, ".key", update, NULL), CW_OK);
+    snprintf(f->reader, sizeof f->reader, "inproc:%s/card", f->lab->dir);
+    for (unsigned count = 1; count <= 12; count++) { /* of which each key takes five */
+        struct bank *bank = NULL;
+        struct issuer_master master;
+        EVP_PKEY *key = NULL;
+        assert_true(unlink(issuer) == 0 || errno == ENOENT);
+        assert_true(unlink(update) == 0 || errno == ENOENT);
+        assert_true(issue_killed(f, count));
+        lab_ok(bank_open(f->lab->dir, &ledger_clock_system, &bank, &why), &why);
+        if (access(issuer, F_OK) == 0)
+            lab_ok(issuer_master_load(issuer, &master, &why), &why);
+        lab_ok(bank_issuer_keys_make(bank, &why), &why);
+        lab_ok(issuer_master_load(issuer, &master, &why), &why);
+        lab_ok(bank_key_load(bank, BANK_FILE_UPDATE, &key, &why), &why);
+        EVP_PKEY_free(key);
+        bank_free(&bank);
+    }
+    struct issue_result result;
+    lab_ok(issue(f, &result, &why), &why);
+    assert_at_one(f, &result);
+}
+
 int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(test_killed_at_every_write, setup, teardown),
         cmocka_unit_test_setup_teardown(test_killed_with_piv, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_killed_while_keys_are_made, setup, teardown),
     };
     return unit_main(argc, argv, tests, sizeof tests / sizeof *tests);
 }

@@ -305,7 +305,7 @@ static void test_card_of_another_bank(void **state)
     struct bank_lab *other = lab_new();
     struct issue_options o = options(f);
     lab_ok(desk_open(other->bank, f->reader, &d, &why), &why);
-    lab_ok(desk_take_over(d, NULL, &why), &why);
+    lab_ok(desk_take_over(d, NULL, false, &why), &why);
     desk_free(&d);
     assert_int_equal(issue_card(f->lab->bank, &o, &result, &why), CW_ERR_DENIED);
     assert_int_equal(look(f).life, LINK_LIFE_BLANK);
@@ -330,7 +330,7 @@ static void test_nothing_is_left_of_another_try(void **state)
     lab_ok(bank_path(f->lab->dir, BANK_FILE_CARD_ROOT, ".pem", path, &why), &why);
     lab_ok(objects_root_load(path, &root, &why), &why);
     lab_ok(desk_open(f->lab->bank, f->reader, &d, &why), &why);
-    lab_ok(desk_take_over(d, NULL, &why), &why);
+    lab_ok(desk_take_over(d, NULL, false, &why), &why);
     lab_ok(desk_object_put(d, LINK_DO_ROOT | 1, root.der, root.len, &why), &why);
     buf_writer_init(&w, value, sizeof value);
     lab_ok(objects_name_put(&name, &w, &why), &why);
@@ -449,10 +449,10 @@ static void test_cut_before_activation(void **state)
     struct issue_result result;
     struct desk *d = NULL;
     const struct applet_info blank = look(f);
+    lab_ok(desk_open(f->lab->bank, f->reader, &d, &why), &why);
+    lab_ok(desk_take_over(d, NULL, false, &why), &why);
     lab_ok(ledger_card_begin(f->lab->bank->ledger, blank.serial, f->lab->bob, NULL, 0, NULL, &why),
            &why);
-    lab_ok(desk_open(f->lab->bank, f->reader, &d, &why), &why);
-    lab_ok(desk_take_over(d, NULL, &why), &why);
     lab_ok(desk_key_generate(d, LINK_KEY_TLS_P256, NULL, NULL, &why), &why);
     desk_free(&d);
     struct issue_options o = options(f);

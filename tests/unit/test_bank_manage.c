@@ -105,11 +105,15 @@ static enum cw_err verify(struct fixture *f, const struct pin *pin)
     return err;
 }
 
+static struct say why_of_act;
+
 static enum cw_err act(struct fixture *f, enum manage_act what)
 {
-    struct say why = {""};
-    struct manage_result result;
-    return manage_life_set(f->lab->bank, f->reader, what, &result, &why);
+    struct manage_result result = {.unproved = true};
+    enum cw_err err = manage_life_set(f->lab->bank, f->reader, what, NULL, &result, &why_of_act);
+    if (err == CW_OK)
+        assert_false(result.unproved);
+    return err;
 }
 
 static void test_activate(void **state)
@@ -180,9 +184,21 @@ static void test_terminate(void **state)
         assert_int_equal(act(f, (enum manage_act)a), CW_ERR_STATE);
     assert_int_equal(ledger_card_block(f->lab->bank->ledger, f->serial, false, &why), CW_ERR_STATE);
     assert_int_equal(status(f), LEDGER_CARD_TERMINATED);
-    /* cut between the card and the ledger */
+    /* cut between the card and the ledger: any terminated card could say so, and is not believed */
+    struct manage_result result = {.unproved = false};
+    uint8_t other[ORDER_SERIAL_LEN];
+    memcpy(other, f->serial, sizeof other);
+    other[0] ^= 1;
     set_status(f, "active");
-    assert_int_equal(act(f, MANAGE_TERMINATE), CW_OK);
+    assert_int_equal(act(f, MANAGE_TERMINATE), CW_ERR_STATE);
+    assert_non_null(strstr(why_of_act.text, "--card"));
+    assert_int_equal(
+        manage_life_set(f->lab->bank, f->reader, MANAGE_TERMINATE, other, &result, &why),
+        CW_ERR_STATE);
+    assert_int_equal(status(f), LEDGER_CARD_ACTIVE);
+    lab_ok(manage_life_set(f->lab->bank, f->reader, MANAGE_TERMINATE, f->serial, &result, &why),
+           &why);
+    assert_true(result.unproved);
     assert_int_equal(status(f), LEDGER_CARD_TERMINATED);
 }
 
@@ -250,17 +266,18 @@ static void test_strange_cards(void **state)
     struct bank_lab *other = lab_new();
     assert_int_equal(act(f, MANAGE_LOCK), CW_ERR_NOT_FOUND); /* blank */
     issue(f, false);
-    assert_int_equal(manage_life_set(other->bank, f->reader, MANAGE_LOCK, &result, &why),
+    assert_int_equal(manage_life_set(other->bank, f->reader, MANAGE_LOCK, NULL, &result, &why),
                      CW_ERR_NOT_FOUND);
     /* even when its ledger says otherwise */
     lab_ok(ledger_card_begin(other->bank->ledger, f->serial, other->ada, NULL, 0, NULL, &why),
            &why);
-    assert_int_equal(manage_life_set(other->bank, f->reader, MANAGE_LOCK, &result, &why),
+    assert_int_equal(manage_life_set(other->bank, f->reader, MANAGE_LOCK, NULL, &result, &why),
                      CW_ERR_STATE);
     lab_ok(ledger_card_activate(other->bank->ledger, f->serial, &why), &why);
     for (int a = MANAGE_LOCK; a <= MANAGE_TERMINATE; a += MANAGE_TERMINATE - MANAGE_LOCK)
-        assert_int_equal(manage_life_set(other->bank, f->reader, (enum manage_act)a, &result, &why),
-                         CW_ERR_DENIED);
+        assert_int_equal(
+            manage_life_set(other->bank, f->reader, (enum manage_act)a, NULL, &result, &why),
+            CW_ERR_DENIED);
     assert_int_equal(manage_pin_reset(other->bank, f->reader, &pins, &result, &why), CW_ERR_DENIED);
     assert_int_equal(life(f), LINK_LIFE_ACTIVE);
     lab_free(&other);

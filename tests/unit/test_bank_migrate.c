@@ -8,6 +8,7 @@
 #include "tests/unit/bank_schema_1.h"
 
 #include <sqlite3.h>
+#include <sys/wait.h>
 
 struct fixture {
     struct bank_lab *lab;
@@ -207,6 +208,28 @@ static void test_new_cards_are_managed(void **state)
     assert_non_null(strstr(why.text, "issuer.key is gone"));
 }
 
+/* Of the cards that have keys of this bank the ledger knows so; of older ones, that they have none.
+ */
+static void test_keys_that_were_given(void **state)
+{
+    struct fixture *f = *state;
+    struct say why = {""};
+    open_again(f);
+    assert_int_equal(number(f->ledger, "SELECT count(*) FROM card_keys"), 0);
+    struct lab_card *card = lab_card_new(f->lab, f->lab->ada, 2, false);
+    bank_free(&f->lab->bank);
+    run_sql(f->ledger, "DROP TABLE card_keys; PRAGMA user_version = 2");
+    open_again(f);
+    assert_int_equal(number(f->ledger, "PRAGMA user_version"), LEDGER_SCHEMA);
+    assert_int_equal(number(f->ledger, "SELECT count(*) FROM card_keys WHERE "
+                                       "serial = x'025A5A5A5A5A5A5A' AND given > 0"),
+                     1);
+    assert_int_equal(number(f->ledger, "SELECT count(*) FROM card_keys"), 1);
+    assert_int_equal(ledger_card_keys_give(f->lab->bank->ledger, card->serial, true, &why),
+                     CW_ERR_EXISTS);
+    lab_card_free(&card);
+}
+
 /* A step that fails half-way leaves the older ledger, whole. */
 static void test_failed_step_leaves_it_as_it_was(void **state)
 {
@@ -220,6 +243,35 @@ static void test_failed_step_leaves_it_as_it_was(void **state)
     assert_int_equal(number(f->ledger, "SELECT count(*) FROM setting"), 2);
     run_sql(f->ledger, "DROP TABLE card_update");
     open_again(f);
+}
+
+/* Another program, a newer one, migrates it while this one waits for the lock. */
+static void test_newer_program_is_faster(void **state)
+{
+    struct fixture *f = *state;
+    const struct ledger_clock clock = {lab_now, f->lab};
+    struct say why = {""};
+    sqlite3 *db = NULL;
+    int pipes[2], status = 0;
+    char ready = 0;
+    assert_int_equal(pipe(pipes), 0);
+    pid_t pid = fork();
+    assert_true(pid >= 0);
+    if (pid == 0) {
+        bool held = sqlite3_open(f->ledger, &db) == SQLITE_OK &&
+                    sqlite3_exec(db, "BEGIN IMMEDIATE; PRAGMA user_version = 99", NULL, NULL,
+                                 NULL) == SQLITE_OK &&
+                    write(pipes[1], "", 1) == 1;
+        usleep(500000); /* in which the other reads the version that is still there */
+        _exit(held && sqlite3_exec(db, "COMMIT", NULL, NULL, NULL) == SQLITE_OK ? 0 : 1);
+    }
+    assert_int_equal(read(pipes[0], &ready, 1), 1);
+    assert_int_equal(bank_open(f->lab->dir, &clock, &f->lab->bank, &why), CW_ERR_NEWER);
+    assert_int_equal(waitpid(pid, &status, 0), pid);
+    assert_int_equal(status, 0);
+    assert_int_equal(number(f->ledger, "PRAGMA user_version"), 99);
+    close(pipes[0]);
+    close(pipes[1]);
 }
 
 /* A reference to what is not there is damage, and is not carried over in silence. */
@@ -238,12 +290,10 @@ int main(int argc, char **argv)
 {
 #define TEST(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
     const struct CMUnitTest tests[] = {
-        TEST(test_what_was_there_stays),
-        TEST(test_same_as_new),
-        TEST(test_its_cards_take_no_updates),
-        TEST(test_new_cards_are_managed),
-        TEST(test_failed_step_leaves_it_as_it_was),
-        TEST(test_damage_is_noticed),
+        TEST(test_what_was_there_stays),      TEST(test_same_as_new),
+        TEST(test_its_cards_take_no_updates), TEST(test_new_cards_are_managed),
+        TEST(test_keys_that_were_given),      TEST(test_failed_step_leaves_it_as_it_was),
+        TEST(test_newer_program_is_faster),   TEST(test_damage_is_noticed),
     };
     return unit_main(argc, argv, tests, sizeof tests / sizeof *tests);
 }

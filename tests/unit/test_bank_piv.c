@@ -406,9 +406,9 @@ static void test_not_to_a_dead_card(void **state)
     struct fixture *f = *state;
     struct manage_result given;
     (void)issue(f, false);
-    lab_ok(manage_life_set(f->lab->bank, f->reader, MANAGE_LOCK, &given, &why), &why);
+    lab_ok(manage_life_set(f->lab->bank, f->reader, MANAGE_LOCK, NULL, &given, &why), &why);
     assert_int_equal(manage_piv_give(f->lab->bank, f->reader, &plain, &given, &why), CW_ERR_STATE);
-    lab_ok(manage_life_set(f->lab->bank, f->reader, MANAGE_TERMINATE, &given, &why), &why);
+    lab_ok(manage_life_set(f->lab->bank, f->reader, MANAGE_TERMINATE, NULL, &given, &why), &why);
     assert_int_equal(manage_piv_give(f->lab->bank, f->reader, &plain, &given, &why), CW_ERR_STATE);
     assert_int_equal(ledger_piv_put(f->lab->bank->ledger, given.serial, NULL, 0, &why),
                      CW_ERR_STATE);
@@ -588,7 +588,7 @@ static void test_issued_without_it_after_all(void **state)
     struct ledger_certificate *certs = calloc(LEDGER_CERTS_PER_CARD, sizeof *certs);
     lab_ok(piv_prepare(f->lab->bank, &plain, &m, &why), &why);
     lab_ok(desk_open(f->lab->bank, f->reader, &d, &why), &why);
-    lab_ok(desk_take_over(d, NULL, &why), &why);
+    lab_ok(desk_take_over(d, NULL, false, &why), &why);
     lab_ok(
         ledger_card_begin(f->lab->bank->ledger, d->info.serial, f->lab->ada, NULL, 0, NULL, &why),
         &why);

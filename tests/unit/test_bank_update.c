@@ -7,6 +7,7 @@
 
 #include <openssl/ecdsa.h>
 #include <sqlite3.h>
+#include <sys/stat.h>
 
 struct fixture {
     struct bank_lab *lab;
@@ -443,13 +444,13 @@ static void test_applied_and_fetched(void **state)
     lab_ok(ledger_update_applied(l, f->card->serial, 0, &why), &why);
     assert_int_equal(ledger_update_applied(l, f->card->serial, 4, &why), CW_ERR_NOT_FOUND);
     assert_int_equal(management(f).applied, 2);
-    lab_ok(ledger_updates_fetched(l, f->card->serial, 2, &why), &why);
+    lab_ok(ledger_updates_fetched(l, f->card->serial, 1, 2, &why), &why);
     const int64_t first = f->lab->now;
     f->lab->now += 100;
-    lab_ok(ledger_updates_fetched(l, f->card->serial, 3, &why), &why);
+    lab_ok(ledger_updates_fetched(l, f->card->serial, 1, 3, &why), &why);
     for (uint32_t s = 1; s <= 3; s++) {
         lab_ok(ledger_updates_get(l, f->card->serial, s - 1, &u, 1, &count, &why), &why);
-        assert_int_equal(u.fetched, s <= 2 ? first : f->lab->now);
+        assert_int_equal(u.fetched, s == 1 ? 0 : s == 2 ? first : f->lab->now);
     }
 }
 
@@ -506,6 +507,32 @@ static void test_cards_without_updates(void **state)
     assert_non_null(strstr(why.text, "terminated"));
 }
 
+/* A key that others can read is one that others have. */
+static void test_keys_are_their_owners(void **state)
+{
+    static const char *const stems[] = {BANK_FILE_CARD_ROOT,   BANK_FILE_UPDATE,
+                                        BANK_FILE_SERVER_EC,   BANK_FILE_SERVER_RSA,
+                                        BANK_FILE_SERVER_ROOT, BANK_FILE_PIV_ROOT};
+    struct fixture *f = *state;
+    struct say why = {""};
+    lab_ok(bank_piv_root_make(f->lab->bank, &why), &why);
+    for (size_t i = 0; i < sizeof stems / sizeof stems[0]; i++) {
+        static const mode_t open[] = {0640, 0604, 0620, 0602, 0644};
+        char path[BANK_PATH_MAX];
+        EVP_PKEY *key = NULL;
+        lab_ok(bank_path(f->lab->dir, stems[i], ".key", path, &why), &why);
+        for (size_t k = 0; k < sizeof open / sizeof open[0]; k++) {
+            assert_int_equal(chmod(path, open[k]), 0);
+            assert_int_equal(bank_key_load(f->lab->bank, stems[i], &key, &why), CW_ERR_DENIED);
+            assert_null(key);
+            assert_non_null(strstr(why.text, "chmod 600"));
+        }
+        assert_int_equal(chmod(path, 0600), 0);
+        lab_ok(bank_key_load(f->lab->bank, stems[i], &key, &why), &why);
+        EVP_PKEY_free(key);
+    }
+}
+
 int main(int argc, char **argv)
 {
 #define TEST(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
@@ -524,6 +551,7 @@ int main(int argc, char **argv)
         TEST(test_applied_and_fetched),
         TEST(test_failure_changes_nothing),
         TEST(test_cards_without_updates),
+        TEST(test_keys_are_their_owners),
     };
     return unit_main(argc, argv, tests, sizeof tests / sizeof *tests);
 }

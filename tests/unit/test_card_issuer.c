@@ -5,13 +5,12 @@
 
 #include "base/cal.h"
 #include "card_lab.h"
-#include "proto/ber.h"
 
 #include <string.h>
 
 #define P256 (1 << (LINK_KEY_TLS_P256 - 1) | 1 << (LINK_KEY_ORDER_P256 - 1))
 #define DAY  INT64_C(86400)
-#define JUMP (366 * DAY)
+#define JUMP (31 * DAY)
 
 static struct lab lab;
 static struct lab_identity root, next_root, card_ca, server;
@@ -53,22 +52,9 @@ static void open_line(void)
     assert_true(line.state & LINK_STATE_OPEN);
 }
 
-static uint64_t info_number(uint16_t tag)
-{
-    uint8_t out[CARD_RESPONSE_MAX];
-    size_t n = 0;
-    struct ber_object o;
-    uint64_t v = 0;
-    assert_int_equal(lab_apdu(&lab, 0x80, INS_INFO, 0, 0, NULL, 0, 256, out, &n), SW_OK);
-    assert_int_equal(ber_find(out, n, tag, &o), CW_OK);
-    for (size_t i = 0; i < o.len; i++)
-        v = v << 8 | o.value[i];
-    return v;
-}
-
 static int64_t floor_now(void)
 {
-    return (int64_t)info_number(LINK_TAG_TIME);
+    return (int64_t)lab_info(&lab, LINK_TAG_TIME);
 }
 
 static uint16_t apply(const uint8_t *message, size_t len)
@@ -124,8 +110,8 @@ static void test_jump_is_capped(void **state)
     assert_int_equal(floor_now(), LAB_TIME + JUMP);
     assert_int_equal(lab_time_set(&lab, LAB_TIME + JUMP + 1), SW_OK);
     assert_int_equal(floor_now(), LAB_TIME + JUMP + 1);
-    /* A card that lay in a drawer for three years is told the time in three messages. */
-    for (int i = 0; i < 3; i++)
+    /* A card that lay in a drawer for three years is told the time in many messages. */
+    for (int i = 0; i < 36; i++)
         assert_int_equal(lab_time_set(&lab, LAB_TIME + 1100 * DAY), SW_OK);
     assert_int_equal(floor_now(), LAB_TIME + 1100 * DAY);
 }
@@ -242,7 +228,46 @@ static void test_update_wants_a_line(void **state)
     assert_int_equal(lab_update(&lab, &write, 1), SW_CONDITIONS);
     open_line();
     assert_int_equal(lab_update(&lab, &write, 1), SW_OK);
-    assert_int_equal(info_number(LINK_TAG_SEQUENCE), 3);
+    assert_int_equal(lab_info(&lab, LINK_TAG_SEQUENCE), 3);
+}
+
+/* A card that trusts the server's root no more: at the issuer's reader it takes what it missed, by
+ * the same rules, and what it took does not come again over a line. */
+static void test_update_through_the_channel(void **state)
+{
+    const uint8_t name[] = "\x80\x09other.tes\x81\x01\x01";
+    uint8_t first[ISSUER_MESSAGE_MAX], second[ISSUER_MESSAGE_MAX], other[ISSUER_MESSAGE_MAX];
+    uint8_t out[CARD_RESPONSE_MAX];
+    size_t n = 0;
+    struct issuer_message m = {.kind = ISSUER_UPDATE,
+                               .sequence = 1,
+                               .writes = {{LINK_DO_NAME | 1, name, sizeof name - 1}},
+                               .write_count = 1};
+    (void)state;
+    size_t first_len = lab_message(&lab, &m, first);
+    m.sequence = 2;
+    m.writes[0].len = 0;
+    size_t second_len = lab_message(&lab, &m, second);
+    m.sequence = 3;
+    size_t other_len = lab_message(&lab, &m, other);
+    other[other_len - 1] ^= 1;
+    assert_true(lab_channel_open(&lab));
+    assert_int_equal(lab_secure(&lab, 0x80, INS_APPLY, 0, 0, first, first_len, 256, out, &n),
+                     SW_OK);
+    assert_int_equal(n, 4);
+    assert_int_equal(out[3], 1);
+    assert_int_equal(lab_secure(&lab, 0x80, INS_APPLY, 0, 0, second, second_len, 256, out, &n),
+                     SW_OK);
+    assert_int_equal(lab_secure(&lab, 0x80, INS_APPLY, 0, 0, first, first_len, 256, out, &n),
+                     SW_CONDITIONS);
+    assert_int_equal(lab_secure(&lab, 0x80, INS_APPLY, 0, 0, other, other_len, 256, out, &n),
+                     SW_SECURITY_STATUS);
+    assert_int_equal(lab_info(&lab, LINK_TAG_SEQUENCE), 2);
+    /* the channel is over: in clear it wants a line, and there the old one is old */
+    assert_int_equal(apply(second, second_len), SW_CONDITIONS);
+    open_line();
+    assert_int_equal(apply(first, first_len), SW_CONDITIONS);
+    assert_int_equal(lab_info(&lab, LINK_TAG_SEQUENCE), 2);
 }
 
 static void test_sequence_only_grows(void **state)
@@ -375,7 +400,7 @@ static void test_locked_over_the_air(void **state)
     (void)state;
     open_line();
     assert_int_equal(lab_update(&lab, &lock, 1), SW_OK);
-    assert_int_equal(info_number(LINK_TAG_LIFE), LINK_LIFE_LOCKED);
+    assert_int_equal(lab_info(&lab, LINK_TAG_LIFE), LINK_LIFE_LOCKED);
     /* The line is gone with it, and nothing of the holder's works. */
     assert_int_equal(lab_apdu(&lab, 0x80, INS_READ, 0, 0, NULL, 0, 256, NULL, NULL), SW_CONDITIONS);
     assert_int_equal(lab_verify(&lab, LINK_PIN_LINE, LAB_PIN), SW_CONDITIONS);
@@ -394,16 +419,16 @@ static void test_terminated_over_the_air(void **state)
     (void)state;
     open_line();
     assert_int_equal(lab_update(&lab, &end, 1), SW_OK);
-    assert_int_equal(info_number(LINK_TAG_LIFE), LINK_LIFE_TERMINATED);
-    assert_int_equal(info_number(LINK_TAG_KEYS), 0);
-    assert_int_equal(info_number(LINK_TAG_TRIES), 0);
+    assert_int_equal(lab_info(&lab, LINK_TAG_LIFE), LINK_LIFE_TERMINATED);
+    assert_int_equal(lab_info(&lab, LINK_TAG_KEYS), 0);
+    assert_int_equal(lab_info(&lab, LINK_TAG_TRIES), 0);
     for (size_t i = 0; i + sizeof LAB_PIN <= sizeof lab.flash.bytes; i++)
         if (memcmp(lab.flash.bytes + i, LAB_PIN, sizeof LAB_PIN - 1) == 0 ||
             memcmp(lab.flash.bytes + i, lab.keys.enc, sizeof lab.keys.enc) == 0)
             fail_msg("a secret is still in the flash, at %zu", i);
     assert_false(lab_channel_open(&lab));
     assert_true(lab_power_cycle(&lab));
-    assert_int_equal(info_number(LINK_TAG_LIFE), LINK_LIFE_TERMINATED);
+    assert_int_equal(lab_info(&lab, LINK_TAG_LIFE), LINK_LIFE_TERMINATED);
     assert_false(lab_channel_open(&lab));
     assert_int_equal(lab_verify(&lab, LINK_PIN_LINE, LAB_PIN), SW_CONDITIONS);
 }
@@ -420,6 +445,7 @@ int main(int argc, char **argv)
         T(test_message_of_another_card),
         T(test_flipped_bits),
         T(test_update_wants_a_line),
+        T(test_update_through_the_channel),
         T(test_sequence_only_grows),
         T(test_what_an_update_may_not_write),
         T(test_root_roll_over),

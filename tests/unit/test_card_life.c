@@ -4,7 +4,6 @@
 
 #include "card/nvm.h"
 #include "card_lab.h"
-#include "proto/ber.h"
 
 #include <string.h>
 
@@ -38,12 +37,7 @@ static int teardown(void **state)
 
 static enum link_life life(void)
 {
-    uint8_t out[CARD_RESPONSE_MAX];
-    size_t n = 0;
-    struct ber_object o;
-    assert_int_equal(lab_apdu(&lab, 0x80, INS_INFO, 0, 0, NULL, 0, 256, out, &n), SW_OK);
-    assert_int_equal(ber_find(out, n, LINK_TAG_LIFE, &o), CW_OK);
-    return (enum link_life)o.value[0];
+    return (enum link_life)lab_info(&lab, LINK_TAG_LIFE);
 }
 
 /* A card in that life: the shortest way there. */

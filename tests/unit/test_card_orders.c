@@ -4,7 +4,6 @@
 #include "unit.h"
 
 #include "card_lab.h"
-#include "proto/ber.h"
 
 #include <string.h>
 
@@ -61,25 +60,14 @@ static void open_line(void)
     assert_true(line.state & LINK_STATE_OPEN);
 }
 
-static uint8_t info_byte(uint16_t tag, size_t at)
-{
-    uint8_t out[CARD_RESPONSE_MAX];
-    size_t n = 0;
-    struct ber_object o;
-    assert_int_equal(lab_apdu(&lab, 0x80, INS_INFO, 0, 0, NULL, 0, 256, out, &n), SW_OK);
-    assert_int_equal(ber_find(out, n, tag, &o), CW_OK);
-    assert_true(at < o.len);
-    return o.value[at];
-}
-
 static enum link_refusal refused(void)
 {
-    return (enum link_refusal)info_byte(LINK_TAG_REFUSED, 0);
+    return (enum link_refusal)lab_info(&lab, LINK_TAG_REFUSED);
 }
 
 static unsigned counter(void)
 {
-    return info_byte(LINK_TAG_COUNTER, 3);
+    return (unsigned)lab_info(&lab, LINK_TAG_COUNTER);
 }
 
 static uint16_t sign_for(int64_t amount, const char *currency, const char *payee, const char *name)

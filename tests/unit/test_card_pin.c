@@ -5,7 +5,6 @@
 
 #include "card/state.h"
 #include "piv_lab.h"
-#include "proto/ber.h"
 
 #include <string.h>
 
@@ -34,25 +33,14 @@ static int teardown(void **state)
     return 0;
 }
 
-static uint8_t info_byte(uint16_t tag, size_t at)
-{
-    uint8_t out[CARD_RESPONSE_MAX];
-    size_t n = 0;
-    struct ber_object o;
-    assert_int_equal(lab_apdu(&lab, 0x80, INS_INFO, 0, 0, NULL, 0, 256, out, &n), SW_OK);
-    assert_int_equal(ber_find(out, n, tag, &o), CW_OK);
-    assert_true(at < o.len);
-    return o.value[at];
-}
-
 static unsigned tries(void)
 {
-    return info_byte(LINK_TAG_TRIES, 0);
+    return lab_info_first(&lab, LINK_TAG_TRIES);
 }
 
 static unsigned puk_tries(void)
 {
-    return info_byte(LINK_TAG_PUK, 0);
+    return lab_info_first(&lab, LINK_TAG_PUK);
 }
 
 /* CHANGE REFERENCE DATA or RESET RETRY COUNTER */
@@ -231,7 +219,7 @@ static void test_transport(void **state)
     (void)state;
     assert_true(lab_channel_open(&lab));
     assert_int_equal(lab_put_pin(&lab, LINK_PIN_HOLDER, LINK_PIN_TRANSPORT, LAB_PIN), SW_OK);
-    assert_int_equal(info_byte(LINK_TAG_FLAGS, 0), LINK_FLAG_TRANSPORT);
+    assert_int_equal(lab_info_first(&lab, LINK_TAG_FLAGS), LINK_FLAG_TRANSPORT);
     assert_int_equal(lab_verify(&lab, LINK_PIN_LINE, LAB_PIN), SW_CONDITIONS);
     assert_int_equal(lab_verify(&lab, LINK_PIN_ORDER, LAB_PIN), SW_CONDITIONS);
     assert_int_equal(lab_verify(&lab, LINK_PIN_LINE, "000000"), SW_CONDITIONS);
@@ -239,7 +227,7 @@ static void test_transport(void **state)
     assert_int_equal(two(INS_CHANGE_PIN, "000000", NEW_PIN), SW_PIN_TRIES | 2);
     assert_int_equal(lab_verify(&lab, LINK_PIN_LINE, LAB_PIN), SW_CONDITIONS);
     assert_int_equal(two(INS_CHANGE_PIN, LAB_PIN, NEW_PIN), SW_OK);
-    assert_int_equal(info_byte(LINK_TAG_FLAGS, 0), 0);
+    assert_int_equal(lab_info_first(&lab, LINK_TAG_FLAGS), 0);
     assert_int_equal(lab_verify(&lab, LINK_PIN_LINE, NEW_PIN), SW_OK);
 }
 

@@ -183,7 +183,7 @@ static void test_puk_blocked(void **state)
         assert_int_equal(unblock("00000000", "3333"), CW_ERR_AUTH);
     }
     assert_int_equal(unblock(LAB_PUK, "3333"), CW_ERR_BLOCKED);
-    assert_said("new card");
+    assert_said("your bank");
     i = info();
     assert_int_equal(i.puk_tries_left, 0);
     assert_int_equal(applet_usable(&i, &why), CW_ERR_BLOCKED);
