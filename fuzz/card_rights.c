@@ -89,7 +89,8 @@ static bool signed_for_card(const struct judged *j)
 
 bool rights_update(const struct judged *j)
 {
-    return signed_for_card(j) && j->about->message->kind == ISSUER_UPDATE && m->line &&
+    return signed_for_card(j) && j->about->message->kind == ISSUER_UPDATE &&
+           (m->line || j->genuine) &&
            j->about->message->sequence > memory_number(&fz.old, NVM_SEQUENCE, 4);
 }
 
