@@ -166,11 +166,11 @@ static enum cw_err apply_update(struct card_call *call, const struct issuer_mess
     }
     changes[count++] =
         (struct nvm_change){.key = NVM_SEQUENCE, .data = sequence, .len = sizeof sequence};
+    if (trust) /* first: no session of the old roots is ever found beside the new ones */
+        session_forget_all(card);
     err = nvm_change_all(&card->nvm, changes, count);
     if (err != CW_OK)
         return err;
-    if (trust) /* their seal does not fit any more, should the power fail here */
-        session_forget_all(card);
     buf_put_u32(call->out, m->sequence);
     return card_life(card) == LINK_LIFE_ACTIVE ? CW_OK : life_settle(card);
 }

@@ -85,7 +85,7 @@ def test_progress_in_a_log(bank):
     assert done.returncode == 0, done.stderr
     *lines, pin = done.stderr.splitlines()
     assert "PIN and PUK are in" in pin
-    assert 1 <= len(lines) <= 6, lines  # three for a key are the most
+    assert 1 <= len(lines) <= 7, lines  # the warning, and three for a key are the most
     assert all(LINE.fullmatch(line) for line in lines), lines
 
 
@@ -104,8 +104,9 @@ def test_progress_on_a_terminal(bank):
     assert done.wait() == 0, shown
     text = shown.decode().replace("\r\n", "\n").rstrip("\n").split("\n")
     # the bank's keys, two keys of the card, what is written, the activation, the PIN
-    assert len(text) == 6, text
+    assert len(text) == 7, text
     assert text.pop(0) == "cardwired: the card takes the bank's keys"
+    assert text.pop(0).startswith("cardwired: warning: without --initial-key")
     for line, key in zip(text, ("tls", "order")):
         first, *over = line.split("\r")  # each written over the one before
         assert first == f"cardwired: the card makes its key {key}-rsa2048"

@@ -2,7 +2,7 @@
  * others; what a card must have before it takes one; what still works in each. */
 #include "unit.h"
 
-#include "card/nvm.h"
+#include "card/state.h"
 #include "card_lab.h"
 
 #include <string.h>
@@ -197,6 +197,33 @@ static void test_nothing_stays_of_the_maker(void **state)
         SW_OK);
     assert_int_equal(
         lab_secure(&lab, 0x80, INS_REQUEST, 0, LINK_KEY_ORDER_P256, NULL, 0, 1024, out, &n), SW_OK);
+    /* Torn anywhere, the card is blank under the one key set or the other, under the issuer's with
+     * nothing else in it. */
+    static struct lab_flash before;
+    const struct scp03_keys makers = lab.keys;
+    unsigned old = 0, new = 0;
+    before = lab.flash;
+    for (long budget = 0; new == 0; budget += 3) {
+        lab.flash = before;
+        lab.keys = makers;
+        assert_true(lab_power_cycle(&lab) && lab_channel_open(&lab));
+        lab.flash.budget = budget;
+        (void)lab_put_keys(&lab);
+        assert_true(lab_power_cycle(&lab));
+        assert_int_equal(life(), LINK_LIFE_BLANK);
+        lab.keys = makers;
+        if (lab_channel_open(&lab)) {
+            old++;
+            continue;
+        }
+        new ++;
+        assert_int_equal(lab.card->nvm.count, 2); /* life and key set */
+    }
+    print_message("PUT KEY in a blank card: %u cuts left the maker's keys\n", old);
+    assert_true(old > 50);
+    lab.flash = before;
+    lab.keys = makers;
+    assert_true(lab_power_cycle(&lab) && lab_channel_open(&lab));
     /* The issuer takes over. */
     assert_int_equal(lab_put_keys(&lab), SW_OK);
     assert_true(lab_channel_open(&lab));

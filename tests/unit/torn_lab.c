@@ -260,15 +260,16 @@ static void see_channel(struct lab *lab, struct torn_seen *out)
 static void see_pins(struct lab *lab, struct torn_seen *out)
 {
     static const char *const pins[] = {LAB_PIN, TORN_PIN};
+    static const char *const third = "808080"; /* a PIN by post is not changed to itself */
     if (out->life != LINK_LIFE_ACTIVE)
         return;
     for (unsigned i = 0; i < 2; i++) {
         torn_again(lab);
-        if (torn_two(lab, INS_CHANGE_PIN, pins[i], pins[i]) == SW_OK)
+        if (torn_two(lab, INS_CHANGE_PIN, pins[i], third) == SW_OK)
             out->tried.pins |= (uint8_t)(1u << i);
     }
     torn_again(lab);
-    out->tried.puks = torn_two(lab, INS_RESET_PIN, LAB_PUK, LAB_PIN) == SW_OK;
+    out->tried.puks = torn_two(lab, INS_RESET_PIN, LAB_PUK, third) == SW_OK;
     /* One PIN or none, and none only when it is blocked. */
     assert_true(out->tries[LINK_PIN_HOLDER] == 0 ? out->tried.pins == 0
                                                  : out->tried.pins == 1 || out->tried.pins == 2);
