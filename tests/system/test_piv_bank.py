@@ -15,7 +15,7 @@ import time
 
 import pytest
 
-from cardwire_lab import Ca, Lab
+from cardwire_lab import Ca, Lab, wait_for
 from piv_lab import ID, PIV_PIN, PIV_PUK, Desk, bank_keys, certify, engine_config, key_uri, put_piv
 from rawcard import Issuer, RawCard, put, tlv
 from small_bank import NAME, small_bank
@@ -94,9 +94,13 @@ def test_no_line_with_a_piv_key(bank, slot, version):
     said = engine_client(bank, bank.port, slot, version, root, NAME)
     assert "200 OK" not in said and re.search(r"alert unknown ca", said), said
     assert bank.server.said().count("handshake card=") == lines
-    done = bank.lab.run("cardwire", "--json", "--reader", bank.desk.pcscd.reader(0), "--server",
-                        f"127.0.0.1:{bank.port}", "--pin-file", bank.pin, "login",
-                        env=dict(bank.lab.env, **bank.desk.pcscd.env))
+
+    def login():  # the daemon may still hold the card for the client that has just ended
+        done = bank.lab.run("cardwire", "--json", "--reader", bank.desk.pcscd.reader(0), "--server",
+                            f"127.0.0.1:{bank.port}", "--pin-file", bank.pin, "login",
+                            env=dict(bank.lab.env, **bank.desk.pcscd.env))
+        return None if '"error":"busy"' in done.stdout else done
+    done = wait_for("the reader getting free", login)
     assert done.returncode == 0, done.stdout  # the card itself gets its line
 
 
