@@ -127,6 +127,16 @@ static enum cw_err reset(struct desk *d, const struct manage_pins *pins, struct 
     return err;
 }
 
+/* What came of a visit that gave the card new numbers. */
+static struct manage_result result_of(const struct desk *d, const struct ledger_card *card,
+                                      const struct mailer *m)
+{
+    struct manage_result r = {.life = d->info.life, .status = card->status};
+    memcpy(r.serial, card->serial, sizeof r.serial);
+    memcpy(r.mailer, m->path, sizeof r.mailer);
+    return r;
+}
+
 enum cw_err manage_pin_reset(struct bank *bank, const char *reader, const struct manage_pins *pins,
                              struct manage_result *out, struct say *why)
 {
@@ -141,11 +151,8 @@ enum cw_err manage_pin_reset(struct bank *bank, const char *reader, const struct
         err = desk_channel_open(d, why);
     if (err == CW_OK)
         err = reset(d, pins, &m, why);
-    if (err == CW_OK) {
-        *out = (struct manage_result){.life = d->info.life, .status = card.status};
-        memcpy(out->serial, card.serial, sizeof out->serial);
-        memcpy(out->mailer, m.path, sizeof out->mailer);
-    }
+    if (err == CW_OK)
+        *out = result_of(d, &card, &m);
     mailer_wipe(&m);
     desk_free(&d);
     return err;
@@ -179,11 +186,8 @@ enum cw_err manage_piv_give(struct bank *bank, const char *reader,
         err = find_card(bank, reader, &d, &card, why);
     if (err == CW_OK)
         err = give(d, options, &m, why);
-    if (err == CW_OK) {
-        *out = (struct manage_result){.life = d->info.life, .status = card.status};
-        memcpy(out->serial, card.serial, sizeof out->serial);
-        memcpy(out->mailer, m.path, sizeof out->mailer);
-    }
+    if (err == CW_OK)
+        *out = result_of(d, &card, &m);
     mailer_wipe(&m);
     desk_free(&d);
     return err;
