@@ -72,7 +72,6 @@ enum cw_err piv_do_get_data(struct card_call *call)
     return err == CW_ERR_NOT_FOUND ? put_default(call, object) : err;
 }
 
-/* The whole object at once; one that is empty is taken away. */
 /* Room that objects leave: for the largest message of the issuer, which is written beside what it
  * replaces, and the reserve below it. Whoever fills PIV cannot keep a new root out of the card. */
 #define LEFT_FREE (ISSUER_MESSAGE_MAX + NVM_RESERVE + 256u)
@@ -86,6 +85,7 @@ bool piv_leaves_room(const struct nvm *nvm, uint16_t key, size_t len)
     return usage.capacity - usage.live >= len + LEFT_FREE;
 }
 
+/* The whole object at once; one that is empty is taken away. */
 enum cw_err piv_do_put_data(struct card_call *call)
 {
     struct card *card = call->card;
