@@ -1,5 +1,5 @@
-/* atr.h - the answer to reset and the PPS exchange of a contact card (ISO/IEC 7816-3:2006 §8, §9) as
- * bytes. No I/O, no state. */
+/* atr.h - the answer to reset and the PPS exchange of a contact card (ISO/IEC 7816-3:2006 §8, §9)
+ * as bytes. No I/O, no state. */
 #ifndef CARDWIRE_PROTO_ATR_H
 #define CARDWIRE_PROTO_ATR_H
 
@@ -32,12 +32,12 @@ struct atr {
 
 /* What the interface bytes mean, with the standard's defaults for those that are absent. */
 struct atr_meaning {
-    uint8_t ta1;        /* Fi/Di offered, coded as in §8.3 tables 7 and 8 */
-    uint16_t fi;        /* clock rate conversion integer offered */
-    uint8_t di;         /* baud rate adjustment integer offered */
-    uint8_t n;          /* TC1: extra guard time; 255 has a meaning of its own (§8.3) */
-    bool specific;      /* TA2 present: no PPS, the protocol is `specific_protocol` at once */
-    bool implicit;      /* TA2 b5: Fi/Di are not those of TA1 */
+    uint8_t ta1;   /* Fi/Di offered, coded as in §8.3 tables 7 and 8 */
+    uint16_t fi;   /* clock rate conversion integer offered */
+    uint8_t di;    /* baud rate adjustment integer offered */
+    uint8_t n;     /* TC1: extra guard time; 255 has a meaning of its own (§8.3) */
+    bool specific; /* TA2 present: no PPS, the protocol is `specific_protocol` at once */
+    bool implicit; /* TA2 b5: Fi/Di are not those of TA1 */
     uint8_t specific_protocol;
     uint16_t protocols; /* bit T set: protocol T is offered; T=0 when nothing is named */
     uint8_t first;      /* the protocol offered first */
@@ -68,7 +68,7 @@ CW_MUST_USE enum cw_err atr_read(const struct atr *atr, struct atr_meaning *out)
 CW_MUST_USE enum cw_err atr_fi_di(uint8_t ta1, uint16_t *fi, uint8_t *di);
 
 /* PPS, §9.2: PPSS PPS0 [PPS1] [PPS2] [PPS3] PCK */
-#define PPS_MAX 6u
+#define PPS_MAX  6u
 #define PPS_PPSS 0xFF
 struct pps {
     uint8_t protocol; /* 0..14 */

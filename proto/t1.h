@@ -1,5 +1,5 @@
-/* t1.h - the block protocol T=1 of contact cards (ISO/IEC 7816-3:2006 §11): blocks as bytes, and the
- * times of the line. The two ends are in t1_card.h and t1_reader.h. No I/O, no state. */
+/* t1.h - the block protocol T=1 of contact cards (ISO/IEC 7816-3:2006 §11): blocks as bytes, and
+ * the times of the line. The two ends are in t1_card.h and t1_reader.h. No I/O, no state. */
 #ifndef CARDWIRE_PROTO_T1_H
 #define CARDWIRE_PROTO_T1_H
 
@@ -44,12 +44,14 @@ static inline enum t1_kind t1_kind(uint8_t pcb)
     return (pcb & 0x80u) == 0 ? T1_BLOCK_I : (pcb & 0x40u) == 0 ? T1_BLOCK_R : T1_BLOCK_S;
 }
 
-/* Bytes of a whole block of which the first `len` are there; 0 when the prologue is not complete. */
+/* Bytes of a whole block of which the first `len` are there; 0 when the prologue is not complete.
+ */
 size_t t1_expected(const uint8_t *bytes, size_t len, bool crc);
-/* CW_ERR_LENGTH; CW_ERR_INTEGRITY when the EDC is wrong; CW_ERR_FORMAT when LEN or PCB is one that
+/* CW_ERR_LENGTH; CW_ERR_IO when the EDC is wrong; CW_ERR_FORMAT when LEN or PCB is one that
  * §11.3.2 does not have (R with INF, S of unknown type or wrong length). */
 CW_MUST_USE enum cw_err t1_parse(const uint8_t *bytes, size_t len, bool crc, struct t1_block *out);
-/* Writes a block; out must hold T1_BLOCK_MAX, inf may lie in it at T1_PROLOGUE. Returns its length. */
+/* Writes a block; out must hold T1_BLOCK_MAX, inf may lie in it at T1_PROLOGUE. Returns its length.
+ */
 size_t t1_write(uint8_t nad, uint8_t pcb, const uint8_t *inf, uint8_t len, bool crc, uint8_t *out);
 
 /* Times in etu. */

@@ -10,9 +10,9 @@
 #include "proto/t1.h"
 
 struct t1_params {
-    uint8_t ifsc;   /* what the ATR says: 1..254 */
-    uint8_t ta1;    /* fastest Fi/Di that a PPS may choose; 0x11 for none */
-    bool crc;       /* as in the ATR */
+    uint8_t ifsc; /* what the ATR says: 1..254 */
+    uint8_t ta1;  /* fastest Fi/Di that a PPS may choose; 0x11 for none */
+    bool crc;     /* as in the ATR */
 };
 
 enum t1_do {
@@ -28,20 +28,22 @@ struct t1_card {
     struct t1_params params;
     uint8_t *command; /* the driver's */
     size_t command_cap, command_len;
-    const uint8_t *response; /* the driver's, until it is sent */
+    const uint8_t *response;                         /* the driver's, until it is sent */
     size_t response_len, response_at, response_sent; /* sent: bytes of the last I-block */
     uint16_t in_len;
     uint16_t out_len;
     uint8_t state; /* enum in t1_card.c */
     uint8_t ifsd;
-    uint8_t pps1;       /* Fi/Di that hold from after the PPS response on */
-    uint8_t sequence;   /* N(S) of our next I-block, 0 or 1 */
-    uint8_t expected;   /* N(S) of the reader's next I-block */
-    uint8_t last_pcb;   /* of the block that we sent last */
-    uint8_t last_inf;   /* its one byte, when it is an S-block */
+    uint8_t pps1;     /* Fi/Di that hold from after the PPS response on */
+    uint8_t sequence; /* N(S) of our next I-block, 0 or 1 */
+    uint8_t expected; /* N(S) of the reader's next I-block */
+    uint8_t last_pcb; /* of the block that we sent last */
+    uint8_t nad;      /* of our blocks: the reader's, with its addresses exchanged */
+    uint8_t asked;    /* multiplier of the S(WTX request) */
     uint8_t tries;
     bool bad;    /* parity error inside the block that is coming in */
     bool first;  /* nothing came yet: PPS may */
+    bool resync; /* asked for while we asked for time: answered in place of the response */
     uint8_t in[T1_BLOCK_MAX];
     uint8_t out[T1_BLOCK_MAX];
 };

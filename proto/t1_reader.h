@@ -1,6 +1,6 @@
-/* t1_reader.h - the reader's end of T=1 (ISO/IEC 7816-3:2006 §11), from after the ATR and PPS on. Fed
- * with bytes and silences by a driver that owns line and clock. Either the card's whole answer comes
- * out, or T1R_FAILED: then the card has to be reset, and nothing is known of what it did. */
+/* t1_reader.h - the reader's end of T=1 (ISO/IEC 7816-3:2006 §11), from after the ATR and PPS on.
+ * Fed with bytes and silences by a driver that owns line and clock. Either the card's whole answer
+ * comes out, or T1R_FAILED: then the card has to be reset, and nothing is known of what it did. */
 #ifndef CARDWIRE_PROTO_T1_READER_H
 #define CARDWIRE_PROTO_T1_READER_H
 
@@ -28,7 +28,7 @@ struct t1_reader {
     struct t1_reader_params params;
     const uint8_t *command; /* the driver's */
     size_t command_len, command_at, command_sent;
-    uint8_t *response; /* the driver's */
+    uint8_t *response;                 /* the driver's */
     size_t response_cap, response_len; /* response_len > response_cap: it did not fit */
     uint32_t wait_etu;
     struct t1_reader_counts counts;
@@ -37,10 +37,12 @@ struct t1_reader {
     uint8_t state;
     uint8_t ifsc;
     uint8_t sequence, expected;
-    uint8_t last_pcb, last_inf;
+    uint8_t last_pcb;
     uint8_t tries, resyncs;
     bool bad;
     bool ifs_told;
+    bool answering; /* the first block of the answer is there */
+    bool any;       /* a good block of the card was seen since the start */
     uint8_t in[T1_BLOCK_MAX];
     uint8_t out[T1_BLOCK_MAX];
 };
