@@ -107,6 +107,13 @@ static enum t1_reader_do on_i(struct t1_reader *r, const struct t1_block *b)
     return T1R_DONE;
 }
 
+/* 7.6: the card does not have the I-block that is out, it has said or shown so. */
+static enum t1_reader_do send_i_again(struct t1_reader *r)
+{
+    r->counts.errors++;
+    return ++r->tries >= T1_RETRIES ? resync_or_fail(r) : send_i(r);
+}
+
 static enum t1_reader_do on_r(struct t1_reader *r, const struct t1_block *b)
 {
     bool ours = ((b->pcb & T1_R_SEQ) != 0) == (r->sequence != 0); /* asks for our last I-block */
@@ -116,12 +123,8 @@ static enum t1_reader_do on_r(struct t1_reader *r, const struct t1_block *b)
         r->sequence ^= 1;
         return send_i(r);
     }
-    if (r->state == CHAINING || (r->state == ASKED && ours && !r->answering)) {
-        r->counts.errors++; /* 7.6: the card does not have it */
-        if (++r->tries >= T1_RETRIES)
-            return resync_or_fail(r);
-        return send_i(r);
-    }
+    if (r->state == CHAINING || (r->state == ASKED && ours && !r->answering))
+        return send_i_again(r);
     return invalid(r, T1_R_OTHER);
 }
 
@@ -129,6 +132,8 @@ static enum t1_reader_do on_s(struct t1_reader *r, const struct t1_block *b)
 {
     switch (b->pcb) {
     case T1_S | T1_S_REPLY | T1_IFS:
+        if (r->state == CHAINING || (r->state == ASKED && !r->answering))
+            return send_i_again(r); /* its last block once more: nothing came after it */
         if (r->state != TELLING || b->inf[0] != r->params.ifsd)
             break;
         r->ifs_told = true;
