@@ -38,7 +38,9 @@ static size_t epilogue(uint8_t *bytes, size_t len, bool crc)
 
 size_t t1_expected(const uint8_t *bytes, size_t len, bool crc)
 {
-    return len < T1_PROLOGUE ? 0 : T1_PROLOGUE + bytes[2] + (crc ? 2u : 1u);
+    if (len < T1_PROLOGUE)
+        return 0;
+    return bytes[2] > T1_INF_MAX ? SIZE_MAX : T1_PROLOGUE + bytes[2] + (crc ? 2u : 1u);
 }
 
 static bool intact(const uint8_t *bytes, size_t len, bool crc)
@@ -84,9 +86,7 @@ enum cw_err t1_parse(const uint8_t *bytes, size_t len, bool crc, struct t1_block
     out->inf = bytes + T1_PROLOGUE;
     /* b8 and b4 of NAD were for VPP; the two addresses differ unless both are 0: §11.3.2.1 */
     bool addressed = (out->nad & 7u) != (out->nad >> 4 & 7u) || out->nad == 0;
-    return (out->nad & 0x88u) == 0 && addressed && out->len <= T1_INF_MAX && well_formed(out)
-               ? CW_OK
-               : CW_ERR_FORMAT;
+    return (out->nad & 0x88u) == 0 && addressed && well_formed(out) ? CW_OK : CW_ERR_FORMAT;
 }
 
 size_t t1_write(uint8_t nad, uint8_t pcb, const uint8_t *inf, uint8_t len, bool crc, uint8_t *out)
