@@ -2,6 +2,8 @@
  * §11.6.3 that asks for it. The line that does wrong is in test_proto_t1_errors.c. */
 #include "tests/unit/unit.h"
 
+#include "tests/unit/card_lab.h"
+
 #include "proto/atr.h"
 #include "proto/t1_card.h"
 #include "proto/t1_reader.h"
@@ -152,6 +154,35 @@ static void test_pps(void **state)
     assert_int_equal(pps_parse((const uint8_t[]){0xFF, 0x01, 0xFE}, 3, &got), CW_OK);
     assert_int_equal(got.pps1, ATR_FI_DI_DEFAULT);
     assert_int_equal(pps_parse((const uint8_t[]){0xFF, 0x01, 0xFE}, 2, &got), CW_ERR_LENGTH);
+}
+
+/* What our own card says, made from its fields. */
+static void test_atr_of_the_card(void **state)
+{
+    const struct atr fields = {
+        .group_count = 3,
+        .groups = {{ATR_TA | ATR_TB | ATR_TC | ATR_TD, 0x97, 0x00, 0xFF, 1},
+                   {ATR_TD, 0, 0, 0, 1},
+                   {ATR_TA | ATR_TB, 254, 4 << 4 | 5, 0, 0}},
+        .historical = {0x80, 0x73, 0x80, 0x01, 0xC0},
+        .historical_len = 5,
+    };
+    uint8_t built[ATR_MAX];
+    size_t built_len, len;
+    struct atr_meaning m;
+    struct atr atr;
+    static struct lab lab;
+    (void)state;
+    lab_init(&lab);
+    const uint8_t *bytes = card_atr(lab.card, &len);
+    assert_int_equal(atr_build(&fields, built, sizeof built, &built_len), CW_OK);
+    assert_int_equal(len, built_len);
+    assert_memory_equal(bytes, built, len);
+    assert_int_equal(atr_parse(bytes, len, &atr), CW_OK);
+    assert_int_equal(atr_read(&atr, &m), CW_OK);
+    assert_int_equal(m.fi, 512);
+    assert_int_equal(m.di, 64); /* 3.5712 MHz * 64 / 512 = 446,400 baud */
+    lab_free(&lab);
 }
 
 /* ---- blocks ---- */
@@ -495,6 +526,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(test_atr_fields),
         cmocka_unit_test(test_atr_wrong),
         cmocka_unit_test(test_pps),
+        cmocka_unit_test(test_atr_of_the_card),
         cmocka_unit_test(test_blocks),
         cmocka_unit_test(test_times),
         cmocka_unit_test(test_card_plain),
