@@ -77,7 +77,7 @@ size_t tcl_pps_write(const struct tcl_pps *pps, uint8_t *out);
 
 /* Times, in cycles of the carrier: fc = 13.56 MHz. */
 #define TCL_FC_HZ          13560000u
-#define TCL_ACTIVATION_FC  65536u    /* FWT of the ATS, §5.6.1, and of S(DESELECT), §8.2 */
+#define TCL_ACTIVATION_FC  65536u    /* FWT of the ATS, §5.5, and of S(DESELECT), §8.2 */
 #define TCL_FWT_MAX_FC     67108864u /* FWI 14, §7.2 */
 #define TCL_FWT_DELTA_FC   49152u    /* that a reader waits beyond FWT, §7.2 */
 #define TCL_FRAME_DELAY_FC 1172u     /* least time between frames: ISO/IEC 14443-3 §6.2.1 */

@@ -2,12 +2,13 @@
  * on: RATS, PPS, blocks. Fed with whole frames, CRC_A included, by a driver that owns antenna and
  * clock.
  *
- * A card never recovers errors, the reader does (§7.5.5): what is not right gets silence, and no
+ * A card never recovers errors, the reader does (§7.5.4): what is not right gets silence, and no
  * state that more than a new activation would be needed for. A command is given out once, however
  * often its blocks come. */
 #ifndef CARDWIRE_PROTO_TCL_CARD_H
 #define CARDWIRE_PROTO_TCL_CARD_H
 
+#include "proto/ats.h"
 #include "proto/tcl.h"
 
 enum tcl_do {
@@ -29,18 +30,19 @@ struct tcl_card {
     size_t response_len, response_at, response_sent; /* sent: bytes of the last I-block */
     uint16_t ats_len;
     uint16_t out_len;
-    uint16_t fsd, fsc;
+    uint16_t fsd;
+    struct ats_meaning can;
     uint16_t last_crc; /* of the I-block that was accepted last */
     uint8_t state;     /* enum in tcl_card.c */
     uint8_t cid;
     uint8_t dsi, dri; /* rates as in struct tcl_pps: hold when what is in out has been sent */
     uint8_t power;    /* level indication of our blocks, 0..3; the driver may set it */
     uint8_t number;   /* block number, rules C to E */
-    uint8_t flags;    /* TCL_CID, TCL_NAD as in the block that we answer */
+    uint8_t has_cid;  /* TCL_CID when the block that we answer has one, else 0 */
     uint8_t nad;      /* of our answer: the reader's, with its addresses exchanged */
     uint8_t asked;    /* WTXM of the S(WTX) request */
+    bool nad_in;      /* the command came with a NAD */
     bool has_last;    /* last_crc is one */
-    bool dropped;     /* deselected while at work: the answer goes nowhere */
     uint8_t out[TCL_FRAME_MAX];
 };
 

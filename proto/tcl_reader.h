@@ -37,6 +37,7 @@ struct tcl_reader {
     uint8_t *response;                 /* the driver's */
     size_t response_cap, response_len; /* response_len > response_cap: it did not fit */
     uint32_t wait_fc, pause_fc;
+    uint32_t guard_fc; /* the pause_fc of the next frame */
     struct tcl_reader_counts counts;
     uint16_t ats_len;
     uint16_t out_len;
@@ -56,7 +57,7 @@ void tcl_reader_start(struct tcl_reader *r, const struct tcl_reader_params *para
  * dri; the first command must be pause_fc later. */
 enum tcl_reader_do tcl_reader_activate(struct tcl_reader *r);
 /* One command and its answer; both buffers must stay until TCLR_DONE or TCLR_FAILED. A command of 0
- * bytes asks whether the card is there (§7.6). */
+ * bytes asks whether the card is there (presence check, method 1). */
 enum tcl_reader_do tcl_reader_command(struct tcl_reader *r, const uint8_t *command, size_t len,
                                       uint8_t *response, size_t cap);
 /* S(DESELECT), §8. */
