@@ -54,10 +54,10 @@ struct tcl_reader {
 /* After selection; the counts begin at 0. */
 void tcl_reader_start(struct tcl_reader *r, const struct tcl_reader_params *params);
 /* RATS, and PPS where both ends can do more than 106 kbit/s. After TCLR_DONE: ats, card, dsi and
- * dri; the first command must be pause_fc later. */
+ * dri. */
 enum tcl_reader_do tcl_reader_activate(struct tcl_reader *r);
 /* One command and its answer; both buffers must stay until TCLR_DONE or TCLR_FAILED. A command of 0
- * bytes asks whether the card is there (presence check, method 1). */
+ * bytes (not NULL) asks whether the card is there (presence check, method 1). */
 enum tcl_reader_do tcl_reader_command(struct tcl_reader *r, const uint8_t *command, size_t len,
                                       uint8_t *response, size_t cap);
 /* S(DESELECT), §8. */
