@@ -63,7 +63,8 @@ struct tcl_lab {
     uint64_t fault_at[2];
     enum tcl_fault fault_kind[2];
     unsigned rate;    /* of random faults, in 1000 */
-    bool numbers_too; /* random faults include FAULT_NUMBER */
+    bool numbers_too;   /* random faults include FAULT_NUMBER, once in an exchange */
+    bool number_done;
     bool drop;          /* the driver drops what came before it sends, as it should */
     bool active;
     const char *wrong; /* what must not happen, happened */
