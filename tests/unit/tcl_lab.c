@@ -36,12 +36,7 @@ static enum tcl_fault choose(struct tcl_lab *l)
     if (tcl_lab_random(l, 1000) >= l->rate)
         return FAULT_NONE;
     enum tcl_fault kind = FAULT_CRC + tcl_lab_random(l, FAULT_KINDS - 1);
-    if (kind != FAULT_NUMBER)
-        return kind;
-    if (!l->numbers_too || l->number_done)
-        return FAULT_LOSS;
-    l->number_done = true;
-    return kind;
+    return kind == FAULT_NUMBER ? FAULT_LOSS : kind;
 }
 
 /* What arrives at once goes to `soon`, what arrives after FWT to `late`. */
@@ -219,7 +214,6 @@ bool tcl_lab_exchange(struct tcl_lab *l, size_t nc, size_t na)
     uint32_t before = l->executed, errors = l->reader.counts.retransmissions;
     l->serial++;
     l->done_now = 0;
-    l->number_done = false;
     l->command_len = nc;
     for (size_t i = 0; i < nc; i++)
         l->command[i] = (uint8_t)tcl_lab_random(l, 256);
