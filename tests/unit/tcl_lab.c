@@ -155,6 +155,10 @@ static enum tcl_reader_do step(struct tcl_lab *l)
     l->late_to_card.n = 0;
     if (l->drop)
         l->to_reader.n = 0;
+    while (l->late_to_reader.n > 0) { /* just after the reader has begun to send */
+        struct tcl_lab_frame late = pop(&l->late_to_reader);
+        push(l, &l->to_reader, &late);
+    }
     cross(l, f, &to_card, &l->late_to_card);
     while (to_card.n > 0) {
         f = pop(&to_card);
@@ -167,8 +171,6 @@ static enum tcl_reader_do step(struct tcl_lab *l)
         if (f.rate == l->reader_dsi)
             return tcl_reader_frame(&l->reader, f.bytes, f.len, f.intact);
     }
-    l->to_reader = l->late_to_reader;
-    l->late_to_reader.n = 0;
     return tcl_reader_silence(&l->reader);
 }
 
