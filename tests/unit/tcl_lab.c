@@ -45,6 +45,8 @@ static void cross(struct tcl_lab *l, struct tcl_lab_frame f, struct tcl_lab_queu
 {
     enum tcl_fault kind = choose(l);
     l->counts.faults[kind]++;
+    if (late->n > 0) /* no frame overtakes another on the air */
+        soon = late;
     switch (kind) {
     case FAULT_CRC:
         for (uint32_t i = tcl_lab_random(l, 3) + 1, first = tcl_lab_random(l, (uint32_t)f.len * 8);
