@@ -90,10 +90,14 @@ void card_power_down(struct card **card)
 
 /* Both are accepted by OpenSC and by EMV terminals. Contact: direct convention, the basic answer
  * for T=1 (EMV Book 1 §8.3, table 17), which yubico-piv-tool insists on, historical bytes as in a
- * bank card. Contactless: what PC/SC makes of an ISO/IEC 14443-4 card without historical bytes
+ * bank card. Contactless: what PC/SC makes of an ISO/IEC 14443-4 card with one historical byte, 80
  * (PC/SC part 3 §3.1.3.2.3.1). */
 static const uint8_t atr_contact[] = {0x3B, 0xE5, 0x00, 0x00, 0x81, 0x31, 0xFE,
                                       0x45, 0x20, 0x63, 0xCB, 0x6A, 0x00, 0x0C};
+/* FSC 256; 106 to 848 kbit/s, each way; FWI 8 (77 ms), no SFGT; CID; the historical bytes of the
+ * ATR */
+static const uint8_t ats[] = {0x06, 0x78, 0x77, 0x80, 0x02, 0x80};
+/* What PC/SC makes of it: ats_atr of proto/ats.h */
 static const uint8_t atr_contactless[] = {0x3B, 0x81, 0x80, 0x01, 0x80, 0x80};
 
 const uint8_t *card_atr(const struct card *card, size_t *len)
@@ -104,4 +108,10 @@ const uint8_t *card_atr(const struct card *card, size_t *len)
     }
     *len = sizeof atr_contact;
     return atr_contact;
+}
+
+const uint8_t *card_ats(size_t *len)
+{
+    *len = sizeof ats;
+    return ats;
 }
