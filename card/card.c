@@ -93,9 +93,13 @@ void card_power_down(struct card **card)
  * 64/512 of the clock; TB1 = 00 for EMV; TC1 = FF, characters of 11 etu; IFSC 254, BWI 4, CWI 5,
  * LRC. Historical bytes (ISO/IEC 7816-4:2020 §12.1.1): card capabilities, selection by full name,
  * command chaining, extended Lc and Le. Contactless: what PC/SC makes of an ISO/IEC 14443-4 card
- * without historical bytes (PC/SC part 3 §3.1.3.2.3.1). */
+ * with one historical byte, 80 (PC/SC part 3 §3.1.3.2.3.1). */
 static const uint8_t atr_contact[] = {0x3B, 0xF5, 0x97, 0x00, 0xFF, 0x81, 0x31, 0xFE,
                                       0x45, 0x80, 0x73, 0x80, 0x01, 0xC0, 0x24};
+/* FSC 256; 106 to 848 kbit/s, each way; FWI 8 (77 ms), no SFGT; CID; the historical bytes of the
+ * ATR */
+static const uint8_t ats[] = {0x06, 0x78, 0x77, 0x80, 0x02, 0x80};
+/* What PC/SC makes of it: ats_atr of proto/ats.h */
 static const uint8_t atr_contactless[] = {0x3B, 0x81, 0x80, 0x01, 0x80, 0x80};
 
 const uint8_t *card_atr(const struct card *card, size_t *len)
@@ -106,4 +110,10 @@ const uint8_t *card_atr(const struct card *card, size_t *len)
     }
     *len = sizeof atr_contact;
     return atr_contact;
+}
+
+const uint8_t *card_ats(size_t *len)
+{
+    *len = sizeof ats;
+    return ats;
 }

@@ -32,5 +32,7 @@ size_t card_process(struct card *card, const uint8_t *command, size_t len, uint8
 /* Answer to reset (ISO/IEC 7816-3:2006 §8.2), or its contactless equivalent (PC/SC part 3
  * §3.1.3.2.3). */
 const uint8_t *card_atr(const struct card *card, size_t *len);
+/* The answer to select (ISO/IEC 14443-4 §5.2), TL first, without CRC_A. */
+const uint8_t *card_ats(size_t *len);
 
 #endif

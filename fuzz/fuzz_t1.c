@@ -1,4 +1,4 @@
-/* fuzz_link.c - what comes over a contact line, at both ends: ATR, PPS and T=1. The first byte says
+/* fuzz_t1.c - what comes over a contact line, at both ends: ATR, PPS and T=1. The first byte says
  * which end hears the rest. What is sent must be a whole good block, and nothing is written beyond
  * the buffers of command and response. */
 #include "proto/atr.h"
