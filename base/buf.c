@@ -53,6 +53,13 @@ uint64_t buf_get_u64(struct buf_reader *r)
     return get_be(r, 8);
 }
 
+void buf_collect(uint8_t *memory, size_t cap, size_t *len, const uint8_t *data, size_t n)
+{
+    if (*len < cap && n > 0)
+        memcpy(memory + *len, data, n < cap - *len ? n : cap - *len);
+    *len += n;
+}
+
 void buf_writer_init(struct buf_writer *w, uint8_t *memory, size_t cap)
 {
     w->start = memory;

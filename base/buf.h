@@ -31,6 +31,10 @@ uint64_t buf_get_u64(struct buf_reader *r);
 /* A view of the next `len` bytes, inside the reader's memory. */
 const uint8_t *buf_get_bytes(struct buf_reader *r, size_t len);
 
+/* Appends `n` bytes to the *len that are in memory[0..cap), as far as they fit; *len counts all of
+ * them, so that it tells afterwards whether they did. */
+void buf_collect(uint8_t *memory, size_t cap, size_t *len, const uint8_t *data, size_t n);
+
 void buf_writer_init(struct buf_writer *w, uint8_t *memory, size_t cap);
 void buf_put_u8(struct buf_writer *w, uint8_t v);
 void buf_put_u16(struct buf_writer *w, uint16_t v);

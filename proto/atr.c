@@ -2,19 +2,12 @@
 #include "proto/atr.h"
 
 #include "base/buf.h"
+#include "base/check.h"
 
 #include <string.h>
 
 #define TS_DIRECT  0x3B
 #define TS_INVERSE 0x3F
-
-static uint8_t xor_of(const uint8_t *bytes, size_t len)
-{
-    uint8_t sum = 0;
-    for (size_t i = 0; i < len; i++)
-        sum ^= bytes[i];
-    return sum;
-}
 
 size_t atr_expected(const uint8_t *bytes, size_t len)
 {
@@ -97,7 +90,7 @@ enum cw_err atr_parse(const uint8_t *bytes, size_t len, struct atr *out)
         return CW_ERR_FORMAT;
     if (in.left != (tck ? 1u : 0u))
         return CW_ERR_LENGTH;
-    return tck && xor_of(bytes + 1, len - 1) != 0 ? CW_ERR_FORMAT : CW_OK;
+    return tck && check_xor(bytes + 1, len - 1) != 0 ? CW_ERR_FORMAT : CW_OK;
 }
 
 enum cw_err atr_build(const struct atr *atr, uint8_t *out, size_t cap, size_t *len)
@@ -130,7 +123,7 @@ enum cw_err atr_build(const struct atr *atr, uint8_t *out, size_t cap, size_t *l
     }
     buf_put_bytes(&w, atr->historical, atr->historical_len);
     if (tck && !w.bad)
-        buf_put_u8(&w, xor_of(out + 1, w.len - 1));
+        buf_put_u8(&w, check_xor(out + 1, w.len - 1));
     if (w.bad)
         return CW_ERR_SPACE;
     *len = w.len;
@@ -213,7 +206,7 @@ enum cw_err pps_parse(const uint8_t *bytes, size_t len, struct pps *out)
 {
     if (len < 3 || len != pps_expected(bytes, len))
         return CW_ERR_LENGTH;
-    if (bytes[0] != PPS_PPSS || xor_of(bytes, len) != 0 || (bytes[1] & 0x80u) != 0 ||
+    if (bytes[0] != PPS_PPSS || check_xor(bytes, len) != 0 || (bytes[1] & 0x80u) != 0 ||
         (bytes[1] & 0x0Fu) == 15)
         return CW_ERR_FORMAT;
     out->protocol = bytes[1] & 0x0F;
@@ -229,6 +222,6 @@ size_t pps_write(const struct pps *pps, uint8_t *out)
     out[len++] = (uint8_t)(pps->protocol | (pps->has_pps1 ? 0x10u : 0u));
     if (pps->has_pps1)
         out[len++] = pps->pps1;
-    out[len] = xor_of(out, len);
+    out[len] = check_xor(out, len);
     return len + 1;
 }

@@ -2,6 +2,7 @@
 #include "proto/ats.h"
 
 #include "base/buf.h"
+#include "base/check.h"
 
 #include <string.h>
 
@@ -82,7 +83,6 @@ void ats_read(const struct ats *ats, struct ats_meaning *out)
 enum cw_err ats_atr(const struct ats *ats, uint8_t *out, size_t *len)
 {
     size_t n = ats->historical_len;
-    uint8_t tck = 0;
     if (n > ATS_HISTORICAL_MAX)
         return CW_ERR_LENGTH;
     out[0] = 0x3B;
@@ -91,9 +91,7 @@ enum cw_err ats_atr(const struct ats *ats, uint8_t *out, size_t *len)
     out[3] = 0x01;
     if (n > 0)
         memcpy(out + 4, ats->historical, n);
-    for (size_t i = 1; i < 4 + n; i++)
-        tck ^= out[i];
-    out[4 + n] = tck;
+    out[4 + n] = check_xor(out + 1, 3 + n); /* TCK */
     *len = 5 + n;
     return CW_OK;
 }

@@ -1,33 +1,21 @@
 /* t1.c - blocks of T=1 as bytes, and the times of its line. */
 #include "proto/t1.h"
 
+#include "base/check.h"
+
 #include <string.h>
 
-static uint8_t lrc(const uint8_t *bytes, size_t len)
-{
-    uint8_t sum = 0;
-    for (size_t i = 0; i < len; i++)
-        sum ^= bytes[i];
-    return sum;
-}
-
-/* ISO/IEC 13239: x^16 + x^12 + x^5 + 1, lowest bit first, begins with FFFF, complemented */
+/* ISO/IEC 13239: begins with FFFF, complemented */
 static uint16_t crc16(const uint8_t *bytes, size_t len)
 {
-    uint16_t crc = 0xFFFF;
-    for (size_t i = 0; i < len; i++) {
-        crc ^= bytes[i];
-        for (int bit = 0; bit < 8; bit++)
-            crc = (uint16_t)((crc & 1u) != 0 ? crc >> 1 ^ 0x8408u : crc >> 1);
-    }
-    return (uint16_t)~crc;
+    return (uint16_t)~check_crc16(0xFFFF, bytes, len);
 }
 
 /* Writes the epilogue behind `len` bytes; returns its length. §11.3.4 */
 static size_t epilogue(uint8_t *bytes, size_t len, bool crc)
 {
     if (!crc) {
-        bytes[len] = lrc(bytes, len);
+        bytes[len] = check_xor(bytes, len);
         return 1;
     }
     uint16_t sum = crc16(bytes, len);
@@ -46,7 +34,7 @@ size_t t1_expected(const uint8_t *bytes, size_t len, bool crc)
 static bool intact(const uint8_t *bytes, size_t len, bool crc)
 {
     if (!crc)
-        return lrc(bytes, len) == 0;
+        return check_xor(bytes, len) == 0;
     uint16_t sum = crc16(bytes, len - 2);
     return bytes[len - 2] == sum >> 8 && bytes[len - 1] == (sum & 0xFFu);
 }

@@ -1,10 +1,9 @@
 /* t1_card.c - the card's end of T=1. The rules in comments are those of §11.6.3. */
 #include "proto/t1_card.h"
 
+#include "base/buf.h"
 #include "base/ct.h"
 #include "proto/atr.h"
-
-#include <string.h>
 
 enum state {
     RECEIVING, /* a command, or nothing yet; no response of ours is unconfirmed */
@@ -75,11 +74,7 @@ static enum t1_do on_i(struct t1_card *c, const struct t1_block *b)
         c->command_len = 0;
     }
     c->tries = 0;
-    if (c->command_len < c->command_cap) {
-        size_t room = c->command_cap - c->command_len;
-        memcpy(c->command + c->command_len, b->inf, b->len < room ? b->len : room);
-    }
-    c->command_len += b->len;
+    buf_collect(c->command, c->command_cap, &c->command_len, b->inf, b->len);
     c->expected ^= 1;
     if ((b->pcb & T1_I_MORE) != 0)
         return send_r(c, T1_R_OK);

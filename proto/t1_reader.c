@@ -1,6 +1,8 @@
 /* t1_reader.c - the reader's end of T=1. The rules in comments are those of §11.6.3. */
 #include "proto/t1_reader.h"
 
+#include "base/buf.h"
+
 #include <string.h>
 
 enum state {
@@ -92,11 +94,7 @@ static enum t1_reader_do on_i(struct t1_reader *r, const struct t1_block *b)
 {
     if (r->state != ASKED || ((b->pcb & T1_I_SEQ) != 0) != (r->expected != 0))
         return invalid(r, T1_R_OTHER);
-    if (r->response_len < r->response_cap) {
-        size_t room = r->response_cap - r->response_len;
-        memcpy(r->response + r->response_len, b->inf, b->len < room ? b->len : room);
-    }
-    r->response_len += b->len;
+    buf_collect(r->response, r->response_cap, &r->response_len, b->inf, b->len);
     r->expected ^= 1;
     r->answering = true;
     r->tries = r->resyncs = 0;

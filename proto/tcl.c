@@ -1,6 +1,8 @@
 /* tcl.c - frames of ISO/IEC 14443-4 as bytes, and the times of its line. */
 #include "proto/tcl.h"
 
+#include "base/check.h"
+
 #include <string.h>
 
 #define PPS0_PLAIN 0x01u
@@ -11,16 +13,9 @@ enum tcl_kind tcl_kind(uint8_t pcb)
     return (pcb & 0x80u) == 0 ? TCL_BLOCK_I : (pcb & 0x40u) == 0 ? TCL_BLOCK_R : TCL_BLOCK_S;
 }
 
-/* x^16 + x^12 + x^5 + 1, lowest bit first, begins with 6363, not complemented */
 uint16_t tcl_crc_a(const uint8_t *bytes, size_t len)
 {
-    uint16_t crc = 0x6363;
-    for (size_t i = 0; i < len; i++) {
-        uint8_t b = (uint8_t)(bytes[i] ^ crc);
-        b = (uint8_t)(b ^ b << 4);
-        crc = (uint16_t)(crc >> 8 ^ b << 8 ^ b << 3 ^ b >> 4);
-    }
-    return crc;
+    return check_crc16(0x6363, bytes, len);
 }
 
 size_t tcl_seal(uint8_t *bytes, size_t len)

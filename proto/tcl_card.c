@@ -2,6 +2,7 @@
  * (letters) and §7.5.4 (numbers). */
 #include "proto/tcl_card.h"
 
+#include "base/buf.h"
 #include "base/ct.h"
 
 #include <string.h>
@@ -134,11 +135,7 @@ static enum tcl_do on_i(struct tcl_card *c, const struct tcl_block *b, uint16_t 
     c->number ^= 1; /* rule D */
     c->has_last = true;
     c->last_crc = crc;
-    if (c->command_len < c->command_cap) {
-        size_t room = c->command_cap - c->command_len;
-        memcpy(c->command + c->command_len, b->inf, b->len < room ? b->len : room);
-    }
-    c->command_len += b->len;
+    buf_collect(c->command, c->command_cap, &c->command_len, b->inf, b->len);
     if ((b->pcb & TCL_I_MORE) != 0) { /* rule 2 */
         c->state = CHAINED;
         return send(c, TCL_R_ACK | c->number, NULL, 0);

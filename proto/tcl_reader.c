@@ -2,6 +2,7 @@
  * (letters) and §7.5.4 (numbers). */
 #include "proto/tcl_reader.h"
 
+#include "base/buf.h"
 #include "base/ct.h"
 
 #include <string.h>
@@ -195,11 +196,7 @@ static enum tcl_reader_do on_i(struct tcl_reader *r, const struct tcl_block *b, 
     r->number ^= 1; /* rule B */
     r->last_crc = crc;
     r->tries = 0;
-    if (r->response_len < r->response_cap) {
-        size_t room = r->response_cap - r->response_len;
-        memcpy(r->response + r->response_len, b->inf, b->len < room ? b->len : room);
-    }
-    r->response_len += b->len;
+    buf_collect(r->response, r->response_cap, &r->response_len, b->inf, b->len);
     if ((b->pcb & TCL_I_MORE) != 0) { /* rule 2 */
         r->state = ANSWERING;
         return send(r, TCL_R_ACK | r->number, NULL, 0);

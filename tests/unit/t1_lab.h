@@ -128,8 +128,6 @@ static inline unsigned t1_lab_wire(struct t1_lab *lab, const uint8_t *bytes, siz
     return fault == T1_FAULT_LOST ? 0 : fault == T1_FAULT_DOUBLED ? 2 : 1;
 }
 
-static inline void t1_lab_from_card(struct t1_lab *lab, enum t1_do what);
-
 /* The application: checks that it has the command as it was sent, then answers. */
 static inline enum t1_do t1_lab_run(struct t1_lab *lab)
 {

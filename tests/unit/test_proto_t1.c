@@ -225,6 +225,16 @@ static void test_times(void **state)
     assert_int_equal(t1_bwt_etu(9, 372, 64), 11 + 512u * 960 * 64);
 }
 
+/* out[0..len) is one block: PCB and INF. */
+static void assert_block(const uint8_t *out, size_t len, uint8_t pcb, const char *inf)
+{
+    struct t1_block b;
+    assert_int_equal(t1_parse(out, len, false, &b), CW_OK);
+    assert_int_equal(b.pcb, pcb);
+    assert_int_equal(b.len, strlen(inf));
+    assert_memory_equal(b.inf, inf, b.len);
+}
+
 /* ---- the card's end ---- */
 
 struct end {
@@ -255,12 +265,8 @@ static enum t1_do block(struct end *e, uint8_t nad, uint8_t pcb, const void *inf
 /* The card says one block: PCB and INF. */
 static void says(const struct end *e, enum t1_do what, uint8_t pcb, const char *inf)
 {
-    struct t1_block b;
     assert_int_equal(what, T1_SEND);
-    assert_int_equal(t1_parse(e->card.out, e->card.out_len, false, &b), CW_OK);
-    assert_int_equal(b.pcb, pcb);
-    assert_int_equal(b.len, strlen(inf));
-    assert_memory_equal(b.inf, inf, b.len);
+    assert_block(e->card.out, e->card.out_len, pcb, inf);
 }
 
 static void test_card_plain(void **state)
@@ -442,12 +448,8 @@ static enum t1_reader_do answer(struct other *o, uint8_t pcb, const char *inf)
 
 static void asks(const struct other *o, enum t1_reader_do what, uint8_t pcb, const char *inf)
 {
-    struct t1_block b;
     assert_int_equal(what, T1R_SEND);
-    assert_int_equal(t1_parse(o->reader.out, o->reader.out_len, false, &b), CW_OK);
-    assert_int_equal(b.pcb, pcb);
-    assert_int_equal(b.len, strlen(inf));
-    assert_memory_equal(b.inf, inf, b.len);
+    assert_block(o->reader.out, o->reader.out_len, pcb, inf);
 }
 
 static enum t1_reader_do begin(struct other *o, const char *command)
