@@ -12,9 +12,7 @@
 #include "bench/login.h"
 #include "bench/slow.h"
 
-#include <getopt.h>
 #include <stdio.h>
-#include <stdlib.h>
 
 #define RATIO_MAX 1250u /* thousandths */
 
@@ -27,22 +25,6 @@ struct speed {
 static const struct speed speeds[] = {
     {"t1", 9600, 0}, {"t1", 55800, 8}, {"t1", 111600, 16}, {"t1", 223200, 32}, {"t1", 446400, 64}};
 
-static enum cw_err measure(struct login_scene *scene, const struct speed *speed, bool again,
-                           struct login_result *r, struct slow_times *times, struct say *why)
-{
-    struct reader *reader = NULL;
-    const struct slow_times *seen;
-    enum cw_err err = reader_open(scene->card, &reader, why);
-    if (err == CW_OK)
-        err = slow_t1_open(reader, speed->di, &reader, &seen, why);
-    if (err != CW_OK)
-        return err;
-    err = login_measure(scene, reader, again, r, why);
-    *times = *seen;
-    reader_free(&reader);
-    return err;
-}
-
 static bool show(const struct speed *speed, const struct login_result *r,
                  const struct slow_times *t, bool json)
 {
@@ -51,7 +33,7 @@ static bool show(const struct speed *speed, const struct login_result *r,
     uint64_t least_us = r->tls_bytes * t->byte_ps / 1000000;
     uint64_t apdu_us = apdu_bytes * t->byte_ps / 1000000;
     uint64_t ratio = us * 1000 / least_us, over_apdu = us * 1000 / apdu_us;
-    const char *key = r->key == LINK_KEY_TLS_P256 ? "p256" : "rsa2048";
+    const char *key = login_key_name(r->key);
     const char *profile = link_profile_name(r->profile);
     printf(json ? "{\"link\":\"%s\",\"rate\":%u,\"profile\":\"%s\",\"key\":\"%s\",\"login\":\"%s\","
                   "\"apdus\":%llu,\"blocks\":%u,\"tls_bytes\":%llu,\"apdu_bytes\":%llu,"
@@ -70,39 +52,44 @@ static bool show(const struct speed *speed, const struct login_result *r,
     return false;
 }
 
+struct bench {
+    const struct speed *speed;
+    bool json, good;
+};
+
+static enum cw_err one(void *ctx, struct login_scene *s, bool again, struct login_result *r,
+                       struct say *why)
+{
+    struct bench *b = ctx;
+    struct reader *reader = NULL;
+    const struct slow_times *times = NULL;
+    enum cw_err err = reader_open(s->card, &reader, why);
+    if (err == CW_OK)
+        err = slow_t1_open(reader, b->speed->di, &reader, &times, why);
+    if (err != CW_OK)
+        return err;
+    err = login_measure(s, reader, again, r, why);
+    if (err == CW_OK && !show(b->speed, r, times, b->json))
+        b->good = false;
+    reader_free(&reader);
+    return err;
+}
+
 int main(int argc, char **argv)
 {
-    static const struct option options[] = {
-        {"json", no_argument, NULL, 'j'}, {"help", no_argument, NULL, 'h'}, {NULL, 0, NULL, 0}};
     struct login_scene scene = {0};
     struct say why = {""};
-    bool json = false, good = true;
-    int c;
-    while ((c = getopt_long(argc, argv, "h", options, NULL)) != -1) {
-        if (c == 'j') {
-            json = true;
-        } else {
-            fputs("Usage: line [--json]\nTime of a login on slow lines, for each profile, key and "
-                  "speed. Exit 1 when a bar is missed.\n",
-                  c == 'h' ? stdout : stderr);
-            return c == 'h' ? 0 : 2;
-        }
-    }
-    (void)setenv("CARDWIRE_CARD_NOSYNC", "1", 1); /* nobody pulls this card's plug */
+    struct bench b = {.good = true};
+    int code = login_options(argc, argv,
+                             "Usage: line [--json]\nTime of a login on slow lines, for each "
+                             "profile, key and speed. Exit 1 when a bar is missed.\n",
+                             &b.json);
+    if (code >= 0)
+        return code;
     enum cw_err err = login_scene(&scene, &why);
-    for (size_t s = 0; err == CW_OK && s < sizeof speeds / sizeof *speeds; s++)
-        for (int p = 1; err == CW_OK && p <= LINK_PROFILE_COUNT; p++)
-            for (int k = LINK_KEY_TLS_P256; err == CW_OK && k <= LINK_KEY_TLS_RSA; k++)
-                for (int again = 0; err == CW_OK && again < 2; again++) {
-                    struct login_result r = {.profile = (enum link_profile)p,
-                                             .key = (enum link_key)k};
-                    struct slow_times times;
-                    err = measure(&scene, &speeds[s], again == 1, &r, &times, &why);
-                    if (err == CW_OK && !show(&speeds[s], &r, &times, json))
-                        good = false;
-                }
-    login_strike(&scene);
-    if (err != CW_OK)
-        fprintf(stderr, "line: %s\n", why.text);
-    return err == CW_OK && good ? EXIT_SUCCESS : EXIT_FAILURE;
+    for (size_t i = 0; err == CW_OK && i < sizeof speeds / sizeof *speeds; i++) {
+        b.speed = &speeds[i];
+        err = login_each(&scene, one, &b, &why);
+    }
+    return login_end(&scene, "line", err, b.good, &why);
 }

@@ -6,6 +6,7 @@
 #include "host/file.h"
 #include "terminal/pump.h"
 
+#include <getopt.h>
 #include <openssl/err.h>
 #include <openssl/ssl.h>
 #include <stdio.h>
@@ -26,6 +27,7 @@ enum cw_err login_scene(struct login_scene *s, struct say *why)
     struct issue_result issued;
     char bank_dir[240];
     const char *tmp = getenv("TMPDIR");
+    (void)setenv("CARDWIRE_CARD_NOSYNC", "1", 1); /* nobody pulls this card's plug */
     int n = snprintf(s->dir, sizeof s->dir, "%s/cardwire-bench.XXXXXX",
                      tmp != NULL && tmp[0] != '\0' ? tmp : P_tmpdir);
     if (n < 0 || (size_t)n >= sizeof s->dir || mkdtemp(s->dir) == NULL) {
@@ -144,4 +146,45 @@ out:
     SSL_free(ssl);
     pump_free(&line);
     return err;
+}
+
+const char *login_key_name(enum link_key key)
+{
+    return key == LINK_KEY_TLS_P256 ? "p256" : "rsa2048";
+}
+
+int login_options(int argc, char **argv, const char *help, bool *json)
+{
+    static const struct option options[] = {
+        {"json", no_argument, NULL, 'j'}, {"help", no_argument, NULL, 'h'}, {NULL, 0, NULL, 0}};
+    int c;
+    while ((c = getopt_long(argc, argv, "h", options, NULL)) != -1) {
+        if (c != 'j') {
+            fputs(help, c == 'h' ? stdout : stderr);
+            return c == 'h' ? 0 : 2;
+        }
+        *json = true;
+    }
+    return -1;
+}
+
+enum cw_err login_each(struct login_scene *s, login_one *one, void *ctx, struct say *why)
+{
+    enum cw_err err = CW_OK;
+    for (int p = 1; err == CW_OK && p <= LINK_PROFILE_COUNT; p++)
+        for (int k = LINK_KEY_TLS_P256; err == CW_OK && k <= LINK_KEY_TLS_RSA; k++)
+            for (int again = 0; err == CW_OK && again < 2; again++) {
+                struct login_result r = {.profile = (enum link_profile)p, .key = (enum link_key)k};
+                err = one(ctx, s, again == 1, &r, why);
+            }
+    return err;
+}
+
+int login_end(struct login_scene *s, const char *name, enum cw_err err, bool good,
+              const struct say *why)
+{
+    login_strike(s);
+    if (err != CW_OK)
+        fprintf(stderr, "%s: %s\n", name, why->text);
+    return err == CW_OK && good ? EXIT_SUCCESS : EXIT_FAILURE;
 }

@@ -31,4 +31,18 @@ void login_strike(struct login_scene *s);
 CW_MUST_USE enum cw_err login_measure(struct login_scene *s, struct reader *reader, bool again,
                                       struct login_result *r, struct say *why);
 
+/* What --json and a table call the key: static storage. */
+const char *login_key_name(enum link_key key);
+/* The one option of such a bench. `help` is what --help prints. -1: go on; else the exit code. */
+int login_options(int argc, char **argv, const char *help, bool *json);
+/* Calls `one` for each profile and key, for the first login and for the second; stops at an error.
+ */
+typedef enum cw_err login_one(void *ctx, struct login_scene *s, bool again, struct login_result *r,
+                              struct say *why);
+CW_MUST_USE enum cw_err login_each(struct login_scene *s, login_one *one, void *ctx,
+                                   struct say *why);
+/* Strikes the scene; says what went wrong, if anything did. Returns the exit code. */
+int login_end(struct login_scene *s, const char *name, enum cw_err err, bool good,
+              const struct say *why);
+
 #endif

@@ -8,9 +8,7 @@
  * Fails when a bar is missed, so that it can stand in a test. */
 #include "bench/login.h"
 
-#include <getopt.h>
 #include <stdio.h>
-#include <stdlib.h>
 
 #define APDUS_MAX    14u   /* tls13 with P-256, in all */
 #define BYTES_MAX    2400u /* the same, both ways, with headers and status words */
@@ -24,17 +22,6 @@ static const struct {
     [LINK_PROFILE_ECDHE] = {6, 800},
     [LINK_PROFILE_RSA] = {6, 800},
 };
-
-static enum cw_err measure(struct login_scene *s, bool again, struct login_result *r,
-                           struct say *why)
-{
-    struct reader *reader = NULL;
-    enum cw_err err = reader_open(s->card, &reader, why);
-    if (err == CW_OK)
-        err = login_measure(s, reader, again, r, why);
-    reader_free(&reader);
-    return err;
-}
 
 /* Holds a result against the bars; says which one it misses. */
 static bool holds(const struct login_result *r, const char *key, uint64_t bytes, uint64_t over)
@@ -62,7 +49,7 @@ static bool show(const struct login_result *r, bool json)
 {
     uint64_t bytes = r->reader.bytes_to_card + r->reader.bytes_from_card;
     uint64_t over = bytes > r->tls_bytes ? bytes - r->tls_bytes : 0;
-    const char *key = r->key == LINK_KEY_TLS_P256 ? "p256" : "rsa2048";
+    const char *key = login_key_name(r->key);
     if (json)
         printf("{\"profile\":\"%s\",\"key\":\"%s\",\"resumed\":%s,\"apdus\":%llu,"
                "\"bytes_to_card\":%llu,\"bytes_from_card\":%llu,\"tls_bytes\":%llu}\n",
@@ -80,36 +67,37 @@ static bool show(const struct login_result *r, bool json)
     return holds(r, key, bytes, over);
 }
 
+struct bench {
+    bool json, good;
+};
+
+static enum cw_err one(void *ctx, struct login_scene *s, bool again, struct login_result *r,
+                       struct say *why)
+{
+    struct bench *b = ctx;
+    struct reader *reader = NULL;
+    enum cw_err err = reader_open(s->card, &reader, why);
+    if (err == CW_OK)
+        err = login_measure(s, reader, again, r, why);
+    reader_free(&reader);
+    if (err == CW_OK && !show(r, b->json))
+        b->good = false;
+    return err;
+}
+
 int main(int argc, char **argv)
 {
-    static const struct option options[] = {
-        {"json", no_argument, NULL, 'j'}, {"help", no_argument, NULL, 'h'}, {NULL, 0, NULL, 0}};
     struct login_scene scene = {0};
     struct say why = {""};
-    bool json = false, good = true;
-    int c;
-    while ((c = getopt_long(argc, argv, "h", options, NULL)) != -1) {
-        if (c == 'j') {
-            json = true;
-        } else {
-            fputs("Usage: wire [--json]\nBytes and exchanges of a login, for each profile and key. "
-                  "Exit 1 when a bar is missed.\n",
-                  c == 'h' ? stdout : stderr);
-            return c == 'h' ? 0 : 2;
-        }
-    }
-    (void)setenv("CARDWIRE_CARD_NOSYNC", "1", 1); /* nobody pulls this card's plug */
+    struct bench b = {.good = true};
+    int code = login_options(argc, argv,
+                             "Usage: wire [--json]\nBytes and exchanges of a login, for each "
+                             "profile and key. Exit 1 when a bar is missed.\n",
+                             &b.json);
+    if (code >= 0)
+        return code;
     enum cw_err err = login_scene(&scene, &why);
-    for (int p = 1; err == CW_OK && p <= LINK_PROFILE_COUNT; p++)
-        for (int k = LINK_KEY_TLS_P256; err == CW_OK && k <= LINK_KEY_TLS_RSA; k++)
-            for (int again = 0; err == CW_OK && again < 2; again++) {
-                struct login_result r = {.profile = (enum link_profile)p, .key = (enum link_key)k};
-                err = measure(&scene, again == 1, &r, &why);
-                if (err == CW_OK && !show(&r, json))
-                    good = false;
-            }
-    login_strike(&scene);
-    if (err != CW_OK)
-        fprintf(stderr, "wire: %s\n", why.text);
-    return err == CW_OK && good ? EXIT_SUCCESS : EXIT_FAILURE;
+    if (err == CW_OK)
+        err = login_each(&scene, one, &b, &why);
+    return login_end(&scene, "wire", err, b.good, &why);
 }
