@@ -106,16 +106,28 @@ static void say_block(struct serial *s)
 static void count_openings(struct serial *s)
 {
     uint8_t buffer[4096] __attribute__((aligned(__alignof__(struct inotify_event))));
+    bool closed = false;
     ssize_t n;
     while ((n = read(s->watch, buffer, sizeof buffer)) > 0) {
         for (uint8_t *at = buffer; at < buffer + n;) {
             const struct inotify_event *e = (const void *)at;
-            if ((e->mask & IN_OPEN) != 0)
-                s->open_count++;
-            if ((e->mask & IN_CLOSE) != 0 && s->open_count > 0 && --s->open_count == 0)
+            /* The kernel joins equal events in a row, so that closings may be fewer than there
+             * were: an opening after a closing is a new reader. */
+            if ((e->mask & IN_OPEN) != 0) {
+                s->open_count = closed ? 1 : s->open_count + 1;
+                if (closed)
+                    card_power_down(&s->card);
+            }
+            closed = (e->mask & IN_CLOSE) != 0;
+            if (closed && s->open_count > 0 && --s->open_count == 0)
                 card_power_down(&s->card);
             at += sizeof *e + e->len;
         }
+    }
+    struct pollfd p = {.fd = s->fd};
+    if (closed && poll(&p, 1, 0) > 0 && (p.revents & POLLHUP) != 0) {
+        s->open_count = 0;
+        card_power_down(&s->card);
     }
 }
 
