@@ -18,7 +18,18 @@ class Wire:
     """The line in our hand: opening it is power."""
 
     def __init__(self, device):
-        self.fd = os.open(device, os.O_RDWR | os.O_NOCTTY | os.O_NONBLOCK)
+        self.device, self.fd, self.fresh = device, -1, True
+        self.open()
+
+    def open(self):
+        """Again, when it was the line of the reader before (card/ports/linux/pty.h)."""
+        self.close()
+        while self.fd < 0:
+            try:
+                self.fd = os.open(self.device, os.O_RDWR | os.O_NOCTTY | os.O_NONBLOCK)
+            except OSError:
+                if not os.path.islink(self.device):
+                    raise
 
     def say(self, data):
         os.write(self.fd, data)
@@ -28,9 +39,16 @@ class Wire:
         got, end = b"", time.monotonic() + seconds
         while len(got) < count and select.select([self.fd], [], [], max(0, end - time.monotonic()))[0]:
             try:
-                got += os.read(self.fd, count - len(got))
+                more = os.read(self.fd, count - len(got))
             except OSError:
+                more = b""
+            got += more
+            if not more and not self.fresh:
                 break
+            if not more:
+                self.open()
+                got = b""
+        self.fresh = False
         return got
 
     def close(self):

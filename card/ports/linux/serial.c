@@ -3,20 +3,16 @@
 #include "card/ports/linux/serial.h"
 
 #include "card/card.h"
+#include "card/ports/linux/pty.h"
 #include "host/clock.h"
 #include "proto/atr.h"
 #include "proto/t1_card.h"
 
 #include <errno.h>
-#include <fcntl.h>
-#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/inotify.h>
-#include <termios.h>
 #include <time.h>
-#include <unistd.h>
 
 /* CWT is 43 etu, 5 ms at the default speed; a program on a busy machine may be scheduled later. */
 #define SILENCE_MS 300
@@ -28,8 +24,7 @@ struct serial {
     const struct card_port *chip;
     struct card_port port; /* chip, and who is told that the card is at work */
     struct card *card;     /* NULL while nobody has the line open */
-    int fd, watch, signals;
-    unsigned open_count;
+    struct pty line;
     struct serial_etu etu;
     uint32_t fi, di, guard; /* speed and etu a character */
     uint32_t heard;         /* characters since the card last spoke */
@@ -39,8 +34,6 @@ struct serial {
     uint8_t command[CARD_COMMAND_MAX];
     uint8_t response[CARD_RESPONSE_MAX];
 };
-
-enum event { BYTES, SILENCE, POWER, SIGNAL, FAILED };
 
 enum cw_err serial_etu_parse(const char *text, struct serial_etu *out, struct say *why)
 {
@@ -75,19 +68,7 @@ static void pace(struct serial *s, size_t say)
 static void say_bytes(struct serial *s, const uint8_t *data, size_t len)
 {
     pace(s, len);
-    while (len > 0) {
-        ssize_t n = write(s->fd, data, len);
-        if (n < 0 && errno == EAGAIN) {
-            struct pollfd p = {.fd = s->fd, .events = POLLOUT};
-            if (poll(&p, 1, SILENCE_MS) <= 0)
-                return; /* nobody reads: the line takes no more */
-        } else if (n < 0 && errno != EINTR) {
-            return;
-        } else if (n > 0) {
-            data += n;
-            len -= (size_t)n;
-        }
-    }
+    pty_write(&s->line, data, len);
 }
 
 /* What the link wants said. A PPS response is the last at the old speed. */
@@ -102,46 +83,11 @@ static void say_block(struct serial *s)
     }
 }
 
-/* Openings and closings since the last look. */
-static void count_openings(struct serial *s)
+static enum cw_err power_up(struct serial *s)
 {
-    uint8_t buffer[4096] __attribute__((aligned(__alignof__(struct inotify_event))));
-    bool closed = false;
-    ssize_t n;
-    while ((n = read(s->watch, buffer, sizeof buffer)) > 0) {
-        for (uint8_t *at = buffer; at < buffer + n;) {
-            const struct inotify_event *e = (const void *)at;
-            /* The kernel joins equal events in a row, so that closings may be fewer than there
-             * were: an opening after a closing is a new reader. */
-            if ((e->mask & IN_OPEN) != 0) {
-                s->open_count = closed ? 1 : s->open_count + 1;
-                if (closed)
-                    card_power_down(&s->card);
-            }
-            closed = (e->mask & IN_CLOSE) != 0;
-            if (closed && s->open_count > 0 && --s->open_count == 0)
-                card_power_down(&s->card);
-            at += sizeof *e + e->len;
-        }
-    }
-    struct pollfd p = {.fd = s->fd};
-    if (closed && poll(&p, 1, 0) > 0 && (p.revents & POLLHUP) != 0) {
-        s->open_count = 0;
-        card_power_down(&s->card);
-    }
-}
-
-static enum cw_err power(struct serial *s)
-{
-    uint8_t old[256];
     struct atr atr;
     struct atr_meaning m;
     size_t len;
-    count_openings(s);
-    if (s->open_count == 0 || s->card != NULL)
-        return CW_OK;
-    while (read(s->fd, old, sizeof old) > 0)
-        continue; /* of the line before */
     enum cw_err err = card_power_up(&s->port, &s->card);
     if (err != CW_OK)
         return err;
@@ -157,36 +103,6 @@ static enum cw_err power(struct serial *s)
     say_bytes(s, bytes, len);
     s->guard = t1_character_etu(m.n);
     return CW_OK;
-}
-
-/* What comes next. Up to `cap` bytes in data when it is BYTES. */
-static enum event wait_event(struct serial *s, int timeout_ms, uint8_t *data, size_t cap,
-                             size_t *len)
-{
-    for (;;) {
-        /* Without a reader the master says POLLHUP all the time. */
-        struct pollfd p[3] = {{.fd = s->signals, .events = POLLIN},
-                              {.fd = s->watch, .events = POLLIN},
-                              {.fd = s->card != NULL ? s->fd : -1, .events = POLLIN}};
-        int n = poll(p, 3, timeout_ms);
-        if (n < 0 && errno != EINTR)
-            return FAILED;
-        if (n <= 0)
-            return SILENCE;
-        if (p[0].revents != 0)
-            return SIGNAL;
-        if ((p[2].revents & POLLIN) != 0) {
-            ssize_t got = read(s->fd, data, cap);
-            if (got > 0) {
-                *len = (size_t)got;
-                return BYTES;
-            }
-        }
-        if (p[1].revents != 0)
-            return POWER;
-        if (p[2].revents != 0) /* closed, and inotify will say so */
-            (void)poll(NULL, 0, 1);
-    }
 }
 
 static void run(struct serial *s)
@@ -215,8 +131,7 @@ static void working(void *ctx)
     say_block(s);
     while (!t1_card_working(&s->link)) {
         enum t1_do what = T1_WAIT;
-        enum event e = wait_event(s, GRANT_MS, data, sizeof data, &len);
-        if (e != BYTES)
+        if (pty_wait(&s->line, GRANT_MS, data, sizeof data, &len) != PTY_BYTES)
             break; /* gone, or silent: the work goes on, the main loop sees to the rest */
         for (size_t i = 0; i < len && what != T1_RESUME; i++) {
             s->heard++;
@@ -253,20 +168,26 @@ static enum cw_err serve(struct serial *s, struct say *why)
     for (;;) {
         enum cw_err err = CW_OK;
         bool waiting = s->card != NULL && s->link.in_len > 0;
-        switch (wait_event(s, waiting ? SILENCE_MS : -1, data, sizeof data, &len)) {
-        case BYTES:
+        switch (pty_wait(&s->line, waiting ? SILENCE_MS : -1, data, sizeof data, &len)) {
+        case PTY_BYTES:
             hear(s, data, len);
             break;
-        case SILENCE:
+        case PTY_SILENCE:
             if (s->card != NULL && t1_card_silence(&s->link) == T1_SEND)
                 say_block(s);
             break;
-        case POWER:
-            err = power(s);
+        case PTY_ON:
+            err = power_up(s);
             break;
-        case SIGNAL:
+        case PTY_OFF:
+            card_power_down(&s->card);
+            err = pty_renew(&s->line, why);
+            if (err != CW_OK)
+                return err;
+            break;
+        case PTY_SIGNAL:
             return say_fail(why, CW_OK, "stopped by a signal");
-        case FAILED:
+        case PTY_FAILED:
             return say_fail(why, CW_ERR_IO, "cannot wait for the line: %s", strerror(errno));
         }
         if (err != CW_OK)
@@ -275,53 +196,20 @@ static enum cw_err serve(struct serial *s, struct say *why)
     }
 }
 
-/* The pseudo terminal, raw, with nobody on it; `slave` is its path. */
-static enum cw_err open_line(struct serial *s, char *slave, size_t cap, struct say *why)
-{
-    struct termios raw;
-    s->fd = posix_openpt(O_RDWR | O_NOCTTY | O_CLOEXEC);
-    if (s->fd < 0 || grantpt(s->fd) != 0 || unlockpt(s->fd) != 0 ||
-        ptsname_r(s->fd, slave, cap) != 0)
-        return say_fail(why, CW_ERR_IO, "cannot make a pseudo terminal: %s", strerror(errno));
-    int fd = open(slave, O_RDWR | O_NOCTTY | O_CLOEXEC);
-    if (fd < 0 || tcgetattr(fd, &raw) != 0)
-        return say_fail(why, CW_ERR_IO, "cannot open %s: %s", slave, strerror(errno));
-    cfmakeraw(&raw);
-    (void)tcsetattr(fd, TCSANOW, &raw);
-    close(fd);
-    s->watch = inotify_init1(IN_NONBLOCK | IN_CLOEXEC);
-    if (s->watch < 0 || inotify_add_watch(s->watch, slave, IN_OPEN | IN_CLOSE) < 0 ||
-        fcntl(s->fd, F_SETFL, O_NONBLOCK) != 0)
-        return say_fail(why, CW_ERR_IO, "cannot watch %s: %s", slave, strerror(errno));
-    return CW_OK;
-}
-
 enum cw_err serial_serve(const char *path, const struct serial_etu *etu,
                          const struct card_port *port, int signals, struct say *why)
 {
     static struct serial s;
-    char slave[64];
-    s = (struct serial){
-        .chip = port, .port = *port, .fd = -1, .watch = -1, .signals = signals, .etu = *etu};
+    s = (struct serial){.chip = port, .port = *port, .etu = *etu};
     s.port.ctx = &s;
     s.port.random = chip_random;
     s.port.working = working;
-    enum cw_err err = open_line(&s, slave, sizeof slave, why);
-    if (err == CW_OK && symlink(slave, path) != 0) {
-        err = say_fail(why, errno == EEXIST ? CW_ERR_EXISTS : CW_ERR_IO,
-                       errno == EEXIST ? "%s is there already: another card's line? remove it, or "
-                                         "name another"
-                                       : "cannot make a link at %s",
-                       path);
-    } else if (err == CW_OK) {
+    enum cw_err err = pty_open(&s.line, path, signals, why);
+    if (err == CW_OK) {
         fprintf(stderr, "cardwire-card: the card is at %s\n", path);
         err = serve(&s, why);
-        (void)unlink(path);
     }
     card_power_down(&s.card);
-    if (s.watch >= 0)
-        close(s.watch);
-    if (s.fd >= 0)
-        close(s.fd);
+    pty_close(&s.line);
     return err;
 }
