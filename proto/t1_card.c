@@ -154,9 +154,11 @@ static enum t1_do on_pps(struct t1_card *c)
     uint16_t fi, best_fi;
     uint8_t di, best_di;
     enum cw_err err = pps_parse(c->in, c->in_len, &pps);
-    c->in_len = 0;
-    if (err != CW_OK || pps.protocol != 1)
+    if (err != CW_OK || pps.protocol != 1) {
+        c->bad = T1_R_OTHER;
         return T1_WAIT;
+    }
+    c->in_len = 0;
     if (pps.has_pps1 && pps.pps1 != ATR_FI_DI_DEFAULT) {
         pps.has_pps1 = atr_fi_di(pps.pps1, &fi, &di) == CW_OK &&
                        atr_fi_di(c->params.ta1, &best_fi, &best_di) == CW_OK && fi == best_fi &&
@@ -168,16 +170,28 @@ static enum t1_do on_pps(struct t1_card *c)
     return T1_SEND;
 }
 
+static uint8_t exchanged(uint8_t nad)
+{
+    return (uint8_t)(nad << 4 | nad >> 4);
+}
+
+/* What is no block is not answered before the line is silent: more of it may come. One pair of
+ * addresses is served, that of the first block (§11.3.2.1): so that a byte of noise before a block,
+ * which an LRC need not find, does not make a command of it. */
 static enum t1_do on_block(struct t1_card *c)
 {
     struct t1_block b;
-    enum cw_err err = c->bad ? CW_ERR_IO : t1_parse(c->in, c->in_len, c->params.crc, &b);
+    enum cw_err err = t1_parse(c->in, c->in_len, c->params.crc, &b);
+    if (err == CW_OK && c->addressed && b.nad != exchanged(c->nad))
+        err = CW_ERR_FORMAT;
+    if (err != CW_OK) {
+        c->bad = err == CW_ERR_FORMAT ? T1_R_OTHER : T1_R_EDC;
+        return T1_WAIT;
+    }
     c->in_len = 0;
-    c->bad = false;
-    if (err != CW_OK)
-        return invalid(c, err == CW_ERR_FORMAT ? T1_R_OTHER : T1_R_EDC);
     c->first = false;
-    c->nad = (uint8_t)(b.nad << 4 | b.nad >> 4);
+    c->addressed = true;
+    c->nad = exchanged(b.nad);
     switch (t1_kind(b.pcb)) {
     case T1_BLOCK_I:
         return on_i(c, &b);
@@ -204,35 +218,33 @@ enum t1_do t1_card_byte(struct t1_card *c, uint8_t byte, bool parity_ok)
         return T1_WAIT; /* it is not the reader's turn */
     if (c->in_len < sizeof c->in)
         c->in[c->in_len++] = byte;
-    c->bad = c->bad || !parity_ok;
+    if (!parity_ok)
+        c->bad = T1_R_EDC;
     bool pps = c->first && c->in[0] == PPS_PPSS;
     size_t expected =
         pps ? pps_expected(c->in, c->in_len) : t1_expected(c->in, c->in_len, c->params.crc);
-    /* A block with a bad byte, or with LEN = FF, may be of any length: it ends with silence. */
-    if (c->bad || expected == 0 || expected > sizeof c->in || c->in_len < expected)
+    /* A block with a bad byte, or with LEN = FF, may be of any length. */
+    if (c->bad != 0 || expected == 0 || expected > sizeof c->in || c->in_len < expected)
         return T1_WAIT;
     return pps ? on_pps(c) : or_resume(c, on_block(c));
 }
 
 enum t1_do t1_card_silence(struct t1_card *c)
 {
-    if (c->state == WORKING)
+    if (c->state == WORKING || c->in_len == 0)
         return T1_WAIT;
-    if (c->in_len > 0 && !(c->first && c->in[0] == PPS_PPSS)) {
-        c->bad = true;
-        return or_resume(c, on_block(c));
-    }
-    if (c->in_len > 0) { /* half a PPS */
-        c->in_len = 0;
-        c->bad = false;
-    }
-    return T1_WAIT;
+    uint8_t error = c->bad != 0 ? c->bad : T1_R_EDC;
+    c->in_len = 0;
+    c->bad = 0;
+    if (c->first && c->in[0] == PPS_PPSS) /* no PPS, or half of one */
+        return T1_WAIT;
+    return or_resume(c, invalid(c, error));
 }
 
 enum t1_do t1_card_answer(struct t1_card *c, const uint8_t *response, size_t len)
 {
     c->in_len = 0;
-    c->bad = false;
+    c->bad = 0;
     if (c->resync) {
         c->resync = false;
         resynchronise(c);
@@ -251,7 +263,7 @@ enum t1_do t1_card_more_time(struct t1_card *c, uint8_t multiplier)
     c->state = ASKING;
     c->tries = 0;
     c->in_len = 0;
-    c->bad = false;
+    c->bad = 0;
     c->asked = multiplier;
     return send(c, T1_S | T1_WTX, &multiplier, 1);
 }

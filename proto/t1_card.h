@@ -38,12 +38,13 @@ struct t1_card {
     uint8_t sequence; /* N(S) of our next I-block, 0 or 1 */
     uint8_t expected; /* N(S) of the reader's next I-block */
     uint8_t last_pcb; /* of the block that we sent last */
-    uint8_t nad;      /* of our blocks: the reader's, with its addresses exchanged */
+    uint8_t nad;      /* of our blocks: that of the reader's first, addresses exchanged */
     uint8_t asked;    /* multiplier of the S(WTX request) */
     uint8_t tries;
-    bool bad;    /* parity error inside the block that is coming in */
-    bool first;  /* nothing came yet: PPS may */
-    bool resync; /* asked for while we asked for time: answered in place of the response */
+    uint8_t bad;    /* error of R-blocks: what is coming in is no block; it ends with silence */
+    bool first;     /* nothing came yet: PPS may */
+    bool addressed; /* nad is known */
+    bool resync;    /* asked for while we asked for time: answered in place of the response */
     uint8_t in[T1_BLOCK_MAX];
     uint8_t out[T1_BLOCK_MAX];
 };

@@ -5,6 +5,8 @@
 
 #include <string.h>
 
+#define BABBLE (4u * T1_BLOCK_MAX) /* bytes without silence and without a block: no card */
+
 enum state {
     IDLE,
     TELLING,  /* S(IFS request) is out */
@@ -173,22 +175,24 @@ enum t1_reader_do t1_reader_command(struct t1_reader *r, const uint8_t *command,
     r->response = response;
     r->response_cap = cap;
     r->in_len = 0;
-    r->bad = false;
+    r->bad = 0;
     r->answering = false;
     r->resyncs = 0;
     return begin(r);
 }
 
+/* What is no block is not answered before the line is silent: more of it may come. */
 static enum t1_reader_do on_block(struct t1_reader *r)
 {
     struct t1_block b;
-    enum cw_err err = r->bad ? CW_ERR_IO : t1_parse(r->in, r->in_len, r->params.crc, &b);
-    r->in_len = 0;
-    r->bad = false;
+    enum cw_err err = t1_parse(r->in, r->in_len, r->params.crc, &b);
     if (err == CW_OK && b.nad != 0)
         err = CW_ERR_FORMAT; /* our blocks carry none */
-    if (err != CW_OK)
-        return invalid(r, err == CW_ERR_FORMAT ? T1_R_OTHER : T1_R_EDC);
+    if (err != CW_OK) {
+        r->bad = err == CW_ERR_FORMAT ? T1_R_OTHER : T1_R_EDC;
+        return T1R_RECEIVE;
+    }
+    r->in_len = 0;
     r->counts.blocks_received++;
     r->any = true;
     switch (t1_kind(b.pcb)) {
@@ -206,11 +210,16 @@ enum t1_reader_do t1_reader_byte(struct t1_reader *r, uint8_t byte, bool parity_
     if (r->state == IDLE)
         return T1R_RECEIVE; /* nothing was asked: late blocks of before */
     if (r->in_len < sizeof r->in)
-        r->in[r->in_len++] = byte;
-    r->bad = r->bad || !parity_ok;
+        r->in[r->in_len] = byte;
+    if (++r->in_len > BABBLE) {
+        r->state = IDLE;
+        return T1R_FAILED;
+    }
+    if (!parity_ok)
+        r->bad = T1_R_EDC;
     r->wait_etu = r->params.cwt_etu;
     size_t expected = t1_expected(r->in, r->in_len, r->params.crc);
-    if (r->bad || expected == 0 || expected > sizeof r->in || r->in_len < expected)
+    if (r->bad != 0 || expected == 0 || expected > sizeof r->in || r->in_len < expected)
         return T1R_RECEIVE;
     return on_block(r);
 }
@@ -219,6 +228,8 @@ enum t1_reader_do t1_reader_silence(struct t1_reader *r)
 {
     if (r->state == IDLE)
         return T1R_RECEIVE;
-    r->bad = true;
-    return on_block(r);
+    uint8_t error = r->bad != 0 ? r->bad : T1_R_EDC;
+    r->in_len = 0;
+    r->bad = 0;
+    return invalid(r, error);
 }

@@ -39,7 +39,7 @@ struct t1_reader {
     uint8_t sequence, expected;
     uint8_t last_pcb;
     uint8_t tries, resyncs;
-    bool bad;
+    uint8_t bad; /* error of R-blocks: what is coming in is no block; it ends with silence */
     bool ifs_told;
     bool answering; /* the first block of the answer is there */
     bool any;       /* a good block of the card was seen since the start */

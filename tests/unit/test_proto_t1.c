@@ -334,7 +334,8 @@ static void test_card_wrong_blocks(void **state)
     /* 7.1 and 7.4: three times R, then silence until something good comes */
     power(&e, 0x11);
     for (unsigned n = 0; n < 8; n++) {
-        enum t1_do what = feed(&e, (const uint8_t[]){0x00, 0x00, 0x01, 0x55, 0x00}, 5);
+        assert_int_equal(feed(&e, (const uint8_t[]){0x00, 0x00, 0x01, 0x55, 0x00}, 5), T1_WAIT);
+        enum t1_do what = t1_card_silence(&e.card);
         if (n < 3)
             says(&e, what, 0x81, "");
         else
@@ -342,6 +343,12 @@ static void test_card_wrong_blocks(void **state)
     }
     assert_int_equal(block(&e, 0, 0x00, "ask", 3), T1_COMMAND);
     says(&e, t1_card_answer(&e.card, (const uint8_t *)"x", 1), 0x00, "x");
+    /* a LEN that is too small: what is left of the block is no new one */
+    power(&e, 0x11);
+    assert_int_equal(feed(&e, (const uint8_t[]){0x00, 0x00, 0x02, 'a', 's', 'k', 0x50}, 7),
+                     T1_WAIT);
+    says(&e, t1_card_silence(&e.card), 0x81, "");
+    assert_int_equal(block(&e, 0, 0x00, "ask", 3), T1_COMMAND);
     /* one byte, half a block, LEN = FF, a parity error: each ends with silence */
     power(&e, 0x11);
     assert_int_equal(feed(&e, (const uint8_t[]){0x55}, 1), T1_WAIT);
@@ -360,7 +367,8 @@ static void test_card_wrong_blocks(void **state)
     power(&e, 0x11);
     says(&e, block(&e, 0, 0xC3, "\x01", 1), 0x82, "");
     says(&e, block(&e, 0, 0xE1, "\x20", 1), 0x82, "");
-    says(&e, block(&e, 0, 0xC9, "", 0), 0x82, "");
+    assert_int_equal(block(&e, 0, 0xC9, "", 0), T1_WAIT);
+    says(&e, t1_card_silence(&e.card), 0x82, "");
 }
 
 static void test_card_more_time(void **state)
@@ -396,6 +404,10 @@ static void test_card_addresses(void **state)
     assert_int_equal(block(&e, 0x21, 0x00, "ask", 3), T1_COMMAND);
     says(&e, t1_card_answer(&e.card, (const uint8_t *)"x", 1), 0x00, "x");
     assert_int_equal(e.card.out[0], 0x12); /* §11.3.2.1: source and destination exchanged */
+    /* that pair and no other, until the next reset */
+    assert_int_equal(block(&e, 0x00, 0x40, "ask", 3), T1_WAIT);
+    says(&e, t1_card_silence(&e.card), 0x92, "");
+    assert_int_equal(block(&e, 0x21, 0x40, "ask", 3), T1_COMMAND);
 }
 
 static void test_card_pps(void **state)
@@ -419,6 +431,8 @@ static void test_card_pps(void **state)
         if (what == T1_SEND) {
             assert_int_equal(e.card.out_len, cases[i].answer_len);
             assert_memory_equal(e.card.out, cases[i].answer, cases[i].answer_len);
+        } else {
+            assert_int_equal(t1_card_silence(&e.card), T1_WAIT);
         }
         assert_int_equal(e.card.pps1, cases[i].speed);
         assert_int_equal(block(&e, 0, 0x00, "ask", 3), T1_COMMAND);
