@@ -88,12 +88,14 @@ void card_power_down(struct card **card)
     *card = NULL;
 }
 
-/* Both are accepted by OpenSC and by EMV terminals. Contact: direct convention, the basic answer
- * for T=1 (EMV Book 1 §8.3, table 17), which yubico-piv-tool insists on, historical bytes as in a
- * bank card. Contactless: what PC/SC makes of an ISO/IEC 14443-4 card without historical bytes
- * (PC/SC part 3 §3.1.3.2.3.1). */
-static const uint8_t atr_contact[] = {0x3B, 0xE5, 0x00, 0x00, 0x81, 0x31, 0xFE,
-                                      0x45, 0x20, 0x63, 0xCB, 0x6A, 0x00, 0x0C};
+/* Both are accepted by OpenSC and by EMV terminals. Contact (ISO/IEC 7816-3:2006 §8): direct
+ * convention, T=1 alone, which yubico-piv-tool insists on; TA1 = 97, so that a PPS may go up to
+ * 64/512 of the clock; TB1 = 00 for EMV; TC1 = FF, characters of 11 etu; IFSC 254, BWI 4, CWI 5,
+ * LRC. Historical bytes (ISO/IEC 7816-4:2020 §12.1.1): card capabilities, selection by full name,
+ * command chaining, extended Lc and Le. Contactless: what PC/SC makes of an ISO/IEC 14443-4 card
+ * without historical bytes (PC/SC part 3 §3.1.3.2.3.1). */
+static const uint8_t atr_contact[] = {0x3B, 0xF5, 0x97, 0x00, 0xFF, 0x81, 0x31, 0xFE,
+                                      0x45, 0x80, 0x73, 0x80, 0x01, 0xC0, 0x24};
 static const uint8_t atr_contactless[] = {0x3B, 0x81, 0x80, 0x01, 0x80, 0x80};
 
 const uint8_t *card_atr(const struct card *card, size_t *len)
