@@ -57,6 +57,7 @@ reset:
     ldrne   r3, [r2], #4
     strne   r3, [r0], #4
     bne     3b
+    cpsie   i                   /* no interrupt is enabled yet; faults are not held up */
     bl      chip_main
     /* it does not return; if it does, that is a fault */
 
