@@ -4,8 +4,9 @@
  * waited for (slow.h), so the numbers are the same on every machine. What the card computes takes
  * no time here.
  *
- * The minimum is strict: only the bytes of TLS, of SELECT and of PIN count, each at the least time
- * of a byte at that speed; no header, no block, no turn of the line.
+ * There are two minima. Of TLS alone: as if SELECT, PIN and headers were free. Of the APDUs: all
+ * bytes that commands and responses have, each at the least time of a byte at that speed, without
+ * blocks and turns of the line; the bar is over this one.
  *
  * Fails when a login takes more than 1.25 times its minimum, so that it can stand in a test. */
 #include "bench/login.h"
@@ -45,7 +46,6 @@ static enum cw_err measure(struct login_scene *scene, const struct speed *speed,
 static bool show(const struct speed *speed, const struct login_result *r,
                  const struct slow_times *t, bool json)
 {
-    /* SELECT and VERIFY, all of them, and what is TLS */
     uint64_t apdu_bytes = r->reader.bytes_to_card + r->reader.bytes_from_card;
     uint64_t us = (t->ns - t->activation) / 1000;
     uint64_t least_us = r->tls_bytes * t->byte_ps / 1000000;
