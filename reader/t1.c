@@ -87,7 +87,8 @@ static enum cw_err open_device(struct line *l, struct say *why)
     cfmakeraw(&raw);
     raw.c_cflag |= CLOCAL | CREAD | CSTOPB;
     (void)cfsetspeed(&raw, B9600);
-    if (tcsetattr(l->fd, TCSANOW, &raw) != 0)
+    /* And what the last program has not taken is forgotten, before the ATR comes. */
+    if (tcsetattr(l->fd, TCSAFLUSH, &raw) != 0)
         return say_fail(why, CW_ERR_IO, "cannot set up %s: %s", l->path, strerror(errno));
     return CW_OK;
 }

@@ -3,6 +3,7 @@
 import os
 import select
 import time
+import tty
 
 from cardwire_lab import wait_for
 
@@ -19,6 +20,7 @@ class Wire:
 
     def __init__(self, device):
         self.fd = os.open(device, os.O_RDWR | os.O_NOCTTY | os.O_NONBLOCK)
+        tty.setraw(self.fd)  # and forgets what the last one has not taken
 
     def say(self, data):
         os.write(self.fd, data)

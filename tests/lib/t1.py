@@ -4,7 +4,6 @@ is no error, and it can be told to damage what it sends."""
 
 import os
 import select
-import termios
 import time
 import tty
 
@@ -70,7 +69,7 @@ class T1Reader:
 
     def open(self):
         self.fd = os.open(self.device, os.O_RDWR | os.O_NOCTTY)
-        tty.setraw(self.fd, termios.TCSANOW)
+        tty.setraw(self.fd)  # and forgets what the last one has not taken
         self.pending = b""
         self.atr = b""
         while len(self.atr) < atr_length(self.atr):

@@ -1,6 +1,6 @@
 """The replay corpus (tests/replay): each file against the card in a process of ours, against cardwire-card at a
-socket, and against cardwire-card in the reader of a PC/SC daemon, by software that nobody here wrote. And that
-the runner can fail."""
+socket, against cardwire-card in the reader of a PC/SC daemon, by software that nobody here wrote, and against the
+firmware on its two boards. And that the runner can fail."""
 
 import functools
 import os
@@ -17,6 +17,7 @@ sys.path.insert(0, str(ROOT / "tests" / "replay"))
 import corpus  # noqa: E402
 import readers  # noqa: E402
 from cardwire_lab import Pcscd, json_lines, wait_for  # noqa: E402
+from chip_lab import BOARDS, chip  # noqa: E402
 from serial_lab import serial_card  # noqa: E402
 from replay import Mismatch, Replay  # noqa: E402
 from world import World  # noqa: E402
@@ -58,7 +59,8 @@ def world():
 
 
 @pytest.fixture(scope="module", params=["inproc", pytest.param("inproc-asan", marks=slow),
-                                        "t1", pytest.param("vpcd", marks=slow), pytest.param("pcsc", marks=slow)])
+                                        "t1", pytest.param("vpcd", marks=slow), pytest.param("pcsc", marks=slow),
+                                        pytest.param("an385", marks=slow), pytest.param("an505", marks=slow)])
 def reader(request, lab):
     """Opened once: the corpus asks for blank cards."""
     lab.env["CARDWIRE_CARD_NOSYNC"] = "1"
@@ -66,6 +68,9 @@ def reader(request, lab):
         it = readers.Vpcd(lab, lab.subfolder("vpcd"))
     elif request.param == "t1":
         it = readers.Line(functools.partial(serial_card, lab), lab.subfolder("t1"), ROOT / "build")
+    elif request.param in BOARDS:
+        start = functools.partial(chip, lab, board=request.param)
+        it = readers.Line(start, lab.subfolder(request.param), ROOT / "build")
     elif request.param == "pcsc":
         pcscd = Pcscd(lab)
         it = readers.Pcsc(change=Hand(lab, pcscd), env=dict(os.environ, **pcscd.env))

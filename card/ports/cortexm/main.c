@@ -10,9 +10,16 @@ _Noreturn void chip_main(void); /* called by startup.S */
 
 extern uint32_t __stack_chk_guard; /* startup.S */
 
+/* Between the steps of a long command; the line's interrupts ask for time by themselves. */
+static void working(void *ctx)
+{
+    (void)ctx;
+    watchdog_feed();
+}
+
 _Noreturn void chip_main(void)
 {
-    static struct card_port port = {.random = noise_random};
+    static struct card_port port = {.random = noise_random, .working = working};
     struct card *card = NULL;
     uint32_t guard = 0;
     mpu_start();

@@ -23,6 +23,9 @@
 /* Half of BWT (BWI 4: 1.6 s at 3.5712 MHz): when a request for more time goes out. */
 #define WORKING_NS UINT64_C(800000000)
 #define GRANT_MS   3000
+/* From power on to the ATR: a chip takes 400 to 40,000 clock cycles (ISO/IEC 7816-3:2006 §6.2.2),
+ * and who opened the line wants to clear it first. */
+#define ATR_MS 10
 
 struct serial {
     const struct card_port *chip;
@@ -142,6 +145,7 @@ static enum cw_err power(struct serial *s)
     s->heard = 0;
     s->guard = 12;
     t1_card_start(&s->link, &s->params, s->command, sizeof s->command);
+    (void)poll(NULL, 0, ATR_MS);
     say_bytes(s, bytes, len);
     s->guard = t1_character_etu(m.n);
     return CW_OK;
