@@ -68,6 +68,12 @@ class T1Reader:
     # --- the line ---
 
     def open(self):
+        self.open_silently()
+        assert self.ask(S_IFS, b"\xfe") == b"\xfe"
+        self.card_max = 254
+
+    def open_silently(self):
+        """As far as the answer to reset."""
         self.fd = os.open(self.device, os.O_RDWR | os.O_NOCTTY)
         tty.setraw(self.fd)  # and forgets what the last one has not taken
         self.pending = b""
@@ -77,8 +83,6 @@ class T1Reader:
         self.mine = self.theirs = 0  # sequence numbers of the next I-block from here, and from the card
         self.card_max = 32
         self.waits = 0
-        assert self.ask(S_IFS, b"\xfe") == b"\xfe"
-        self.card_max = 254
 
     def close(self):
         if self.fd is not None:

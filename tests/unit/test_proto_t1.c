@@ -328,7 +328,8 @@ static void test_card_wrong_blocks(void **state)
     /* 7.1 and 7.4: three times R, then silence until something good comes */
     power(&e, 0x11);
     for (unsigned n = 0; n < 8; n++) {
-        enum t1_do what = feed(&e, (const uint8_t[]){0x00, 0x00, 0x01, 0x55, 0x00}, 5);
+        assert_int_equal(feed(&e, (const uint8_t[]){0x00, 0x00, 0x01, 0x55, 0x00}, 5), T1_WAIT);
+        enum t1_do what = t1_card_silence(&e.card);
         if (n < 3)
             says(&e, what, 0x81, "");
         else
@@ -336,6 +337,12 @@ static void test_card_wrong_blocks(void **state)
     }
     assert_int_equal(block(&e, 0, 0x00, "ask", 3), T1_COMMAND);
     says(&e, t1_card_answer(&e.card, (const uint8_t *)"x", 1), 0x00, "x");
+    /* a LEN that is too small: what is left of the block is no new one */
+    power(&e, 0x11);
+    assert_int_equal(feed(&e, (const uint8_t[]){0x00, 0x00, 0x02, 'a', 's', 'k', 0x50}, 7),
+                     T1_WAIT);
+    says(&e, t1_card_silence(&e.card), 0x81, "");
+    assert_int_equal(block(&e, 0, 0x00, "ask", 3), T1_COMMAND);
     /* one byte, half a block, LEN = FF, a parity error: each ends with silence */
     power(&e, 0x11);
     assert_int_equal(feed(&e, (const uint8_t[]){0x55}, 1), T1_WAIT);

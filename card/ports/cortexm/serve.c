@@ -11,14 +11,18 @@
 #include "proto/atr.h"
 #include "proto/t1_card.h"
 
-#define SILENCE_MS 300u  /* stands for CWT, which a line without a rate does not have */
-#define WORKING_MS 800u  /* half of BWT: when more time is asked for */
-#define IDLE_MS    5000u /* wakes the main loop, for the watchdog */
+/* Stand for CWT, which a line without a rate does not have. In parts, because a host that stands
+ * still in between is no silence. */
+#define SILENCE_MS    100u
+#define SILENCE_PARTS 4u
+#define WORKING_MS    800u  /* half of BWT: when more time is asked for */
+#define IDLE_MS       5000u /* wakes the main loop, for the watchdog */
 
 static struct t1_card link;
 static struct t1_params params;
 static uint8_t command[CARD_COMMAND_MAX];
 static uint8_t response[CARD_RESPONSE_MAX];
+static uint8_t silent;      /* parts of a silence that have passed */
 static volatile bool ready; /* a command is there for the main loop, or its answer may be sent */
 
 /* What the machine wants, and which time runs from now on. */
@@ -32,6 +36,7 @@ static void act(enum t1_do what)
         timer_every(WORKING_MS);
     else
         timer_every(link.in_len > 0 ? SILENCE_MS : IDLE_MS);
+    silent = 0;
 }
 
 void serve_byte(void)
@@ -44,7 +49,10 @@ void serve_byte(void)
 void serve_timer(void)
 {
     timer_clear();
-    act(t1_card_working(&link) ? t1_card_more_time(&link, 1) : t1_card_silence(&link));
+    if (t1_card_working(&link))
+        act(t1_card_more_time(&link, 1));
+    else if (++silent == SILENCE_PARTS)
+        act(t1_card_silence(&link));
 }
 
 static size_t answer(struct card *card)
