@@ -32,7 +32,7 @@ def chip(lab, folder, device, *options, board="an385"):
 def symbols(board):
     """{name: address} of the image."""
     done = subprocess.run(["arm-none-eabi-nm", image(board)], capture_output=True, text=True, check=True)
-    return {row[2]: int(row[0], 16) for row in (line.split() for line in done.stdout.splitlines()) if len(row) == 3}
+    return {row[2].removesuffix(".lto_priv.0"): int(row[0], 16) for row in (line.split() for line in done.stdout.splitlines()) if len(row) == 3}
 
 
 def stats(transceive, anew=False):

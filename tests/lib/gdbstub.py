@@ -14,7 +14,11 @@ class Gdb:
         self.socket.settimeout(60)
         self.socket.connect(str(path))
         self.stream = self.socket.makefile("rb")
-        self.ask("?")
+        self.say("?")
+        self.say("qXfer:features:read:target.xml:0,800")  # or there are no single registers
+        self.say("qAttached")
+        while self.hear() != "1":  # that it stands still may be said more than once
+            pass
 
     def close(self):
         self.stream.close()

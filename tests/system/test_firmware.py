@@ -11,7 +11,7 @@ import pytest
 from cardwire_lab import ROOT, Lab
 from chip_lab import BOARDS, ChipReader, stats
 from rawcard import AID, tlv
-from t1 import R_SEQUENCE, S_RESYNCH, S_RESPONSE, Broken, block, lrc
+from t1 import Silent, block, lrc
 
 sys.path.insert(0, str(ROOT / "tests" / "replay"))
 
@@ -149,7 +149,7 @@ def test_card_gives_up_in_silence_and_comes_back(card):
         card.put(wrong_check(block(0x00, SELECT)))
         try:
             card.receive(2.0)
-        except Exception:
+        except Silent:
             break
     card.pending = b""
     card.resynch()

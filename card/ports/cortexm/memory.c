@@ -16,7 +16,7 @@ static bool inside(uint32_t offset, uint32_t len)
     return len <= SIZE && offset <= SIZE - len;
 }
 
-static enum cw_err flash_read(void *ctx, uint32_t offset, void *data, uint32_t len)
+static enum cw_err cells_read(void *ctx, uint32_t offset, void *data, uint32_t len)
 {
     (void)ctx;
     if (!inside(offset, len))
@@ -25,7 +25,7 @@ static enum cw_err flash_read(void *ctx, uint32_t offset, void *data, uint32_t l
     return CW_OK;
 }
 
-static enum cw_err flash_program(void *ctx, uint32_t offset, const void *data, uint32_t len)
+static enum cw_err cells_program(void *ctx, uint32_t offset, const void *data, uint32_t len)
 {
     (void)ctx;
     if (!inside(offset, len) || offset % WORD != 0 || len % WORD != 0)
@@ -39,7 +39,7 @@ static enum cw_err flash_program(void *ctx, uint32_t offset, const void *data, u
     return CW_OK;
 }
 
-static enum cw_err flash_erase(void *ctx, uint32_t page)
+static enum cw_err cells_erase(void *ctx, uint32_t page)
 {
     (void)ctx;
     if (page >= MEMORY_PAGES)
@@ -66,8 +66,8 @@ enum cw_err memory_start(struct card_port *port)
     memcpy(port->initial_key, key, CARD_INITIAL_KEY_LEN);
     port->flash = (struct card_flash){.page_size = MEMORY_PAGE,
                                       .page_count = MEMORY_PAGES,
-                                      .read = flash_read,
-                                      .program = flash_program,
-                                      .erase = flash_erase};
+                                      .read = cells_read,
+                                      .program = cells_program,
+                                      .erase = cells_erase};
     return CW_OK;
 }

@@ -80,7 +80,9 @@ __stack_chk_fail:               /* a canary (-fstack-protector) is dead */
     ldr     r1, =0x05FA0004
     str     r1, [r0]
     dsb
-2:  b       2b
+    .global halt
+halt:
+    b       halt
 
     .bss
     .align  2
