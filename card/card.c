@@ -11,7 +11,8 @@
 static struct card the_card;
 static bool in_use;
 /* The TLS library's heap; its size is the card's. What was never used of it still has its paint. */
-#define PAINT 0xC7
+#define PAINT      0xC7
+#define POOL_BEGIN (16u * sizeof(void *)) /* the allocator's first header is in it */
 static _Alignas(max_align_t) unsigned char pool[CARD_POOL_SIZE];
 
 /* Memory in which nothing was ever written is that of a new card. Being blank is written down,
@@ -32,9 +33,9 @@ static enum cw_err start(struct card *card)
 {
     const struct card_port *port = card->port;
     ct_wipe(card, sizeof *card);
-    memset(pool, PAINT, sizeof pool);
     card->port = port;
-    mbedtls_memory_buffer_alloc_init(pool, sizeof pool);
+    mbedtls_memory_buffer_alloc_init(pool, sizeof pool); /* wipes it */
+    memset(pool + POOL_BEGIN, PAINT, sizeof pool - POOL_BEGIN);
     its_attach(card);
     enum cw_err err = nvm_mount(&card->nvm, &port->flash);
     if (err == CW_OK)
