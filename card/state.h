@@ -60,10 +60,12 @@ struct card {
     uint8_t chain[4];  /* CLA INS P1 P2 of the chain that is being received */
     bool chaining;
     size_t chain_len;
-    uint8_t command[CARD_COMMAND_DATA_MAX + SCP03_OVERHEAD]; /* data of a chain, protected or not */
-    uint8_t response[CARD_RESPONSE_DATA_MAX];                /* data of the answer */
-    size_t response_len, response_at; /* what GET RESPONSE still has to give */
-    uint16_t response_object;         /* not 0: the answer is this value, in memory */
+    /* Data of a chain, protected or not; after it the command that comes, where the port puts it
+     * there (card_command_space). */
+    uint8_t command[CARD_COMMAND_MAX];
+    uint8_t response[CARD_RESPONSE_DATA_MAX]; /* data of the answer */
+    size_t response_len, response_at;         /* what GET RESPONSE still has to give */
+    uint16_t response_object;                 /* not 0: the answer is this value, in memory */
 };
 
 /* --- values.c ------------------------------------------------------------------------------------
