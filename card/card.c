@@ -104,8 +104,8 @@ void card_power_down(struct card **card)
  * LRC. Historical bytes (ISO/IEC 7816-4:2020 §12.1.1): card capabilities, selection by full name,
  * command chaining, extended Lc and Le. Contactless: what PC/SC makes of an ISO/IEC 14443-4 card
  * without historical bytes (PC/SC part 3 §3.1.3.2.3.1). */
-static const uint8_t atr_contact[] = {0x3B, 0xF5, 0x97, 0x00, 0xFF, 0x81, 0x31, 0xFE,
-                                      0x45, 0x80, 0x73, 0x80, 0x01, 0xC0, 0x24};
+static const uint8_t atr_contact[] = {0x3B, 0xF5, CARD_T1_TA1, 0x00, 0xFF, 0x81, 0x31, CARD_T1_IFSC,
+                                      0x45, 0x80, 0x73,        0x80, 0x01, 0xC0, 0x24};
 static const uint8_t atr_contactless[] = {0x3B, 0x81, 0x80, 0x01, 0x80, 0x80};
 
 const uint8_t *card_atr(const struct card *card, size_t *len)

@@ -36,6 +36,10 @@ uint8_t *card_command_space(struct card *card, size_t *cap);
 size_t card_process(struct card *card, const uint8_t *command, size_t len, uint8_t *response,
                     size_t cap);
 
+/* What the answer to reset of the contact interface says of the line: a driver need not read it. */
+#define CARD_T1_TA1  0x97u /* Fi and Di that a PPS may choose */
+#define CARD_T1_IFSC 254u  /* bytes of a block; checked by an LRC */
+
 /* Answer to reset (ISO/IEC 7816-3:2006 §8.2), or its contactless equivalent (PC/SC part 3
  * §3.1.3.2.3). */
 const uint8_t *card_atr(const struct card *card, size_t *len);

@@ -3,6 +3,7 @@
 import os
 import struct
 import subprocess
+import sys
 import types
 
 import pytest
@@ -10,6 +11,10 @@ import pytest
 from cardwire_lab import ROOT, wait_for
 from rawcard import tlv
 from t1 import T1Reader
+
+sys.path.insert(0, str(ROOT / "tests" / "replay"))
+
+from readers import Line  # noqa: E402
 
 BOARDS = {"an385": "m3", "an505": "m33"}
 
@@ -45,6 +50,28 @@ def stats(transceive, anew=False):
     rate, ticks = struct.unpack(">IQ", found[0x84])
     return types.SimpleNamespace(flash=flash, flash_window=flash_window, static=static, ram_window=ram_window,
                                  stack=stack, stack_size=stack_size, rate=rate, ticks=ticks)
+
+
+class ChipLine(Line):
+    """Chips, one after the other, through reader/ (t1:DEVICE)."""
+
+    def __init__(self, lab, board, build):
+        self.field = []
+        super().__init__(lambda folder, device: chip(lab, folder, device, *self.field, board=board),
+                         lab.subfolder(board), build)
+
+    def power(self, contactless=None):
+        if contactless is None:
+            super().power()
+            return
+        folder = self.folder
+        self.close()
+        self.field = ["--contactless"] if contactless else []
+        self.insert(folder)
+
+    def blank(self):
+        self.field = []
+        super().blank()
 
 
 class ChipReader(T1Reader):

@@ -9,7 +9,7 @@
 #define WORD        8u
 #define SIZE        (MEMORY_PAGE * MEMORY_PAGES)
 #define FACTORY     (BOARD_MEMORY + SIZE)
-#define FACTORY_LEN (8u + CARD_UNIQUE_ID_LEN + CARD_INITIAL_KEY_LEN)
+#define FACTORY_LEN (8u + CARD_UNIQUE_ID_LEN + CARD_INITIAL_KEY_LEN + 1u)
 
 static bool inside(uint32_t offset, uint32_t len)
 {
@@ -64,6 +64,7 @@ enum cw_err memory_start(struct card_port *port)
         return CW_ERR_FORMAT;
     memcpy(port->unique_id, id, CARD_UNIQUE_ID_LEN);
     memcpy(port->initial_key, key, CARD_INITIAL_KEY_LEN);
+    port->contactless = buf_get_u8(&r) == 1;
     port->flash = (struct card_flash){.page_size = MEMORY_PAGE,
                                       .page_count = MEMORY_PAGES,
                                       .read = cells_read,

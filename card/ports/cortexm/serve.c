@@ -8,7 +8,6 @@
 #include "card/ports/cortexm/stats.h"
 #include "card/ports/cortexm/timer.h"
 #include "card/ports/cortexm/uart.h"
-#include "proto/atr.h"
 #include "proto/t1_card.h"
 
 /* Stand for CWT, which a line without a rate does not have. In parts, because a host that stands
@@ -19,8 +18,6 @@
 #define IDLE_MS       5000u /* wakes the main loop, for the watchdog */
 
 static struct t1_card link;
-static struct t1_params params;
-static uint8_t command[CARD_COMMAND_MAX];
 static uint8_t response[CARD_RESPONSE_MAX];
 static uint8_t silent;      /* parts of a silence that have passed */
 static volatile bool ready; /* a command is there for the main loop, or its answer may be sent */
@@ -58,16 +55,13 @@ void serve_timer(void)
 static size_t answer(struct card *card)
 {
     size_t len = 0;
-    if (link.command_len > sizeof command) { /* card_process says so of any such length */
-        response[0] = 0x67;
-        response[1] = 0x00;
-        return 2;
-    }
-    if (stats_answer(command, link.command_len, response, sizeof response, &len))
+    if (link.command_len <= link.command_cap &&
+        stats_answer(link.command, link.command_len, response, sizeof response, &len))
         return len;
     stats_begin();
-    len = card_process(card, command, link.command_len, response, sizeof response);
+    len = card_process(card, link.command, link.command_len, response, sizeof response);
     stats_end();
+    link.command = card_command_space(card, &link.command_cap);
     return len;
 }
 
@@ -87,16 +81,14 @@ static void send_answer(size_t len)
     cpu_unlock();
 }
 
-static void send_atr(const struct card *card)
+static void send_atr(struct card *card)
 {
-    struct atr atr;
-    struct atr_meaning m;
-    size_t len;
-    const uint8_t *bytes = card_atr(card, &len);
-    if (atr_parse(bytes, len, &atr) == CW_OK && atr_read(&atr, &m) == CW_OK)
-        params = (struct t1_params){.ifsc = m.ifsc, .ta1 = m.ta1, .crc = m.crc};
-    t1_card_start(&link, &params, command, sizeof command);
-    uart_send(BOARD_UART_LINK, bytes, len);
+    static const struct t1_params params = {.ifsc = CARD_T1_IFSC, .ta1 = CARD_T1_TA1};
+    size_t len, cap;
+    const uint8_t *atr = card_atr(card, &len);
+    uint8_t *space = card_command_space(card, &cap);
+    t1_card_start(&link, &params, space, cap);
+    uart_send(BOARD_UART_LINK, atr, len);
 }
 
 _Noreturn void serve(struct card *card)
