@@ -34,6 +34,16 @@ def chip(lab, folder, device, *options, board="an385"):
     return process
 
 
+def insert_chip(lab, pcscd, folder, board, *options):
+    """A chip in a reader of the PC/SC daemon; stop() takes it out."""
+    line = lab.subfolder(f"chip-{board}") / "line"
+    chip(lab, folder, line, *options, board=board)
+    card = lab.start("share", [lab.program("cardwire"), "--reader", f"t1:{line}", "share", "--vpcd",
+                               f"127.0.0.1:{pcscd.port}"])
+    pcscd.notice(lab, [card])
+    return card
+
+
 def symbols(board):
     """{name: address} of the image."""
     done = subprocess.run(["arm-none-eabi-nm", image(board)], capture_output=True, text=True, check=True)
