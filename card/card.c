@@ -10,7 +10,9 @@
 
 static struct card the_card;
 static bool in_use;
-/* The TLS library's heap; its size is the card's, and INFO tells how much of it was ever used. */
+/* The TLS library's heap; its size is the card's. What was never used of it still has its paint. */
+#define PAINT      0xC7
+#define POOL_BEGIN (16u * sizeof(void *)) /* the allocator's first header is in it */
 static _Alignas(max_align_t) unsigned char pool[CARD_POOL_SIZE];
 
 /* Memory in which nothing was ever written is that of a new card. Being blank is written down,
@@ -31,9 +33,9 @@ static enum cw_err start(struct card *card)
 {
     const struct card_port *port = card->port;
     ct_wipe(card, sizeof *card);
-    ct_wipe(pool, sizeof pool);
     card->port = port;
-    mbedtls_memory_buffer_alloc_init(pool, sizeof pool);
+    mbedtls_memory_buffer_alloc_init(pool, sizeof pool); /* wipes it */
+    memset(pool + POOL_BEGIN, PAINT, sizeof pool - POOL_BEGIN);
     its_attach(card);
     enum cw_err err = nvm_mount(&card->nvm, &port->flash);
     if (err == CW_OK)
@@ -46,6 +48,14 @@ static enum cw_err start(struct card *card)
     if (err == CW_OK)
         session_power_up(card);
     return err;
+}
+
+size_t card_pool_peak(void)
+{
+    size_t used = sizeof pool;
+    while (used > 0 && pool[used - 1] == PAINT)
+        used--;
+    return used;
 }
 
 static void stop(struct card *card)
@@ -94,8 +104,8 @@ void card_power_down(struct card **card)
  * LRC. Historical bytes (ISO/IEC 7816-4:2020 §12.1.1): card capabilities, selection by full name,
  * command chaining, extended Lc and Le. Contactless: what PC/SC makes of an ISO/IEC 14443-4 card
  * with one historical byte, 80 (PC/SC part 3 §3.1.3.2.3.1). */
-static const uint8_t atr_contact[] = {0x3B, 0xF5, 0x97, 0x00, 0xFF, 0x81, 0x31, 0xFE,
-                                      0x45, 0x80, 0x73, 0x80, 0x01, 0xC0, 0x24};
+static const uint8_t atr_contact[] = {0x3B, 0xF5, CARD_T1_TA1, 0x00, 0xFF, 0x81, 0x31, CARD_T1_IFSC,
+                                      0x45, 0x80, 0x73,        0x80, 0x01, 0xC0, 0x24};
 /* FSC 256; 106 to 848 kbit/s, each way; FWI 8 (77 ms), no SFGT; CID; the historical bytes of the
  * ATR */
 static const uint8_t ats[] = {0x06, 0x78, 0x77, 0x80, 0x02, 0x80};

@@ -18,12 +18,15 @@ class Wire:
     """The line in our hand: opening it is power."""
 
     def __init__(self, device):
-        self.device, self.fd, self.fresh = device, -1, True
+        self.device, self.fd = device, -1
+        self.fresh = True  # nothing was said yet
+        self.openings = 0
         self.open()
 
     def open(self):
         """Again, when it was the line of the reader before (card/ports/linux/pty.h)."""
         self.close()
+        self.openings += 1
         while self.fd < 0:
             try:
                 self.fd = os.open(self.device, os.O_RDWR | os.O_NOCTTY | os.O_NONBLOCK)
@@ -32,6 +35,7 @@ class Wire:
                     raise
 
     def say(self, data):
+        self.fresh = False
         os.write(self.fd, data)
 
     def hear(self, count, seconds=5.0):
@@ -48,7 +52,6 @@ class Wire:
             if not more:
                 self.open()
                 got = b""
-        self.fresh = False
         return got
 
     def close(self):

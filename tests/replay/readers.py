@@ -225,7 +225,11 @@ class Line(Pipe):
 
     def blank(self):
         self.close()
-        self.card = self.start(next(self.next), self.device)
+        self.insert(next(self.next))
+
+    def insert(self, folder):
+        self.folder = folder
+        self.card = self.start(folder, self.device)
         self.command = [str(self.program), f"{self.kind}:{self.device}"]
         self.open()
 

@@ -1,6 +1,6 @@
 """The replay corpus (tests/replay): each file against the card in a process of ours, against cardwire-card at a
-socket, and against cardwire-card in the reader of a PC/SC daemon, by software that nobody here wrote. And that
-the runner can fail."""
+socket, against cardwire-card in the reader of a PC/SC daemon, by software that nobody here wrote, and against the
+firmware on its two boards. And that the runner can fail."""
 
 import functools
 import os
@@ -17,6 +17,7 @@ sys.path.insert(0, str(ROOT / "tests" / "replay"))
 import corpus  # noqa: E402
 import readers  # noqa: E402
 from cardwire_lab import Pcscd, json_lines, wait_for  # noqa: E402
+from chip_lab import BOARDS, ChipLine  # noqa: E402
 from serial_lab import serial_card  # noqa: E402
 from replay import Mismatch, Replay  # noqa: E402
 from world import World  # noqa: E402
@@ -65,6 +66,8 @@ def reader(request, lab):
         it = readers.Vpcd(lab, lab.subfolder("vpcd"))
     elif request.param == "t1":
         it = readers.Line(functools.partial(serial_card, lab), lab.subfolder("t1"), ROOT / "build")
+    elif request.param in BOARDS:
+        it = ChipLine(lab, request.param, ROOT / "build")
     elif request.param == "pcsc":
         pcscd = Pcscd(lab)
         it = readers.Pcsc(change=Hand(lab, pcscd), env=dict(os.environ, **pcscd.env))
@@ -79,7 +82,8 @@ def reader(request, lab):
 
 # A serial line is a contact line: it cannot change the field.
 READERS = [("inproc", FILES, ()), ("inproc-asan", FILES, slow),
-           ("t1", [f for f in FILES if f.id != "contactless"], ()), ("vpcd", FILES, slow), ("pcsc", FILES, slow)]
+           ("t1", [f for f in FILES if f.id != "contactless"], ()), ("vpcd", FILES, slow), ("pcsc", FILES, slow),
+           *((board, FILES, slow) for board in BOARDS)]
 
 
 @pytest.mark.parametrize("reader, path", [pytest.param(name, *file.values, id=f"{name}-{file.id}", marks=marks)

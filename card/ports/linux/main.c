@@ -3,7 +3,7 @@
 #include "card/ports/linux/inspect.h"
 #include "card/ports/linux/port.h"
 #include "card/ports/linux/serial.h"
-#include "card/ports/linux/vpcd.h"
+#include "card/ports/linux/slot.h"
 
 #include <getopt.h>
 #include <signal.h>
@@ -78,7 +78,7 @@ static int run(const struct args *a)
     if (err == CW_OK)
         err = card_linux_open(a->state, a->contactless, &card, &why);
     if (err == CW_OK && a->vpcd != NULL)
-        err = vpcd_serve(&daemon, card_linux_port(card), signals, &why);
+        err = slot_serve(&daemon, card_linux_port(card), signals, &why);
     else if (err == CW_OK)
         err = serial_serve(a->t1, &etu, card_linux_port(card), signals, &why);
     fprintf(stderr, "cardwire-card: %s\n", why.text);
