@@ -217,16 +217,18 @@ def launch(*args):
 
 def test_launcher_says_what_is_wrong(card):
     folder = pathlib.Path(card.folder)
-    for args, code, word in [((), 2, "--state"), (("--state", folder), 1, "in use"),
-                             (("--state", folder, "--image", folder / "none"), 1, "scripts/build --chip"),
+    line = card.lab.folder / "another-line"
+    for args, code, word in [((), 2, "--state"), (("--state", folder), 2, "--t1"),
+                             (("--state", folder, "--t1", line), 1, "in use"),
+                             (("--state", folder, "--t1", line, "--image", folder / "none"), 1, "scripts/build --chip"),
                              (("--state", card.lab.subfolder("x"), "--t1", card.line), 1, "there already")]:
         done = launch(*args)
         assert done.returncode == code and word in done.stderr, done
     odd = card.lab.subfolder("odd")
     (odd / "flash.bin").write_bytes(b"short")
-    assert "no card's memory" in launch("--state", odd).stderr
+    assert "no card's memory" in launch("--state", odd, "--t1", line).stderr
     (odd / "flash.bin").write_bytes(b"\xff" * 65536)
-    assert "damaged or missing" in launch("--state", odd).stderr
+    assert "damaged or missing" in launch("--state", odd, "--t1", line).stderr
 
 
 def test_a_program_takes_the_memory_over(card):
