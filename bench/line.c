@@ -86,7 +86,7 @@ int main(int argc, char **argv)
                              &b.json);
     if (code >= 0)
         return code;
-    enum cw_err err = login_scene(&scene, &why);
+    enum cw_err err = login_scene(&scene, NULL, &why);
     for (size_t i = 0; err == CW_OK && i < sizeof speeds / sizeof *speeds; i++) {
         b.speed = &speeds[i];
         err = login_each(&scene, one, &b, &why);

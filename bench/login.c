@@ -17,7 +17,7 @@
 
 #define PIN "7391"
 
-enum cw_err login_scene(struct login_scene *s, struct say *why)
+enum cw_err login_scene(struct login_scene *s, const char *reader, struct say *why)
 {
     static const char *const hosts[] = {"bank.cardwire.test"};
     struct bank_options options = {
@@ -35,7 +35,10 @@ enum cw_err login_scene(struct login_scene *s, struct say *why)
         return say_fail(why, CW_ERR_IO, "cannot make a temporary folder; is TMPDIR right?");
     }
     snprintf(bank_dir, sizeof bank_dir, "%s/bank", s->dir);
-    snprintf(s->card, sizeof s->card, "inproc:%s/card", s->dir);
+    if (reader != NULL)
+        snprintf(s->card, sizeof s->card, "%s", reader);
+    else
+        snprintf(s->card, sizeof s->card, "inproc:%s/card", s->dir);
     snprintf(s->pin_file, sizeof s->pin_file, "%s/pin", s->dir);
     issue.reader = s->card;
     terms_default(&issue.policy);

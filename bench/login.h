@@ -23,8 +23,9 @@ struct login_result {
     uint64_t tls_bytes;
 };
 
-/* Strike the scene whatever came out. */
-CW_MUST_USE enum cw_err login_scene(struct login_scene *s, struct say *why);
+/* `reader`: where the blank card is that is issued; NULL for one in this process, in the scene's
+ * folder. Strike the scene whatever came out. */
+CW_MUST_USE enum cw_err login_scene(struct login_scene *s, const char *reader, struct say *why);
 void login_strike(struct login_scene *s);
 /* A login by a reader that was just opened; free it afterwards, which tears the card out without a
  * word to the server. `again`: the second one, which must resume. */

@@ -96,7 +96,7 @@ int main(int argc, char **argv)
                              &b.json);
     if (code >= 0)
         return code;
-    enum cw_err err = login_scene(&scene, &why);
+    enum cw_err err = login_scene(&scene, NULL, &why);
     if (err == CW_OK)
         err = login_each(&scene, one, &b, &why);
     return login_end(&scene, "wire", err, b.good, &why);
