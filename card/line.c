@@ -321,6 +321,25 @@ static void opened(struct line *line, bool extended)
         line_session_keep(line);
 }
 
+/* The next step is our signature, which takes more of the pool than any other with an RSA key: all
+ * certificates have done their work, ours was sent, and make room. Without roots nothing would be
+ * trusted that might still come. */
+static void make_room(struct line *line)
+{
+    mbedtls_ssl_session *session = line->ssl.session_negotiate;
+    if (line->ssl.state != (line->profile == LINK_PROFILE_TLS13
+                                ? MBEDTLS_SSL_CLIENT_CERTIFICATE_VERIFY
+                                : MBEDTLS_SSL_CERTIFICATE_VERIFY))
+        return;
+    mbedtls_x509_crt_free(&line->roots);
+    mbedtls_x509_crt_free(&line->own);
+    if (session != NULL && session->peer_cert != NULL) {
+        mbedtls_x509_crt_free(session->peer_cert);
+        mbedtls_free(session->peer_cert);
+        session->peer_cert = NULL;
+    }
+}
+
 /* One step of the handshake. Returns false when it cannot go on now. */
 static bool handshake_step(struct line *line)
 {
@@ -329,6 +348,7 @@ static bool handshake_step(struct line *line)
     bool extended =
         line->profile == LINK_PROFILE_TLS13 ||
         (ssl->handshake != NULL && ssl->handshake->extended_ms == MBEDTLS_SSL_EXTENDED_MS_ENABLED);
+    make_room(line);
     int ret = mbedtls_ssl_handshake_step(ssl);
     if (ret == MBEDTLS_ERR_SSL_WANT_READ || ret == MBEDTLS_ERR_SSL_WANT_WRITE)
         return false;

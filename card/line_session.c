@@ -117,22 +117,34 @@ static bool add(psa_hash_operation_t *op, const void *data, size_t len)
     return psa_hash_update(op, data, len) == PSA_SUCCESS;
 }
 
-/* Hash over everything that the session was made under, and over the session. */
-static bool seal(const struct line *line, const uint8_t *body, size_t len, uint8_t out[SEAL_LEN])
+static bool sum_up(psa_hash_operation_t *op, bool good, uint8_t out[SEAL_LEN])
+{
+    size_t got = 0;
+    good = good && psa_hash_finish(op, out, SEAL_LEN, &got) == PSA_SUCCESS && got == SEAL_LEN;
+    return psa_hash_abort(op) == PSA_SUCCESS && good;
+}
+
+/* Hash over everything that a session of this line is made under: taken while the roots are there.
+ */
+static bool make_under(struct line *line)
 {
     const struct line_name *n = &line->name;
     psa_hash_operation_t op = PSA_HASH_OPERATION_INIT;
-    size_t got = 0;
     bool good = psa_hash_setup(&op, PSA_ALG_SHA_256) == PSA_SUCCESS &&
                 add(&op, n->host, sizeof n->host) && add(&op, &n->profiles, sizeof n->profiles) &&
                 add(&op, n->alpn, sizeof n->alpn) && add(&op, line->own.raw.p, line->own.raw.len);
     for (const mbedtls_x509_crt *r = &line->roots; good && r != NULL; r = r->next)
         good = add(&op, r->raw.p, r->raw.len);
-    good = good && add(&op, body, len) &&
-           psa_hash_finish(&op, out, SEAL_LEN, &got) == PSA_SUCCESS && got == SEAL_LEN;
-    if (psa_hash_abort(&op) != PSA_SUCCESS)
-        good = false;
-    return good;
+    return sum_up(&op, good, line->session.under);
+}
+
+/* Hash over what the session was made under, and over the session. */
+static bool seal(const struct line *line, const uint8_t *body, size_t len, uint8_t out[SEAL_LEN])
+{
+    psa_hash_operation_t op = PSA_HASH_OPERATION_INIT;
+    bool good = psa_hash_setup(&op, PSA_ALG_SHA_256) == PSA_SUCCESS &&
+                add(&op, line->session.under, sizeof line->session.under) && add(&op, body, len);
+    return sum_up(&op, good, out);
 }
 
 static bool session_write(const struct line *line, const struct session *s,
@@ -257,6 +269,8 @@ enum cw_err line_session_offer(struct line *line)
     size_t len = 0;
     struct session s;
     enum cw_err err = CW_OK;
+    if (ls->store != NULL && !make_under(line))
+        ls->store = NULL;
     if (ls->store == NULL || ls->full || store_get(ls->store, ls->name, stored, &len) != CW_OK)
         return CW_OK;
     bool good = session_parse(stored, len, &s);

@@ -45,8 +45,9 @@ struct line_session {
     uint16_t name;               /* index of the permitted name */
     bool full;                   /* the terminal wants a full handshake */
     bool offered, resumed;
-    uint8_t tickets; /* of this line that were kept */
-    int64_t ends;    /* earliest notAfter of what was verified and of the card's certificate */
+    uint8_t tickets;   /* of this line that were kept */
+    int64_t ends;      /* earliest notAfter of what was verified and of the card's certificate */
+    uint8_t under[32]; /* hash over roots, name and certificate of the card */
     int64_t offered_ends;
     uint8_t offered_peer[32]; /* SHA-256 of the certificate that was verified then */
 };

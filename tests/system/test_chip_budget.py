@@ -32,10 +32,8 @@ def test_flash(uses):
 
 
 def test_ram(uses):
-    """Static, deepest heap and deepest stack together. With an RSA key of the card it is not there yet:
-    docs/next.md; until then it must not become more."""
-    for u in uses:
-        assert u["ram"] <= (32768 if u["key"] == "p256" or u["login"] == "resumed" else 36000), u
+    """Static, deepest heap and deepest stack together."""
+    assert all(0 < u["ram"] <= 32768 for u in uses)
 
 
 def test_instructions(uses):

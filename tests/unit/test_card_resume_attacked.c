@@ -424,7 +424,8 @@ static void test_malformed_values_in_memory(void **state)
     lab_free(&lab);
 }
 
-/* The seal as the card makes it: name, profiles, ALPN, own certificate, roots, session. */
+/* The seal as the card makes it: the hash of name, profiles, ALPN, own certificate and roots, and
+ * the session. */
 static void seal(const struct lab *lab, const uint8_t *body, size_t len, uint8_t out[32])
 {
     struct line_name name = {.host = LAB_HOST, .profiles = ALL_PROFILES};
@@ -438,8 +439,9 @@ static void seal(const struct lab *lab, const uint8_t *body, size_t len, uint8_t
     assert_int_equal(memory_read(lab, NVM_CERT | LINK_KEY_TLS_P256, der, sizeof der, &n), CW_OK);
     assert_true(EVP_DigestUpdate(md, der, n));
     assert_int_equal(memory_read(lab, NVM_ROOT, der, sizeof der, &n), CW_OK);
-    assert_true(EVP_DigestUpdate(md, der, n) && EVP_DigestUpdate(md, body, len) &&
-                EVP_DigestFinal_ex(md, out, NULL));
+    assert_true(EVP_DigestUpdate(md, der, n) && EVP_DigestFinal_ex(md, out, NULL) &&
+                EVP_DigestInit_ex(md, EVP_sha256(), NULL) && EVP_DigestUpdate(md, out, 32) &&
+                EVP_DigestUpdate(md, body, len) && EVP_DigestFinal_ex(md, out, NULL));
     EVP_MD_CTX_free(md);
 }
 
