@@ -20,8 +20,9 @@
 #define FR_RX_EMPTY (1u << 4)
 #define FR_TX_FULL  (1u << 5)
 #define DR_ERRORS   (0xFu << 8)
-#define LCR_FORMAT  (3u << 5 | 1u << 4 | 1u << 3 | 1u << 2 | 1u << 1) /* 8, FIFO, 2, even, parity  \
-                                                                       */
+#define LCR_FORMAT                                                                                 \
+    (3u << 5 | 1u << 4 | 1u << 3 | 1u << 2 | 1u << 1) /* 8, FIFO, 2, even, parity                  \
+                                                       */
 #define CR_ON       (1u << 9 | 1u << 8 | 1u)
 #define IRQ_RECEIVE (1u << 4)
 #define IRQ_TIMEOUT (1u << 6) /* something is there, and nothing came for 32 bits */
