@@ -11,7 +11,7 @@ import pytest
 import cardwire_lab as lab
 
 CHIPS = {"rp2350": (0x10000000, 0x20000000), "stm32l5": (0x08000000, 0x20000000)}  # flash, RAM
-FLASH, RAM = 128 * 1024, 32 * 1024
+FLASH, RAM = (128 + 4) * 1024, 32 * 1024  # with chip_drivers
 
 
 @pytest.fixture(scope="module", autouse=True)
