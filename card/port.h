@@ -23,7 +23,7 @@
  * obstacle. Functions return CW_OK or CW_ERR_IO. */
 struct card_flash {
     void *ctx;
-    uint32_t page_size;  /* bytes erased at once; 2,048 */
+    uint32_t page_size;  /* bytes erased at once; 2,048 or 4,096 */
     uint32_t page_count; /* even; at least 8 */
     enum cw_err (*read)(void *ctx, uint32_t offset, void *data, uint32_t len);
     /* `offset` and `len` are multiples of 8. Can only clear bits: result = old AND data. Durable

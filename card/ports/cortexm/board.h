@@ -1,11 +1,15 @@
 /* board.h - where Arm's MPS2 boards have what the card needs: image AN385 (Cortex-M3; DAI 0385D)
- * and AN505 (Cortex-M33; DAI 0505B, secure aliases). Another chip replaces this file, its linker
- * script and the drivers that it does not share. The windows of flash and RAM are the linker
+ * and AN505 (Cortex-M33; DAI 0505B, secure aliases). A chip that can be bought has a folder
+ * with its own: rp2350/, stm32l5/. The windows of flash and RAM are the linker
  * script's. */
 #ifndef CARDWIRE_CARD_PORTS_CORTEXM_BOARD_H
 #define CARDWIRE_CARD_PORTS_CORTEXM_BOARD_H
 
-#if defined(BOARD_AN385)
+#if defined(BOARD_RP2350)
+#include "card/ports/cortexm/rp2350/board.h"
+#elif defined(BOARD_STM32L5)
+#include "card/ports/cortexm/stm32l5/board.h"
+#elif defined(BOARD_AN385)
 #define BOARD_CLOCK_HZ    25000000u
 #define BOARD_PERIPHERALS 0x40000000u /* 1 MB */
 #define BOARD_TIMER_LINK  0x40000000u /* CMSDK APB timer 0 */
@@ -28,10 +32,15 @@
 #define BOARD_IRQ_LINK    32
 #define BOARD_IRQ_TIMER   3
 #else
-#error "name the board: BOARD_AN385 or BOARD_AN505"
+#error "name the board: BOARD_AN385, BOARD_AN505, BOARD_RP2350 or BOARD_STM32L5"
 #endif
 
+#if defined(BOARD_AN385) || defined(BOARD_AN505)
 #define BOARD_PERIPHERALS_SIZE 0x00400000u
-#define BOARD_IRQ_COUNT        48 /* entries of the vector table */
+#define BOARD_IRQ_COUNT        48    /* entries of the vector table */
+#define BOARD_PAGE             2048u /* bytes of data flash that are erased at once */
+#define BOARD_WATCHDOG_MS      30000u
+#define BOARD_NMI              fault /* the watchdog's */
+#endif
 
 #endif

@@ -1,4 +1,5 @@
 /* main.c - the card as firmware: starts the chip, then serves. docs/firmware.md. */
+#include "card/ports/cortexm/chip.h"
 #include "card/ports/cortexm/cpu.h"
 #include "card/ports/cortexm/memory.h"
 #include "card/ports/cortexm/mpu.h"
@@ -22,6 +23,7 @@ _Noreturn void chip_main(void)
     static struct card_port port = {.random = noise_random, .working = working};
     struct card *card = NULL;
     uint32_t guard = 0;
+    chip_start();
     mpu_start();
     timer_count_start();
     watchdog_start();

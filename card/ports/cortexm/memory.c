@@ -1,28 +1,23 @@
 #include "card/ports/cortexm/memory.h"
 
 #include "base/buf.h"
-#include "card/ports/cortexm/board.h"
-#include "card/ports/cortexm/mpu.h"
+#include "card/ports/cortexm/chip.h"
 
 #include <string.h>
 
 #define WORD        8u
-#define SIZE        (MEMORY_PAGE * MEMORY_PAGES)
-#define FACTORY     (BOARD_MEMORY + SIZE)
+#define FACTORY     (BOARD_MEMORY + MEMORY_SIZE)
 #define FACTORY_LEN (8u + CARD_UNIQUE_ID_LEN + CARD_INITIAL_KEY_LEN + 1u)
 
 static bool inside(uint32_t offset, uint32_t len)
 {
-    return len <= SIZE && offset <= SIZE - len;
+    return len <= MEMORY_SIZE && offset <= MEMORY_SIZE - len;
 }
 
 static enum cw_err cells_read(void *ctx, uint32_t offset, void *data, uint32_t len)
 {
     (void)ctx;
-    if (!inside(offset, len))
-        return CW_ERR_IO;
-    memcpy(data, (const uint8_t *)(uintptr_t)(BOARD_MEMORY + offset), len);
-    return CW_OK;
+    return inside(offset, len) ? chip_cells_read(offset, data, len) : CW_ERR_IO;
 }
 
 static enum cw_err cells_program(void *ctx, uint32_t offset, const void *data, uint32_t len)
@@ -30,26 +25,13 @@ static enum cw_err cells_program(void *ctx, uint32_t offset, const void *data, u
     (void)ctx;
     if (!inside(offset, len) || offset % WORD != 0 || len % WORD != 0)
         return CW_ERR_IO;
-    volatile uint8_t *cell = (volatile uint8_t *)(uintptr_t)(BOARD_MEMORY + offset);
-    const uint8_t *bits = data;
-    mpu_memory_writable(true);
-    for (uint32_t i = 0; i < len; i++)
-        cell[i] &= bits[i]; /* as NOR flash does: programming only clears */
-    mpu_memory_writable(false);
-    return CW_OK;
+    return chip_cells_program(offset, data, len);
 }
 
 static enum cw_err cells_erase(void *ctx, uint32_t page)
 {
     (void)ctx;
-    if (page >= MEMORY_PAGES)
-        return CW_ERR_IO;
-    volatile uint8_t *cell = (volatile uint8_t *)(uintptr_t)(BOARD_MEMORY + page * MEMORY_PAGE);
-    mpu_memory_writable(true);
-    for (uint32_t i = 0; i < MEMORY_PAGE; i++)
-        cell[i] = 0xFF;
-    mpu_memory_writable(false);
-    return CW_OK;
+    return page < MEMORY_PAGES ? chip_cells_erase(page) : CW_ERR_IO;
 }
 
 enum cw_err memory_start(struct card_port *port)
@@ -58,11 +40,11 @@ enum cw_err memory_start(struct card_port *port)
     struct buf_reader r;
     buf_reader_init(&r, (const uint8_t *)(uintptr_t)FACTORY, FACTORY_LEN);
     const uint8_t *head = buf_get_bytes(&r, sizeof magic);
-    const uint8_t *id = buf_get_bytes(&r, CARD_UNIQUE_ID_LEN);
+    (void)buf_get_bytes(&r, CARD_UNIQUE_ID_LEN); /* chip_unique_id */
     const uint8_t *key = buf_get_bytes(&r, CARD_INITIAL_KEY_LEN);
     if (memcmp(head, magic, sizeof magic) != 0)
         return CW_ERR_FORMAT;
-    memcpy(port->unique_id, id, CARD_UNIQUE_ID_LEN);
+    chip_unique_id(port->unique_id);
     memcpy(port->initial_key, key, CARD_INITIAL_KEY_LEN);
     port->contactless = buf_get_u8(&r) == 1;
     port->flash = (struct card_flash){.page_size = MEMORY_PAGE,

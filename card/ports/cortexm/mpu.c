@@ -5,7 +5,7 @@
 #include "card/ports/cortexm/image.h"
 #include "card/ports/cortexm/memory.h"
 
-enum region { REGION_IMAGE, REGION_RAM, REGION_PERIPHERALS, REGION_MEMORY };
+enum region { REGION_IMAGE, REGION_RAM, REGION_PERIPHERALS, REGION_MEMORY, REGION_ALSO };
 enum access { RUN_ONLY, READ_ONLY, READ_WRITE, DEVICE };
 
 #ifdef __ARM_ARCH_8M_MAIN__ /* PMSAv8: base and limit, attributes by index into MAIR */
@@ -56,6 +56,9 @@ void mpu_start(void)
     set(REGION_RAM, (uint32_t)__ram_start, (uint32_t)__ram_size, READ_WRITE);
     set(REGION_PERIPHERALS, BOARD_PERIPHERALS, BOARD_PERIPHERALS_SIZE, DEVICE);
     mpu_memory_writable(false);
+#ifdef BOARD_ALSO
+    set(REGION_ALSO, BOARD_ALSO, BOARD_ALSO_SIZE, BOARD_ALSO_ACCESS);
+#endif
 #ifdef __ARM_ARCH_8M_MAIN__
     MPU_MAIR0 = 0x0444u; /* 0: normal, not cached; 1: device nGnRE */
 #endif

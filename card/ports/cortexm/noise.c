@@ -2,8 +2,8 @@
 
 #include "base/ct.h"
 #include "card/ports/cortexm/board.h"
+#include "card/ports/cortexm/chip.h"
 #include "card/ports/cortexm/timer.h"
-#include "card/ports/cortexm/uart.h"
 
 #include <mbedtls/sha256.h>
 #include <string.h>
@@ -28,7 +28,7 @@ static struct {
 static bool noise_sample(uint8_t *out)
 {
     uint32_t begin = timer_count();
-    while (!uart_take(BOARD_UART_NOISE, out))
+    while (!chip_noise(out))
         if (timer_count() - begin > TIMEOUT_TICKS)
             return false;
     return true;
@@ -60,7 +60,6 @@ static bool take(uint8_t *out)
 enum cw_err noise_start(void)
 {
     uint8_t sample = 0;
-    uart_start(BOARD_UART_NOISE, false);
     for (unsigned i = 0; i < START_SAMPLES; i++)
         if (!take(&sample))
             return CW_ERR_IO;

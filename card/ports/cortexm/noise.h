@@ -1,6 +1,6 @@
 /* noise.h - random numbers of the chip: a noise source (NIST SP 800-90B), watched by the health
  * tests of its §4.4 and conditioned by SHA-256, a vetted component (§3.1.5.1.1). In QEMU the source
- * is a UART that is fed with /dev/urandom. On a real chip it is the TRNG: noise_sample() of that
+ * is a UART that is fed with /dev/urandom. On a real chip it is the TRNG: chip_noise() of that
  * chip and an assessed NOISE_ENTROPY are all that changes. */
 #ifndef CARDWIRE_CARD_PORTS_CORTEXM_NOISE_H
 #define CARDWIRE_CARD_PORTS_CORTEXM_NOISE_H

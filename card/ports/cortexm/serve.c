@@ -19,6 +19,7 @@
 
 static struct t1_card link;
 static uint8_t response[CARD_RESPONSE_MAX];
+static uint8_t rate;        /* Fi/Di of the line */
 static uint8_t silent;      /* parts of a silence that have passed */
 static volatile bool ready; /* a command is there for the main loop, or its answer may be sent */
 
@@ -27,6 +28,10 @@ static void act(enum t1_do what)
 {
     if (what == T1_SEND)
         uart_send(BOARD_UART_LINK, link.out, link.out_len);
+    if (rate != link.pps1) { /* the response to a PPS has gone (§9) */
+        rate = link.pps1;
+        uart_rate(BOARD_UART_LINK, rate);
+    }
     if (what == T1_COMMAND || what == T1_RESUME)
         ready = true;
     if (t1_card_working(&link))
@@ -39,8 +44,9 @@ static void act(enum t1_do what)
 void serve_byte(void)
 {
     uint8_t byte;
-    while (uart_take(BOARD_UART_LINK, &byte))
-        act(t1_card_byte(&link, byte, true));
+    bool intact;
+    while (uart_take(BOARD_UART_LINK, &byte, &intact))
+        act(t1_card_byte(&link, byte, intact));
 }
 
 void serve_timer(void)
@@ -88,6 +94,8 @@ static void send_atr(struct card *card)
     const uint8_t *atr = card_atr(card, &len);
     uint8_t *space = card_command_space(card, &cap);
     t1_card_start(&link, &params, space, cap);
+    rate = link.pps1;
+    uart_rate(BOARD_UART_LINK, rate);
     uart_send(BOARD_UART_LINK, atr, len);
 }
 

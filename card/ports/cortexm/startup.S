@@ -12,7 +12,8 @@
 vectors:
     .word   __stack_top
     .word   reset               /* 1 */
-    .rept   14                  /* 2 NMI, which is the watchdog's, to 15: faults, and what is never used */
+    .word   BOARD_NMI           /* 2 */
+    .rept   13                  /* 3 to 15: faults, and what is never used */
     .word   fault
     .endr
     .set    irq, 0

@@ -49,7 +49,7 @@ uint32_t timer_count(void)
 void watchdog_start(void)
 {
     WDOG_LOCK = WDOG_KEY;
-    WDOG_LOAD = WATCHDOG_MS * TICKS_PER_MS;
+    WDOG_LOAD = BOARD_WATCHDOG_MS * TICKS_PER_MS;
     WDOG_CONTROL = 3u; /* NMI at the end of one period, reset at the end of the next */
     WDOG_LOCK = 0;     /* what runs wild does not turn it off */
 }

@@ -1,4 +1,5 @@
-/* timer.h - two CMSDK APB timers (Arm DDI 0479D §4.2) and the watchdog (§4.5). */
+/* timer.h - a timer that interrupts, one that counts, and the watchdog. timer.c: CMSDK APB (Arm DDI
+ * 0479D §4.2, §4.5). */
 #ifndef CARDWIRE_CARD_PORTS_CORTEXM_TIMER_H
 #define CARDWIRE_CARD_PORTS_CORTEXM_TIMER_H
 
@@ -12,9 +13,9 @@ void timer_count_start(void);
 /* Ticks of BOARD_CLOCK_HZ; wraps. */
 uint32_t timer_count(void);
 
-/* The first period that passes without watchdog_feed is an NMI, which wipes RAM and resets
- * (startup.S); if that comes to nothing, the end of the next resets the chip. */
-#define WATCHDOG_MS 30000u
+/* The first period of BOARD_WATCHDOG_MS that passes without watchdog_feed resets the chip. Where it
+ * can it is an NMI, which wipes RAM first (startup.S); if that comes to nothing, the end of the
+ * next resets. */
 void watchdog_start(void);
 void watchdog_feed(void);
 

@@ -15,19 +15,26 @@
 #define CTRL_RX_IRQ   8u
 #define CLEAR_RX      2u
 
+void uart_rate(uintptr_t base, uint8_t fi_di)
+{
+    (void)fi_di;
+    BAUDDIV(base) = 16u; /* the fastest; QEMU keeps no line rate */
+}
+
 void uart_start(uintptr_t base, bool interrupt)
 {
-    BAUDDIV(base) = 16u; /* the fastest; QEMU keeps no line rate */
+    uart_rate(base, 0);
     CTRL(base) = CTRL_TX | CTRL_RX | (interrupt ? CTRL_RX_IRQ : 0);
     (void)DATA(base); /* what came before; and only a read lets QEMU look whether more is there */
 }
 
-bool uart_take(uintptr_t base, uint8_t *out)
+bool uart_take(uintptr_t base, uint8_t *out, bool *intact)
 {
     if (!(STATE(base) & STATE_RX_FULL))
         return false;
     CLEAR(base) = CLEAR_RX; /* before the next byte can come: its interrupt stands */
     *out = (uint8_t)DATA(base);
+    *intact = true;
     return true;
 }
 
