@@ -14,7 +14,9 @@ void ct_wipe(void *p, size_t len);
 
 /* Overwrites what calls before this one have left on the stack below their caller, CT_STACK_DEPTH
  * bytes deep: code that is not ours does not always wipe its own. */
+#ifndef CT_STACK_DEPTH
 #define CT_STACK_DEPTH (1024u * sizeof(void *)) /* frames grow with the words in them */
+#endif
 void ct_wipe_stack(void);
 
 #endif

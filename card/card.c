@@ -10,7 +10,9 @@
 
 static struct card the_card;
 static bool in_use;
-/* The TLS library's heap; its size is the card's, and INFO tells how much of it was ever used. */
+/* The TLS library's heap; its size is the card's. What was never used of it still has its paint. */
+#define PAINT      0xC7
+#define POOL_BEGIN (16u * sizeof(void *)) /* the allocator's first header is in it */
 static _Alignas(max_align_t) unsigned char pool[CARD_POOL_SIZE];
 
 /* Memory in which nothing was ever written is that of a new card. Being blank is written down,
@@ -31,9 +33,9 @@ static enum cw_err start(struct card *card)
 {
     const struct card_port *port = card->port;
     ct_wipe(card, sizeof *card);
-    ct_wipe(pool, sizeof pool);
     card->port = port;
-    mbedtls_memory_buffer_alloc_init(pool, sizeof pool);
+    mbedtls_memory_buffer_alloc_init(pool, sizeof pool); /* wipes it */
+    memset(pool + POOL_BEGIN, PAINT, sizeof pool - POOL_BEGIN);
     its_attach(card);
     enum cw_err err = nvm_mount(&card->nvm, &port->flash);
     if (err == CW_OK)
@@ -46,6 +48,14 @@ static enum cw_err start(struct card *card)
     if (err == CW_OK)
         session_power_up(card);
     return err;
+}
+
+size_t card_pool_peak(void)
+{
+    size_t used = sizeof pool;
+    while (used > 0 && pool[used - 1] == PAINT)
+        used--;
+    return used;
 }
 
 static void stop(struct card *card)
@@ -88,12 +98,14 @@ void card_power_down(struct card **card)
     *card = NULL;
 }
 
-/* Both are accepted by OpenSC and by EMV terminals. Contact: direct convention, the basic answer
- * for T=1 (EMV Book 1 §8.3, table 17), which yubico-piv-tool insists on, historical bytes as in a
- * bank card. Contactless: what PC/SC makes of an ISO/IEC 14443-4 card without historical bytes
- * (PC/SC part 3 §3.1.3.2.3.1). */
-static const uint8_t atr_contact[] = {0x3B, 0xE5, 0x00, 0x00, 0x81, 0x31, 0xFE,
-                                      0x45, 0x20, 0x63, 0xCB, 0x6A, 0x00, 0x0C};
+/* Both are accepted by OpenSC and by EMV terminals. Contact (ISO/IEC 7816-3:2006 §8): direct
+ * convention, T=1 alone, which yubico-piv-tool insists on; TA1 = 97, so that a PPS may go up to
+ * 64/512 of the clock; TB1 = 00 for EMV; TC1 = FF, characters of 11 etu; IFSC 254, BWI 4, CWI 5,
+ * LRC. Historical bytes (ISO/IEC 7816-4:2020 §12.1.1): card capabilities, selection by full name,
+ * command chaining, extended Lc and Le. Contactless: what PC/SC makes of an ISO/IEC 14443-4 card
+ * without historical bytes (PC/SC part 3 §3.1.3.2.3.1). */
+static const uint8_t atr_contact[] = {0x3B, 0xF5, CARD_T1_TA1, 0x00, 0xFF, 0x81, 0x31, CARD_T1_IFSC,
+                                      0x45, 0x80, 0x73,        0x80, 0x01, 0xC0, 0x24};
 static const uint8_t atr_contactless[] = {0x3B, 0x81, 0x80, 0x01, 0x80, 0x80};
 
 const uint8_t *card_atr(const struct card *card, size_t *len)

@@ -1,5 +1,6 @@
-/* card.h - the bank card: APDUs in, APDUs out. The whole of the trusted core behind four functions.
- * Portable C without OS calls and without the system heap; the TLS library gets a fixed pool.
+/* card.h - the bank card: APDUs in, APDUs out. The whole of the trusted core behind a few
+ * functions. Portable C without OS calls and without the system heap; the TLS library gets a fixed
+ * pool.
  *
  * The TLS library keeps global state (its key store), so there is one live card in a process. */
 #ifndef CARDWIRE_CARD_CARD_H
@@ -24,10 +25,20 @@ CW_MUST_USE enum cw_err card_reset(struct card *card);
 /* Power lost: wipes RAM and gives the card back. *card becomes NULL. */
 void card_power_down(struct card **card);
 
-/* One command (ISO/IEC 7816-4). Always answers with at least a status word; `cap` must be at least
- * CARD_RESPONSE_MAX. Returns the length of the response. */
+/* Where the port may put the next command, *cap bytes, so that it needs no such buffer of its own.
+ * To be asked for before each command: what has come of a chain lies before it. Of a command that
+ * is longer its beginning is enough; card_process is told the whole length, and refuses it. */
+uint8_t *card_command_space(struct card *card, size_t *cap);
+
+/* One command (ISO/IEC 7816-4), from the space above, which is wiped then, or from anywhere else.
+ * Always answers with at least a status word; `cap` must be at least CARD_RESPONSE_MAX. Returns the
+ * length of the response. */
 size_t card_process(struct card *card, const uint8_t *command, size_t len, uint8_t *response,
                     size_t cap);
+
+/* What the answer to reset of the contact interface says of the line: a driver need not read it. */
+#define CARD_T1_TA1  0x97u /* Fi and Di that a PPS may choose */
+#define CARD_T1_IFSC 254u  /* bytes of a block; checked by an LRC */
 
 /* Answer to reset (ISO/IEC 7816-3:2006 §8.2), or its contactless equivalent (PC/SC part 3
  * §3.1.3.2.3). */

@@ -165,12 +165,12 @@ static uint16_t chain_take(struct card *card, struct apdu_command *cmd, bool *wh
         *whole = true;
         return SW_OK;
     }
-    if (cmd->nc > sizeof card->command - card->chain_len) {
+    if (cmd->nc > CARD_COMMAND_DATA_MAX + SCP03_OVERHEAD - card->chain_len) {
         chain_drop(card);
         return SW_WRONG_LENGTH;
     }
     if (cmd->nc > 0)
-        memcpy(card->command + card->chain_len, cmd->data, cmd->nc);
+        memmove(card->command + card->chain_len, cmd->data, cmd->nc); /* it may lie there already */
     card->chain_len += cmd->nc;
     memcpy(card->chain, header, sizeof header);
     card->chaining = more;
@@ -364,8 +364,22 @@ static enum cw_err measure(struct card *card, const struct buf_writer *out, uint
     return object != 0 ? nvm_size(&card->nvm, object, &card->response_len) : CW_OK;
 }
 
-size_t card_process(struct card *card, const uint8_t *command, size_t len, uint8_t *response,
-                    size_t cap)
+uint8_t *card_command_space(struct card *card, size_t *cap)
+{
+    *cap = sizeof card->command - card->chain_len;
+    return card->command + card->chain_len;
+}
+
+/* What is left of the command itself; not the chain that it has become part of. */
+static void space_wipe(struct card *card)
+{
+    size_t cap;
+    uint8_t *space = card_command_space(card, &cap);
+    ct_wipe(space, cap);
+}
+
+static size_t process(struct card *card, const uint8_t *command, size_t len, uint8_t *response,
+                      size_t cap)
 {
     struct apdu_command cmd = {0};
     struct buf_writer out;
@@ -398,4 +412,19 @@ size_t card_process(struct card *card, const uint8_t *command, size_t len, uint8
         sw = SW_MEMORY_FAILURE;
     }
     return give(card, ne_of(card, &cmd), sw, response);
+}
+
+size_t card_process(struct card *card, const uint8_t *command, size_t len, uint8_t *response,
+                    size_t cap)
+{
+    size_t room, n;
+    if (command == card_command_space(card, &room) && len > room && cap >= CARD_RESPONSE_MAX) {
+        chain_drop(card);
+        secure_drop(card);
+        n = answer(response, SW_WRONG_LENGTH);
+    } else {
+        n = process(card, command, len, response, cap);
+    }
+    space_wipe(card);
+    return n;
 }

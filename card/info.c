@@ -3,8 +3,6 @@
 
 #include "proto/ber.h"
 
-#include <mbedtls/memory_buffer_alloc.h>
-
 static void put_keys(const struct card *card, struct buf_writer *out)
 {
     uint8_t keys = 0;
@@ -39,8 +37,6 @@ static enum cw_err info_card(struct card *card, struct buf_writer *out)
     int64_t time = 0;
     uint32_t counter = 0;
     uint32_t sequence = 0;
-    size_t used = 0;
-    size_t blocks = 0;
     enum cw_err err = card_time(card, &time);
     if (err == CW_OK)
         err = order_counter(card, &counter);
@@ -48,7 +44,6 @@ static enum cw_err info_card(struct card *card, struct buf_writer *out)
         err = issuer_sequence(card, &sequence);
     if (err != CW_OK)
         return err;
-    mbedtls_memory_buffer_alloc_max_get(&used, &blocks);
     ber_put(out, LINK_TAG_SERIAL, card->port->unique_id, CARD_UNIQUE_ID_LEN);
     ber_put_u8(out, LINK_TAG_LIFE, (uint8_t)card_life(card));
     put_tries(card, LINK_TAG_TRIES, LINK_PIN_HOLDER, out);
@@ -61,7 +56,7 @@ static enum cw_err info_card(struct card *card, struct buf_writer *out)
     buf_put_u8(out, LINK_VERSION_MINOR);
     ber_put_u8(out, LINK_TAG_INTERFACE, card->port->contactless);
     ber_put_header(out, LINK_TAG_HEAP, 8);
-    buf_put_u32(out, (uint32_t)used);
+    buf_put_u32(out, (uint32_t)card_pool_peak());
     buf_put_u32(out, CARD_POOL_SIZE);
     put_tries(card, LINK_TAG_PUK, LINK_PIN_PUK, out);
     ber_put_u8(out, LINK_TAG_FLAGS, pin_transport(card, LINK_PIN_HOLDER) ? LINK_FLAG_TRANSPORT : 0);

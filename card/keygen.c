@@ -6,9 +6,9 @@
 #include <mbedtls/asn1.h>
 #include <mbedtls/bignum.h>
 #include <mbedtls/entropy.h>
-#include <mbedtls/pk.h>
 #include <mbedtls/psa_util.h>
 #include <mbedtls/rsa.h>
+#include <rsa_internal.h>
 #include <string.h>
 
 #define PRIME_BITS (8u * KEYGEN_PRIME_LEN)
@@ -41,8 +41,7 @@ static enum cw_err err_of(int ret)
     int low = -(-ret & 0x7F);
     if (low == MBEDTLS_ERR_ENTROPY_SOURCE_FAILED)
         return CW_ERR_IO;
-    if (low == MBEDTLS_ERR_MPI_ALLOC_FAILED || low == MBEDTLS_ERR_ASN1_BUF_TOO_SMALL ||
-        ret == MBEDTLS_ERR_PK_ALLOC_FAILED)
+    if (low == MBEDTLS_ERR_MPI_ALLOC_FAILED || low == MBEDTLS_ERR_ASN1_BUF_TOO_SMALL)
         return CW_ERR_SPACE;
     return CW_ERR_CRYPTO;
 }
@@ -212,14 +211,13 @@ enum cw_err keygen_der(struct keygen *kg, uint8_t *out, size_t cap, size_t *len)
 {
     if (kg->phase != KEYGEN_READY)
         return CW_ERR_STATE;
-    mbedtls_pk_context pk;
-    mbedtls_pk_init(&pk);
-    int ret = mbedtls_pk_setup(&pk, mbedtls_pk_info_from_type(MBEDTLS_PK_RSA));
+    mbedtls_rsa_context rsa;
+    uint8_t *start = out + cap;
+    mbedtls_rsa_init(&rsa);
+    int ret = complete(kg, &rsa);
     if (ret == 0)
-        ret = complete(kg, mbedtls_pk_rsa(pk));
-    if (ret == 0)
-        ret = mbedtls_pk_write_key_der(&pk, out, cap);
-    mbedtls_pk_free(&pk);
+        ret = mbedtls_rsa_write_key(&rsa, out, &start);
+    mbedtls_rsa_free(&rsa);
     if (ret <= 0) {
         keygen_drop(kg);
         ct_wipe(out, cap);
@@ -227,7 +225,7 @@ enum cw_err keygen_der(struct keygen *kg, uint8_t *out, size_t cap, size_t *len)
     }
     /* It was written to the end of the buffer. */
     size_t n = (size_t)ret;
-    memmove(out, out + cap - n, n);
+    memmove(out, start, n);
     ct_wipe(out + n, cap - n);
     *len = n;
     return CW_OK;

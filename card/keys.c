@@ -3,16 +3,18 @@
 #include "card/state.h"
 
 #include "base/ct.h"
+#include "proto/ber.h"
 
 #include <mbedtls/pk.h>
 #include <mbedtls/psa_util.h>
 #include <mbedtls/x509_crt.h>
-#include <mbedtls/x509_csr.h>
 #include <psa/crypto.h>
 #include <string.h>
 
 /* SubjectPublicKeyInfo of RSA-2048 is 294 bytes, of P-256 91. */
-#define SPKI_MAX 320u
+#define SPKI_MAX         294u
+#define SUBJECT_LEN      29u
+#define REQUEST_BODY_MAX (4u + 3u + SUBJECT_LEN + SPKI_MAX + 2u)
 
 static bool slot_is_rsa(unsigned slot)
 {
@@ -147,66 +149,94 @@ enum cw_err card_do_generate(struct card_call *call)
     return err;
 }
 
-/* Common name: the card's serial number in hexadecimal. */
-static void subject_write(const struct card *card, char *out, size_t cap)
+/* The key's SubjectPublicKeyInfo (RFC 5280 §4.1.2.7): what stands before the key itself is the same
+ * for every key of a kind. */
+static enum cw_err spki_put(unsigned slot, struct buf_writer *out)
 {
-    struct buf_writer w;
-    buf_writer_init(&w, (uint8_t *)out, cap - 1);
-    buf_put_str(&w, "CN=");
-    buf_put_hex(&w, card->port->unique_id, CARD_UNIQUE_ID_LEN);
-    out[w.len] = '\0';
+    static const uint8_t p256[] = {0x30, 0x59, 0x30, 0x13, 0x06, 0x07, 0x2A, 0x86, 0x48,
+                                   0xCE, 0x3D, 0x02, 0x01, 0x06, 0x08, 0x2A, 0x86, 0x48,
+                                   0xCE, 0x3D, 0x03, 0x01, 0x07, 0x03, 0x42, 0x00};
+    static const uint8_t rsa[] = {0x30, 0x82, 0x01, 0x22, 0x30, 0x0D, 0x06, 0x09,
+                                  0x2A, 0x86, 0x48, 0x86, 0xF7, 0x0D, 0x01, 0x01,
+                                  0x01, 0x05, 0x00, 0x03, 0x82, 0x01, 0x0F, 0x00};
+    uint8_t key[SPKI_MAX - sizeof rsa];
+    size_t len = 0;
+    if (psa_export_public_key(slot, key, sizeof key, &len) != PSA_SUCCESS ||
+        len != (slot_is_rsa(slot) ? 0x122u + 4u - sizeof rsa : 0x59u + 2u - sizeof p256))
+        return CW_ERR_CRYPTO;
+    if (slot_is_rsa(slot))
+        buf_put_bytes(out, rsa, sizeof rsa);
+    else
+        buf_put_bytes(out, p256, sizeof p256);
+    buf_put_bytes(out, key, len);
+    return CW_OK;
 }
 
+/* Common name: the card's serial number in hexadecimal. */
+static void subject_put(const struct card *card, struct buf_writer *out)
+{
+    static const uint8_t before[] = {0x30, 0x1B, 0x31, 0x19, 0x30, 0x17, 0x06,
+                                     0x03, 0x55, 0x04, 0x03, 0x0C, 0x10};
+    buf_put_bytes(out, before, sizeof before);
+    buf_put_hex(out, card->port->unique_id, CARD_UNIQUE_ID_LEN);
+}
+
+/* PKCS#10 (RFC 2986 §4): the part that is signed, and then the whole. */
 enum cw_err card_do_request(struct card_call *call)
 {
+    static const uint8_t version[] = {0x02, 0x01, 0x00};
+    static const uint8_t attributes[] = {0xA0, 0x00};
+    static const uint8_t ecdsa[] = {0x30, 0x0A, 0x06, 0x08, 0x2A, 0x86,
+                                    0x48, 0xCE, 0x3D, 0x04, 0x03, 0x02};
+    static const uint8_t pkcs1[] = {0x30, 0x0D, 0x06, 0x09, 0x2A, 0x86, 0x48, 0x86,
+                                    0xF7, 0x0D, 0x01, 0x01, 0x0B, 0x05, 0x00};
     unsigned slot = call->cmd->p2;
-    char subject[3 + 2 * CARD_UNIQUE_ID_LEN + 1];
-    uint8_t der[CARD_RESPONSE_DATA_MAX];
-    mbedtls_pk_context pk;
-    mbedtls_x509write_csr csr;
+    uint8_t spki[SPKI_MAX], body[REQUEST_BODY_MAX], signature[256];
+    struct buf_writer w;
+    size_t signature_len = 0;
     if (!key_slot_valid(slot) || !key_present(call->card, slot))
         return CW_ERR_NOT_FOUND;
-    mbedtls_pk_init(&pk);
-    mbedtls_x509write_csr_init(&csr);
-    subject_write(call->card, subject, sizeof subject);
-    int n = MBEDTLS_ERR_PK_BAD_INPUT_DATA;
-    if (mbedtls_pk_setup_opaque(&pk, slot) == 0 &&
-        mbedtls_x509write_csr_set_subject_name(&csr, subject) == 0) {
-        mbedtls_x509write_csr_set_key(&csr, &pk);
-        mbedtls_x509write_csr_set_md_alg(&csr, MBEDTLS_MD_SHA256);
-        n = mbedtls_x509write_csr_der(&csr, der, sizeof der, mbedtls_psa_get_random,
-                                      MBEDTLS_PSA_RANDOM_STATE);
-    }
-    mbedtls_x509write_csr_free(&csr);
-    mbedtls_pk_free(&pk);
-    if (n <= 0)
-        return CW_ERR_CRYPTO;
-    buf_put_bytes(call->out, der + sizeof der - n, (size_t)n);
+    buf_writer_init(&w, spki, sizeof spki);
+    enum cw_err err = spki_put(slot, &w);
+    if (err != CW_OK)
+        return err;
+    size_t spki_len = w.len;
+    buf_writer_init(&w, body, sizeof body);
+    ber_put_header(&w, 0x30, sizeof version + SUBJECT_LEN + spki_len + sizeof attributes);
+    buf_put_bytes(&w, version, sizeof version);
+    subject_put(call->card, &w);
+    buf_put_bytes(&w, spki, spki_len);
+    buf_put_bytes(&w, attributes, sizeof attributes);
+    if (w.bad)
+        return CW_ERR_SPACE;
+    err = key_sign(slot, body, w.len, signature, sizeof signature, &signature_len);
+    if (err != CW_OK)
+        return err;
+    size_t algorithm_len = slot_is_rsa(slot) ? sizeof pkcs1 : sizeof ecdsa;
+    size_t bits_header = 1 + (1 + signature_len < 0x80 ? 1u : 3u);
+    ber_put_header(call->out, 0x30, w.len + algorithm_len + bits_header + 1 + signature_len);
+    buf_put_bytes(call->out, body, w.len);
+    buf_put_bytes(call->out, slot_is_rsa(slot) ? pkcs1 : ecdsa, algorithm_len);
+    ber_put_header(call->out, 0x03, 1 + signature_len);
+    buf_put_u8(call->out, 0);
+    buf_put_bytes(call->out, signature, signature_len);
     return call->out->bad ? CW_ERR_SPACE : CW_OK;
 }
 
 enum cw_err key_matches(unsigned slot, const uint8_t *der, size_t len)
 {
-    enum cw_err err = CW_ERR_FORMAT;
     uint8_t ours[SPKI_MAX];
-    uint8_t theirs[SPKI_MAX];
+    struct buf_writer w;
     mbedtls_x509_crt crt;
-    mbedtls_pk_context pk;
+    enum cw_err err = CW_ERR_FORMAT;
     mbedtls_x509_crt_init(&crt);
-    mbedtls_pk_init(&pk);
+    buf_writer_init(&w, ours, sizeof ours);
     /* Trailing bytes are refused: raw.len is what the certificate itself takes. */
-    if (mbedtls_x509_crt_parse_der(&crt, der, len) != 0 || crt.raw.len != len)
-        goto out;
-    err = CW_ERR_CRYPTO;
-    if (mbedtls_pk_setup_opaque(&pk, slot) != 0)
-        goto out;
-    int n = mbedtls_pk_write_pubkey_der(&pk, ours, sizeof ours);
-    int m = mbedtls_pk_write_pubkey_der(&crt.pk, theirs, sizeof theirs);
-    err = n > 0 && n == m && memcmp(ours + SPKI_MAX - n, theirs + SPKI_MAX - m, (size_t)n) == 0
-              ? CW_OK
-              : CW_ERR_FORMAT;
-out:
-    mbedtls_pk_free(&pk);
+    if (mbedtls_x509_crt_parse_der(&crt, der, len) == 0 && crt.raw.len == len) {
+        err = spki_put(slot, &w);
+        if (err == CW_OK && (crt.pk_raw.len != w.len || memcmp(crt.pk_raw.p, ours, w.len) != 0))
+            err = CW_ERR_FORMAT;
+    }
     mbedtls_x509_crt_free(&crt);
     return err;
 }

@@ -42,7 +42,7 @@ static const struct card_row rows[] = {
     CARD_NEEDS_PIN_LINE | FLOW, card_do_open },
   { 0x80, INS_STEP,          0x01, 0x00, 0,  MAXC, 4,  ACTIVE,       CARD_NEEDS_LINE | FLOW,
     card_do_step },
-  { 0x80, INS_WRITE,         0x00, 0x00, 1,  MAXC, 4,  ACTIVE,       CARD_NEEDS_OPEN | FLOW,
+  { 0x80, INS_WRITE,         0x00, 0x00, 1,  LINK_WRITE_MAX, 4,  ACTIVE,       CARD_NEEDS_OPEN | FLOW,
     card_do_write },
   { 0x80, INS_READ,          0x00, 0x00, 0,  0,    4,  ACTIVE,       CARD_NEEDS_LINE | FLOW,
     card_do_read },

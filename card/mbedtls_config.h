@@ -14,7 +14,12 @@
 #define MBEDTLS_PLATFORM_MEMORY
 #define MBEDTLS_MEMORY_BUFFER_ALLOC_C
 #define MBEDTLS_MEMORY_ALIGN_MULTIPLE 8
-#define MBEDTLS_MEMORY_DEBUG          /* peak use of the pool, for INFO */
+#if !defined(__arm__)
+#define MBEDTLS_MEMORY_DEBUG /* for tests: what of the pool is in use; it pulls in printf */
+#else
+#define MBEDTLS_PLATFORM_NO_STD_FUNCTIONS
+#endif
+#define MBEDTLS_PLATFORM_EXIT_MACRO(code) __builtin_trap() /* a pool that is damaged */
 #define MBEDTLS_HAVE_ASM
 
 /* PSA: keys live in the card's tear-proof memory (card/its.c), randomness comes from the port. */
@@ -64,26 +69,18 @@
 #define PSA_WANT_ALG_RSA_PKCS1V15_SIGN          1
 #define PSA_WANT_ALG_RSA_PSS                    1
 
-/* Not for TLS: secure channels of card management (GlobalPlatform SCP03: CMAC, CBC, ECB) and the
- * administration key 9B of PIV (SP 800-73: 3DES or AES, by ECB). */
-#define PSA_WANT_ALG_CMAC           1
-#define PSA_WANT_ALG_CBC_NO_PADDING 1
-#define PSA_WANT_ALG_ECB_NO_PADDING 1
-#define PSA_WANT_KEY_TYPE_DES       1
-
 /* The same, where mbedTLS's own modules ask by their own names, and how they are built */
 #define MBEDTLS_AES_C
 #define MBEDTLS_AES_ROM_TABLES
 #define MBEDTLS_AES_FEWER_TABLES
-#define MBEDTLS_DES_C
-#define MBEDTLS_CIPHER_C
-#define MBEDTLS_CIPHER_MODE_CBC
-#define MBEDTLS_CMAC_C
+#define MBEDTLS_DES_C /* the administration key 9B of PIV; not for TLS */
 #define MBEDTLS_GCM_C
 #define MBEDTLS_MD_C
 #define MBEDTLS_SHA256_C
+#define MBEDTLS_SHA256_SMALLER
 #define MBEDTLS_SHA384_C
 #define MBEDTLS_SHA512_C
+#define MBEDTLS_SHA512_SMALLER
 #define MBEDTLS_BIGNUM_C
 #define MBEDTLS_MPI_MAX_SIZE    512 /* RSA-4096 of a foreign root; our own keys are 256 */
 #define MBEDTLS_MPI_WINDOW_SIZE 2
@@ -97,13 +94,11 @@
 #define MBEDTLS_ASN1_WRITE_C
 #define MBEDTLS_PK_C
 #define MBEDTLS_PK_PARSE_C
-#define MBEDTLS_PK_WRITE_C
 
-/* X.509: read chains, write certification requests. */
+/* X.509: read chains. */
 #define MBEDTLS_X509_USE_C
 #define MBEDTLS_X509_CRT_PARSE_C
-#define MBEDTLS_X509_CREATE_C
-#define MBEDTLS_X509_CSR_WRITE_C
+#define MBEDTLS_X509_REMOVE_INFO
 #define MBEDTLS_X509_MAX_INTERMEDIATE_CA 3
 
 /* TLS: client only. */
@@ -125,7 +120,7 @@
 #define MBEDTLS_SSL_SESSION_TICKETS
 #define MBEDTLS_SSL_ALPN
 #define MBEDTLS_SSL_IN_CONTENT_LEN  4096
-#define MBEDTLS_SSL_OUT_CONTENT_LEN 2048
+#define MBEDTLS_SSL_OUT_CONTENT_LEN 1024 /* a certificate in its message; LINK_WRITE_MAX */
 #define MBEDTLS_SSL_CIPHERSUITES                                                                   \
     MBEDTLS_TLS1_3_AES_128_GCM_SHA256, MBEDTLS_TLS1_3_AES_256_GCM_SHA384,                          \
         MBEDTLS_TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256,                                           \

@@ -5,7 +5,8 @@
 
 #include "base/ct.h"
 
-#include <psa/crypto.h>
+#include <mbedtls/aes.h>
+#include <mbedtls/des.h>
 #include <string.h>
 
 #define KEY_MAX 32u
@@ -65,21 +66,29 @@ static size_t block_len(const struct admin_key *key)
     return key->algorithm == PIV_ALG_3DES ? 8 : PIV_BLOCK_MAX;
 }
 
+static int encrypt_3des(const struct admin_key *key, const uint8_t *in, uint8_t *out)
+{
+    mbedtls_des3_context des;
+    mbedtls_des3_init(&des);
+    int ret = mbedtls_des3_set3key_enc(&des, key->bytes);
+    if (ret == 0)
+        ret = mbedtls_des3_crypt_ecb(&des, in, out);
+    mbedtls_des3_free(&des);
+    return ret;
+}
+
 /* One block (SP 800-78-4 table 6-2: ECB). */
 static enum cw_err encrypt(const struct admin_key *key, const uint8_t *in, uint8_t *out)
 {
-    psa_key_attributes_t a = PSA_KEY_ATTRIBUTES_INIT;
-    psa_key_id_t id = PSA_KEY_ID_NULL;
-    size_t n = 0;
-    psa_set_key_type(&a, key->algorithm == PIV_ALG_3DES ? PSA_KEY_TYPE_DES : PSA_KEY_TYPE_AES);
-    psa_set_key_usage_flags(&a, PSA_KEY_USAGE_ENCRYPT);
-    psa_set_key_algorithm(&a, PSA_ALG_ECB_NO_PADDING);
-    psa_status_t status = psa_import_key(&a, key->bytes, key->len, &id);
-    if (status == PSA_SUCCESS)
-        status = psa_cipher_encrypt(id, PSA_ALG_ECB_NO_PADDING, in, block_len(key), out,
-                                    block_len(key), &n);
-    psa_destroy_key(id);
-    return status == PSA_SUCCESS ? CW_OK : CW_ERR_CRYPTO;
+    mbedtls_aes_context aes;
+    if (key->algorithm == PIV_ALG_3DES)
+        return encrypt_3des(key, in, out) == 0 ? CW_OK : CW_ERR_CRYPTO;
+    mbedtls_aes_init(&aes);
+    int ret = mbedtls_aes_setkey_enc(&aes, key->bytes, (unsigned)(8 * key->len));
+    if (ret == 0)
+        ret = mbedtls_aes_crypt_ecb(&aes, MBEDTLS_AES_ENCRYPT, in, out);
+    mbedtls_aes_free(&aes);
+    return ret == 0 ? CW_OK : CW_ERR_CRYPTO;
 }
 
 static void answer(struct card_call *call, uint8_t tag, const uint8_t *data, size_t len)

@@ -1,91 +1,116 @@
+/* scp03_mbedtls.c - CMAC and CBC over mbedTLS's AES block: PSA's ciphers and MACs for them would
+ * cost the chip 5 KB of flash. */
 #include "card/scp03_mbedtls.h"
 
 #include "base/ct.h"
 
-#include <psa/crypto.h>
+#include <mbedtls/aes.h>
 #include <string.h>
 
 #define BLOCK 16u
 
-static enum cw_err err_of(psa_status_t status)
+static void xor_block(uint8_t *to, const uint8_t *with)
 {
-    if (status == PSA_SUCCESS)
-        return CW_OK;
-    return status == PSA_ERROR_INSUFFICIENT_MEMORY ? CW_ERR_SPACE : CW_ERR_CRYPTO;
+    for (size_t i = 0; i < BLOCK; i++)
+        to[i] ^= with[i];
 }
 
-/* The key as a volatile one of PSA, for one operation. */
-static psa_status_t key_take(const uint8_t *key, psa_algorithm_t algorithm, psa_key_usage_t usage,
-                             psa_key_id_t *id)
+/* Times x in GF(2^128): NIST SP 800-38B §6.1 step 2, without a branch on the key. */
+static void twice(uint8_t block[BLOCK])
 {
-    psa_key_attributes_t a = PSA_KEY_ATTRIBUTES_INIT;
-    psa_set_key_type(&a, PSA_KEY_TYPE_AES);
-    psa_set_key_algorithm(&a, algorithm);
-    psa_set_key_usage_flags(&a, usage);
-    return psa_import_key(&a, key, SCP03_KEY_LEN, id);
+    uint8_t carry = block[0] >> 7;
+    for (size_t i = 0; i + 1 < BLOCK; i++)
+        block[i] = (uint8_t)(block[i] << 1 | block[i + 1] >> 7);
+    block[BLOCK - 1] = (uint8_t)(block[BLOCK - 1] << 1 ^ (0x87u & (uint8_t)-carry));
+}
+
+/* SP 800-38B §6.2 over the parts one after the other; the last block waits in `block` until it is
+ * known to be the last. */
+static int cmac_parts(mbedtls_aes_context *aes, const struct scp03_part *parts, size_t count,
+                      uint8_t mac[BLOCK])
+{
+    uint8_t subkey[BLOCK] = {0};
+    uint8_t block[BLOCK] = {0};
+    size_t filled = 0;
+    int ret = mbedtls_aes_crypt_ecb(aes, MBEDTLS_AES_ENCRYPT, subkey, subkey);
+    memset(mac, 0, BLOCK);
+    for (size_t p = 0; p < count && ret == 0; p++)
+        for (size_t i = 0; i < parts[p].len && ret == 0; i++) {
+            if (filled == BLOCK) {
+                xor_block(mac, block);
+                ret = mbedtls_aes_crypt_ecb(aes, MBEDTLS_AES_ENCRYPT, mac, mac);
+                filled = 0;
+            }
+            block[filled++] = parts[p].data[i];
+        }
+    twice(subkey);
+    if (filled < BLOCK) {
+        twice(subkey);
+        block[filled++] = 0x80;
+        while (filled < BLOCK)
+            block[filled++] = 0;
+    }
+    xor_block(mac, block);
+    xor_block(mac, subkey);
+    if (ret == 0)
+        ret = mbedtls_aes_crypt_ecb(aes, MBEDTLS_AES_ENCRYPT, mac, mac);
+    ct_wipe(subkey, sizeof subkey);
+    ct_wipe(block, sizeof block);
+    return ret;
 }
 
 static enum cw_err cmac(void *ctx, const uint8_t key[SCP03_KEY_LEN], const struct scp03_part *parts,
                         size_t count, uint8_t out[16])
 {
-    (void)ctx;
-    psa_mac_operation_t op = PSA_MAC_OPERATION_INIT;
-    psa_key_id_t id = PSA_KEY_ID_NULL;
+    mbedtls_aes_context aes;
     uint8_t mac[BLOCK];
-    size_t len = 0;
-    psa_status_t status = key_take(key, PSA_ALG_CMAC, PSA_KEY_USAGE_SIGN_MESSAGE, &id);
-    if (status == PSA_SUCCESS)
-        status = psa_mac_sign_setup(&op, id, PSA_ALG_CMAC);
-    for (size_t i = 0; i < count && status == PSA_SUCCESS; i++)
-        if (parts[i].len > 0)
-            status = psa_mac_update(&op, parts[i].data, parts[i].len);
-    if (status == PSA_SUCCESS)
-        status = psa_mac_sign_finish(&op, mac, sizeof mac, &len);
-    psa_mac_abort(&op);
-    psa_destroy_key(id);
-    if (status != PSA_SUCCESS || len != sizeof mac)
-        return status != PSA_SUCCESS ? err_of(status) : CW_ERR_CRYPTO;
-    memcpy(out, mac, sizeof mac);
-    return CW_OK;
+    (void)ctx;
+    mbedtls_aes_init(&aes);
+    int ret = mbedtls_aes_setkey_enc(&aes, key, 8 * SCP03_KEY_LEN);
+    if (ret == 0)
+        ret = cmac_parts(&aes, parts, count, mac);
+    mbedtls_aes_free(&aes);
+    if (ret == 0)
+        memcpy(out, mac, sizeof mac);
+    ct_wipe(mac, sizeof mac);
+    return ret == 0 ? CW_OK : CW_ERR_CRYPTO;
 }
 
-/* Block by block through `block`: PSA does not promise to work in place. */
-static psa_status_t cbc_blocks(psa_cipher_operation_t *op, uint8_t *data, size_t len)
+static int cbc_block(mbedtls_aes_context *aes, bool encrypt, uint8_t chain[BLOCK],
+                     uint8_t data[BLOCK])
 {
-    uint8_t block[BLOCK];
-    size_t n = 0;
-    psa_status_t status = PSA_SUCCESS;
-    for (size_t at = 0; at < len && status == PSA_SUCCESS; at += BLOCK) {
-        status = psa_cipher_update(op, data + at, BLOCK, block, sizeof block, &n);
-        if (status == PSA_SUCCESS && n != sizeof block)
-            status = PSA_ERROR_CORRUPTION_DETECTED;
-        if (status == PSA_SUCCESS)
-            memcpy(data + at, block, sizeof block);
+    uint8_t sealed[BLOCK];
+    int ret;
+    if (encrypt) {
+        xor_block(data, chain);
+        ret = mbedtls_aes_crypt_ecb(aes, MBEDTLS_AES_ENCRYPT, data, data);
+        memcpy(chain, data, BLOCK);
+        return ret;
     }
-    if (status == PSA_SUCCESS)
-        status = psa_cipher_finish(op, block, sizeof block, &n);
-    ct_wipe(block, sizeof block);
-    return status;
+    memcpy(sealed, data, BLOCK);
+    ret = mbedtls_aes_crypt_ecb(aes, MBEDTLS_AES_DECRYPT, data, data);
+    xor_block(data, chain);
+    memcpy(chain, sealed, BLOCK);
+    return ret;
 }
 
 static enum cw_err cbc(void *ctx, bool encrypt, const uint8_t key[SCP03_KEY_LEN],
                        const uint8_t iv[16], uint8_t *data, size_t len)
 {
+    mbedtls_aes_context aes;
+    uint8_t chain[BLOCK];
     (void)ctx;
-    psa_cipher_operation_t op = PSA_CIPHER_OPERATION_INIT;
-    psa_key_id_t id = PSA_KEY_ID_NULL;
-    psa_status_t status = key_take(key, PSA_ALG_CBC_NO_PADDING,
-                                   encrypt ? PSA_KEY_USAGE_ENCRYPT : PSA_KEY_USAGE_DECRYPT, &id);
-    if (status == PSA_SUCCESS)
-        status = encrypt ? psa_cipher_encrypt_setup(&op, id, PSA_ALG_CBC_NO_PADDING)
-                         : psa_cipher_decrypt_setup(&op, id, PSA_ALG_CBC_NO_PADDING);
-    if (status == PSA_SUCCESS)
-        status = psa_cipher_set_iv(&op, iv, BLOCK);
-    if (status == PSA_SUCCESS)
-        status = cbc_blocks(&op, data, len);
-    psa_cipher_abort(&op);
-    psa_destroy_key(id);
-    return err_of(status);
+    if (len % BLOCK != 0)
+        return CW_ERR_CRYPTO;
+    mbedtls_aes_init(&aes);
+    memcpy(chain, iv, BLOCK);
+    int ret = encrypt ? mbedtls_aes_setkey_enc(&aes, key, 8 * SCP03_KEY_LEN)
+                      : mbedtls_aes_setkey_dec(&aes, key, 8 * SCP03_KEY_LEN);
+    for (size_t at = 0; at < len && ret == 0; at += BLOCK)
+        ret = cbc_block(&aes, encrypt, chain, data + at);
+    mbedtls_aes_free(&aes);
+    ct_wipe(chain, sizeof chain);
+    return ret == 0 ? CW_OK : CW_ERR_CRYPTO;
 }
 
 const struct scp03_crypto scp03_mbedtls = {.cmac = cmac, .cbc = cbc};

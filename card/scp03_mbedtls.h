@@ -1,5 +1,4 @@
-/* scp03_mbedtls.h - the card's AES for the issuer's secure channel (proto/scp03.h), by PSA. Needs
- * psa_crypto_init. */
+/* scp03_mbedtls.h - the card's AES for the issuer's secure channel (proto/scp03.h). */
 #ifndef CARDWIRE_CARD_SCP03_MBEDTLS_H
 #define CARDWIRE_CARD_SCP03_MBEDTLS_H
 

@@ -61,10 +61,12 @@ struct card {
     uint8_t chain[4];  /* CLA INS P1 P2 of the chain that is being received */
     bool chaining;
     size_t chain_len;
-    uint8_t command[CARD_COMMAND_DATA_MAX + SCP03_OVERHEAD]; /* data of a chain, protected or not */
-    uint8_t response[CARD_RESPONSE_DATA_MAX];                /* data of the answer */
-    size_t response_len, response_at; /* what GET RESPONSE still has to give */
-    uint16_t response_object;         /* not 0: the answer is this value, in memory */
+    /* Data of a chain, protected or not; after it the command that comes, where the port puts it
+     * there (card_command_space). */
+    uint8_t command[CARD_COMMAND_MAX];
+    uint8_t response[CARD_RESPONSE_DATA_MAX]; /* data of the answer */
+    size_t response_len, response_at;         /* what GET RESPONSE still has to give */
+    uint16_t response_object;                 /* not 0: the answer is this value, in memory */
 };
 
 /* --- values.c ------------------------------------------------------------------------------------
@@ -147,11 +149,13 @@ uint16_t card_dispatch(struct card *card, const struct apdu_command *cmd, struct
 /* Handlers; rows in link.c say when each may run. */
 card_handler card_do_verify, card_do_change_pin, card_do_reset_pin; /* pin_commands.c */
 card_handler card_do_get_data, card_do_put_data;                    /* objects.c */
-card_handler card_do_info;                                          /* info.c */
-card_handler card_do_set_status;                                    /* life.c */
-card_handler card_do_generate, card_do_request;                     /* keys.c */
-card_handler card_do_sign_order;                                    /* order.c */
-card_handler card_do_challenge, card_do_apply;                      /* issuer.c */
+/* Most bytes of the TLS library's heap that were in use since power up: card.c */
+size_t card_pool_peak(void);
+card_handler card_do_info;                      /* info.c */
+card_handler card_do_set_status;                /* life.c */
+card_handler card_do_generate, card_do_request; /* keys.c */
+card_handler card_do_sign_order;                /* order.c */
+card_handler card_do_challenge, card_do_apply;  /* issuer.c */
 card_handler card_do_open, card_do_step, card_do_write, card_do_read, card_do_close;
 /* Rows in piv.c */
 card_handler piv_do_get_data, piv_do_put_data;                   /* piv_data.c */

@@ -107,7 +107,10 @@ enum link_pin {
 #define LINK_TAG_NAME          0x80u /* DNS name, lower case, 1..64 bytes */
 #define LINK_TAG_NAME_PROFILES 0x81u /* 1 byte, mask of LINK_PROFILE_BIT */
 #define LINK_TAG_NAME_ALPN     0x82u /* optional, protocol name to offer (RFC 7301), 1..16 bytes */
-#define LINK_HOST_MAX          64u
+/* Bytes of plaintext in one WRITE: the record comes back whole in one answer, with its 29 bytes of
+ * header, nonce and tag (RFC 5288 §3) and the state. */
+#define LINK_WRITE_MAX 992u
+#define LINK_HOST_MAX  64u
 
 /* State byte: first byte of every answer to OPEN, STEP, WRITE, READ and CLOSE */
 #define LINK_STATE_WANT_IN 0x01 /* wants bytes from the net */

@@ -19,6 +19,9 @@ CW_MUST_USE enum cw_err reader_new(const struct reader_backend *backend, struct 
 /* `dir`: folder of the card's memory; `contactless`: the field that powers it. */
 CW_MUST_USE enum cw_err reader_inproc_open(const char *dir, bool contactless,
                                            struct reader_backend *out, struct say *why);
+/* `device`: a serial device or pseudo terminal with a T=1 card behind it. */
+CW_MUST_USE enum cw_err reader_t1_open(const char *device, struct reader_backend *out,
+                                       struct say *why);
 /* `name`: NULL for the first reader with a card in it. */
 CW_MUST_USE enum cw_err reader_pcsc_open(const char *name, struct reader_backend *out,
                                          struct say *why);

@@ -32,14 +32,16 @@ enum cw_err reader_open(const char *uri, struct reader **out, struct say *why)
         err = reader_inproc_open(uri + 7, false, &backend, why);
     else if (strncmp(uri, "inproc-contactless:", 19) == 0 && uri[19] != '\0')
         err = reader_inproc_open(uri + 19, true, &backend, why);
+    else if (strncmp(uri, "t1:", 3) == 0 && uri[3] != '\0')
+        err = reader_t1_open(uri + 3, &backend, why);
     else if (strcmp(uri, "pcsc") == 0)
         err = reader_pcsc_open(NULL, &backend, why);
     else if (strncmp(uri, "pcsc:", 5) == 0 && uri[5] != '\0')
         err = reader_pcsc_open(uri + 5, &backend, why);
     else
         err = say_fail(why, CW_ERR_ARG,
-                       "unknown reader '%s'; write pcsc, pcsc:NAME (see cardwire readers) or "
-                       "inproc:DIR",
+                       "unknown reader '%s'; write pcsc, pcsc:NAME (see cardwire readers), "
+                       "inproc:DIR or t1:DEVICE",
                        uri);
     if (err != CW_OK)
         return err;

@@ -1,5 +1,6 @@
 /* reader.h - a card reader: one operation, transceive. Implementations: inproc.c (the card linked
- * into the program), pcsc.c (pcsc-lite). A reader carries bytes and understands none of them. */
+ * into the program), pcsc.c (pcsc-lite), t1.c (a serial line). A reader carries bytes and
+ * understands none of them. */
 #ifndef CARDWIRE_READER_READER_H
 #define CARDWIRE_READER_READER_H
 
@@ -36,6 +37,7 @@ struct reader_stats {
 /* Opens a reader by its URI and powers the card:
  *   inproc:DIR   the card in this process, its memory in DIR (made if absent)
  *   inproc-contactless:DIR   the same, as if it lay on a contactless reader
+ *   t1:DEVICE    the contact card at a serial device or pseudo terminal, by T=1
  *   pcsc         the first PC/SC reader with a card in it
  *   pcsc:NAME    the PC/SC reader whose name is NAME, or contains NAME and no other does
  * The caller owns *out and frees it with reader_free. Errors: CW_ERR_ARG (unknown kind),

@@ -32,9 +32,10 @@ static const char help[] =
     "  receipt --order HEX --out FILE\n"
     "  connect                    stdin and stdout over the card's line, to any permitted server\n"
     "  trace [--handshake-only]   the handshake, step by step\n"
+    "  share --vpcd HOST:PORT     puts the card into a reader of the PC/SC daemon (vpcd)\n"
     "\n"
     "Options\n"
-    "  --reader READER            pcsc (default), pcsc:NAME or inproc:DIR\n"
+    "  --reader READER            pcsc (default), pcsc:NAME, t1:DEVICE or inproc:DIR\n"
     "  --server HOST:PORT         the server to reach\n"
     "  --name NAME                the name its certificate must have, one that the card permits\n"
     "  --profile tls13|ecdhe|rsa  default: the best that the card permits for that name\n"
@@ -83,6 +84,7 @@ enum {
     OPT_OUT,
     OPT_CERT,
     OPT_HANDSHAKE_ONLY,
+    OPT_VPCD,
     OPT_HELP,
     OPT_VERSION,
 };
@@ -117,6 +119,7 @@ static const struct option options[] = {
     {"out", required_argument, NULL, OPT_OUT},
     {"cert", required_argument, NULL, OPT_CERT},
     {"handshake-only", no_argument, NULL, OPT_HANDSHAKE_ONLY},
+    {"vpcd", required_argument, NULL, OPT_VPCD},
     {"help", no_argument, NULL, OPT_HELP},
     {"version", no_argument, NULL, OPT_VERSION},
     {NULL, 0, NULL, 0},
@@ -164,6 +167,8 @@ static const char **text_option(struct cli_options *o, int c)
         return &o->out;
     case OPT_CERT:
         return &o->cert;
+    case OPT_VPCD:
+        return &o->vpcd;
     default:
         return NULL;
     }
@@ -264,6 +269,7 @@ static const struct {
     {"balance", cli_balance, true},  {"statement", cli_statement, true},
     {"receipt", cli_receipt, true},  {"pay", cli_pay, true},
     {"connect", cli_connect, true},  {"trace", cli_trace, true},
+    {"share", cli_share, false},
 };
 
 static enum cli_exit run(struct cli *c, int argc, char **argv)

@@ -27,7 +27,7 @@ enum cli_exit {
 struct cli_options {
     const char *reader, *server, *name, *pin_file, *new_pin_file, *puk_file;
     const char *account, *from, *to, *amount, *currency, *reference, *order_id, *receipt;
-    const char *order, *out, *save, *resend, *cert;
+    const char *order, *out, *save, *resend, *cert, *vpcd;
     enum link_profile profile;
     enum link_key key;
     unsigned limit;
@@ -156,5 +156,6 @@ enum cli_exit cli_receipt(struct cli *c);
 enum cli_exit cli_pay(struct cli *c);
 enum cli_exit cli_connect(struct cli *c);
 enum cli_exit cli_trace(struct cli *c);
+enum cli_exit cli_share(struct cli *c);
 
 #endif

@@ -12,7 +12,7 @@ BUILDS = ["build"] if os.environ.get("CARDWIRE_QUICK") else ["build", "build-asa
 
 
 @pytest.mark.parametrize("build", BUILDS)
-@pytest.mark.parametrize("target", ["card", "proto", "http"])
+@pytest.mark.parametrize("target", ["card", "http", "link", "proto"])
 def test_fuzz_corpus(build, target):
     program = ROOT / build / "fuzz" / f"fuzz_{target}"
     corpus = ROOT / "fuzz" / "corpus" / target

@@ -192,13 +192,17 @@ class Pcscd:
         cards = [lab.start("cardwire-card", [
             lab.program("cardwire-card"), "--state", folder, "--vpcd",
             f"127.0.0.1:{(port or self.port) + slot}", *options]) for slot, folder in enumerate(folders)]
+        self.notice(lab, cards)
+        return cards
+
+    def notice(self, lab, cards):
+        """Waits until the daemon has noticed these cards, which are processes."""
         env = dict(lab.env, **self.env)
 
         def all_there():
             said = json_lines(lab.run("cardwire", "--json", "readers", env=env).stdout)
             return said and sum(r["card"] for r in said[-1].get("readers", [])) == len(cards)
         wait_for("the PC/SC daemon noticing the cards", all_there, cards[0])
-        return cards
 
 
 class ApduTap:

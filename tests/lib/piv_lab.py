@@ -6,10 +6,12 @@ import os
 import pathlib
 import subprocess
 
+import pytest
 from cryptography.hazmat.primitives.ciphers import algorithms
 from cryptography.hazmat.primitives.kdf.kbkdf import CounterLocation, KBKDFCMAC, Mode
 
 from cardwire_lab import Ca, LabError, Pcscd
+from chip_lab import insert_chip
 from rawcard import OWN, Issuer, RawCard, personalise, policy
 from scp03 import Keys
 
@@ -60,12 +62,17 @@ def bank_keys(bank, serial):
 MIXES = {"rsa": {"9a": "RSA2048", "9c": "RSA2048", "9d": "RSA2048", "9e": "ECCP256"},
          "p256": {"9a": "ECCP256", "9c": "ECCP256", "9d": "ECCP256", "9e": "RSA2048"}}
 
+# For fixtures: what piv_desk takes. The card is a program, or firmware on a chip.
+DESKS = [*(pytest.param({"mix": mix}, id=mix) for mix in MIXES),
+         *(pytest.param({"mix": mix, "board": board}, id=f"{mix}-{board}", marks=pytest.mark.slow)
+           for mix, board in (("rsa", "an385"), ("p256", "an505")))]
 
-def piv_desk(lab, mix, terms=None):
+
+def piv_desk(lab, mix, terms=None, board=None):
     """A Desk whose card has the keys of that mix, certified by the Ca in .ca for "Ada" and the slot: .mix,
     .certificates by slot."""
     piv_card(lab, lab.folder / "card", Ca(lab.folder / "cards"), Ca(lab.folder / "servers"), terms=terms)
-    desk = Desk(lab, lab.folder / "card")
+    desk = Desk(lab, lab.folder / "card", board=board)
     desk.mix, desk.ca = MIXES[mix], Ca(lab.folder / "holders", "Holders")
     desk.certificates = {slot: desk.generate(slot, algorithm, desk.ca, f"Ada {slot}")
                          for slot, algorithm in desk.mix.items()}
@@ -73,12 +80,15 @@ def piv_desk(lab, mix, terms=None):
 
 
 class Desk:
-    """A PC/SC daemon with one card in it, and the tools at it."""
+    """A PC/SC daemon with one card in it, a program or the chip on that board, and the tools at it."""
 
-    def __init__(self, lab, folder, options=()):
+    def __init__(self, lab, folder, options=(), board=None):
         self.lab, self.folder = lab, folder
         self.pcscd = Pcscd(lab)
-        self.card = self.pcscd.insert(lab, [folder], options=options)[0]
+        if board:
+            self.card = insert_chip(lab, self.pcscd, folder, board)
+        else:
+            self.card = self.pcscd.insert(lab, [folder], options=options)[0]
         self.home = lab.subfolder("home")
         self.env = dict(lab.env, **self.pcscd.env, HOME=str(self.home), TMPDIR=str(self.home))
         for name in ("SSH_AUTH_SOCK", "OPENSC_CONF", "OPENSSL_CONF", "XDG_CACHE_HOME", "XDG_CONFIG_HOME"):

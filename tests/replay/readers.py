@@ -199,6 +199,41 @@ class Vpcd:
         self._open()
 
 
+class Line(Pipe):
+    """A card at the end of a serial line, through reader/ (t1:DEVICE). start(folder, device) makes a card with its
+    memory in `folder` available at `device`, and returns what stop() ends."""
+
+    def __init__(self, start, folder, build, kind="t1"):
+        self.start, self.kind = start, kind
+        self.program = pathlib.Path(build) / "tests" / "replay" / "apdu_pipe"
+        self.next = new_folders(folder)
+        self.device = pathlib.Path(folder) / "line"
+        self.process = self.card = self.env = None
+        self.blank()
+
+    def close(self):
+        super().close()
+        if self.card:
+            self.card.stop()
+            self.card = None
+
+    def power(self, contactless=None):
+        if contactless not in (None, self.kind == "tcl"):
+            raise Unsupported("this reader cannot change the card's field")
+        super().close()
+        self.open()
+
+    def blank(self):
+        self.close()
+        self.insert(next(self.next))
+
+    def insert(self, folder):
+        self.folder = folder
+        self.card = self.start(folder, self.device)
+        self.command = [str(self.program), f"{self.kind}:{self.device}"]
+        self.open()
+
+
 def asking(command):
     """change() for Pcsc: runs `command WHAT` by the shell; its last line is the reader's name."""
     def change(what):

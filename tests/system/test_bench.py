@@ -11,12 +11,16 @@ from cardwire_lab import ROOT, json_lines
 BENCH = pathlib.Path(os.environ.get("CARDWIRE_PROGRAMS") or ROOT / "build" / "bin").parent / "bench"
 
 
-@pytest.fixture(scope="module")
-def costs():
-    done = subprocess.run([str(BENCH / "wire"), "--json"], capture_output=True, text=True, check=False,
+def bench(name):
+    done = subprocess.run([str(BENCH / name), "--json"], capture_output=True, text=True, check=False,
                           timeout=120)
     assert done.returncode == 0, done.stderr
     return json_lines(done.stdout)
+
+
+@pytest.fixture(scope="module")
+def costs():
+    return bench("wire")
 
 
 RESUMED = {"tls13": (8, 1000), "ecdhe": (6, 800), "rsa": (6, 800)}  # APDUs, bytes both ways
@@ -54,3 +58,25 @@ def test_overhead_over_bare_tls(costs):
         total = c["bytes_to_card"] + c["bytes_from_card"]
         assert c["tls_bytes"] > 1000
         assert total <= 1.12 * c["tls_bytes"], c
+
+
+@pytest.fixture(scope="module")
+def times():
+    return bench("line")
+
+
+def test_slow_lines(times):
+    """At most 1.25 times what the bytes of its APDUs take back to back: each link, speed, profile and key."""
+    for t in times:
+        print(t)
+        assert t["ms"] >= t["minimum_ms"] > 0
+        assert t["ratio_apdu"] <= 1.25, t
+    seen = {(t["link"], t["rate"], t["profile"], t["key"], t["login"]) for t in times}
+    speeds = {(t["link"], t["rate"]) for t in times}
+    assert {("t1", 9600), ("t1", 446400)} <= speeds
+    assert len(seen) == len(times) == len(speeds) * 3 * 2 * 2
+
+
+def test_slow_line_beats_the_published_login(times):
+    """A Java Card TLS client needed about 14 s for one authenticated session."""
+    assert max(t["ms"] + t["activation_ms"] for t in times) < 14000 / 4

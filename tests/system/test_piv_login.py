@@ -13,17 +13,17 @@ import socket
 import pytest
 
 from cardwire_lab import Ca, Lab, free_ports, port_listening, wait_for
-from piv_lab import MIXES, OPENSC, PIV_PIN, engine_config, key_uri, piv_desk
+from piv_lab import DESKS, OPENSC, PIV_PIN, engine_config, key_uri, piv_desk
 
 SSHD = "/usr/sbin/sshd"
 RUN_SSHD = pathlib.Path("/run/sshd")
 NAME = "server.cardwire.test"
 
 
-@pytest.fixture(scope="module", params=list(MIXES))
+@pytest.fixture(scope="module", params=DESKS)
 def desk(request):
     with Lab() as lab:
-        yield piv_desk(lab, request.param)
+        yield piv_desk(lab, **request.param)
 
 
 def public_keys(desk):

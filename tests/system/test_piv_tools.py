@@ -8,14 +8,14 @@ import shutil
 import pytest
 
 from cardwire_lab import Lab
-from piv_lab import ADMIN, ID, MIXES, OPENSC, PIV_PIN, PIV_PUK, piv_desk
+from piv_lab import ADMIN, DESKS, ID, OPENSC, PIV_PIN, PIV_PUK, piv_desk
 
 
-@pytest.fixture(scope="module", params=list(MIXES))
+@pytest.fixture(scope="module", params=DESKS)
 def desk(request):
-    """A card with four keys, made and certified through yubico-piv-tool."""
+    """A card with four keys, made and certified through yubico-piv-tool; the card a program, or firmware."""
     with Lab() as lab:
-        yield piv_desk(lab, request.param)
+        yield piv_desk(lab, **request.param)
 
 
 def pem(text):

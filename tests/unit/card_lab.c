@@ -158,7 +158,11 @@ uint16_t lab_apdu(struct lab *lab, uint8_t cla, uint8_t ins, uint8_t p1, uint8_t
     size_t n = 0;
     struct apdu_command cmd = {cla, ins, p1, p2, data, nc, ne, false};
     assert_int_equal(apdu_write(&cmd, command, sizeof command, &n), CW_OK);
-    n = card_process(lab->card, command, n, response, sizeof response);
+    /* As a chip does: into the card's own memory. Readers have buffers of their own. */
+    size_t cap = 0;
+    uint8_t *space = card_command_space(lab->card, &cap);
+    memcpy(space, command, n < cap ? n : cap);
+    n = card_process(lab->card, space, n, response, sizeof response);
     assert_true(n >= 2 && n - 2 <= ne);
     if (out != NULL)
         memcpy(out, response, n - 2);

@@ -1,9 +1,13 @@
 /* test_card_engine.c - what card/mbedtls_config.h must make of the engine, by published vectors
- * through PSA: the algorithms that the card's parts ask for are there and are what they say. */
+ * through PSA, or where the card goes around it: the algorithms that the card's parts ask for are
+ * there and are what they say. */
 #include "unit.h"
 
 #include "card_lab.h"
 
+#include "card/scp03_mbedtls.h"
+
+#include <mbedtls/des.h>
 #include <psa/crypto.h>
 #include <string.h>
 
@@ -39,59 +43,58 @@ static const uint8_t aes_key[16] =
     "\x2b\x7e\x15\x16\x28\xae\xd2\xa6\xab\xf7\x15\x88\x09\xcf\x4f\x3c";
 static const uint8_t block[16] = "\x6b\xc1\xbe\xe2\x2e\x40\x9f\x96\xe9\x3d\x7e\x11\x73\x93\x17\x2a";
 
-/* RFC 4493 §4, examples 1 and 2. */
+/* RFC 4493 §4, examples 1 and 2, and example 2 in pieces. */
 static void test_cmac(void **state)
 {
     static const uint8_t none[16] =
         "\xbb\x1d\x69\x29\xe9\x59\x37\x28\x7f\xa3\x7d\x12\x9b\x75\x67\x46";
     static const uint8_t one[16] =
         "\x07\x0a\x16\xb4\x6b\x4d\x41\x44\xf7\x9b\xdd\x9d\xd0\x4a\x28\x7c";
+    static const uint8_t long_one[16] =
+        "\xdf\xa6\x67\x47\xde\x9a\xe6\x30\x30\xca\x32\x61\x14\x97\xc8\x27";
+    /* Example 3: 40 bytes. */
+    static const uint8_t more[24] = "\xae\x2d\x8a\x57\x1e\x03\xac\x9c\x9e\xb7\x6f\xac"
+                                    "\x45\xaf\x8e\x51\x30\xc8\x1c\x46\xa3\x5c\xe4\x11";
+    const struct scp03_part parts[] = {{block, 5}, {NULL, 0}, {block + 5, 11}, {more, 24}};
     uint8_t mac[16];
-    size_t n = 0;
     (void)state;
-    psa_key_id_t key =
-        import(PSA_KEY_TYPE_AES, PSA_ALG_CMAC, PSA_KEY_USAGE_SIGN_MESSAGE, aes_key, sizeof aes_key);
-    assert_int_equal(psa_mac_compute(key, PSA_ALG_CMAC, NULL, 0, mac, sizeof mac, &n), PSA_SUCCESS);
+    assert_int_equal(scp03_mbedtls.cmac(NULL, aes_key, NULL, 0, mac), CW_OK);
     assert_memory_equal(mac, none, 16);
-    assert_int_equal(psa_mac_compute(key, PSA_ALG_CMAC, block, sizeof block, mac, sizeof mac, &n),
-                     PSA_SUCCESS);
+    assert_int_equal(scp03_mbedtls.cmac(NULL, aes_key, parts, 3, mac), CW_OK);
     assert_memory_equal(mac, one, 16);
-    assert_int_equal(psa_destroy_key(key), PSA_SUCCESS);
+    assert_int_equal(scp03_mbedtls.cmac(NULL, aes_key, parts, 4, mac), CW_OK);
+    assert_memory_equal(mac, long_one, 16);
 }
 
-static void encrypts(psa_key_type_t type, psa_algorithm_t alg, const uint8_t *key, size_t key_len,
-                     const uint8_t *iv, const uint8_t *in, const uint8_t *want, size_t len)
-{
-    psa_cipher_operation_t op = PSA_CIPHER_OPERATION_INIT;
-    uint8_t out[32];
-    size_t n = 0;
-    psa_key_id_t id = import(type, alg, PSA_KEY_USAGE_ENCRYPT, key, key_len);
-    assert_int_equal(psa_cipher_encrypt_setup(&op, id, alg), PSA_SUCCESS);
-    if (iv != NULL)
-        assert_int_equal(psa_cipher_set_iv(&op, iv, len), PSA_SUCCESS);
-    assert_int_equal(psa_cipher_update(&op, in, len, out, sizeof out, &n), PSA_SUCCESS);
-    assert_int_equal(n, len);
-    assert_memory_equal(out, want, len);
-    assert_int_equal(psa_cipher_abort(&op), PSA_SUCCESS);
-    assert_int_equal(psa_destroy_key(id), PSA_SUCCESS);
-}
-
-/* SP 800-38A F.1.1 and F.2.1; SP 800-67 appendix B.1 (first block, three keys). */
+/* SP 800-38A §F.2.1, CBC-AES128, one block and two; and the example of TDEA in NIST's SP 800-67. */
 static void test_block_ciphers(void **state)
 {
     static const uint8_t iv[16] = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15};
+    static const uint8_t plain[32] =
+        "\x6b\xc1\xbe\xe2\x2e\x40\x9f\x96\xe9\x3d\x7e\x11\x73\x93\x17\x2a"
+        "\xae\x2d\x8a\x57\x1e\x03\xac\x9c\x9e\xb7\x6f\xac\x45\xaf\x8e\x51";
+    static const uint8_t sealed[32] =
+        "\x76\x49\xab\xac\x81\x19\xb2\x46\xce\xe9\x8e\x9b\x12\xe9\x19\x7d"
+        "\x50\x86\xcb\x9b\x50\x72\x19\xee\x95\xdb\x11\x3a\x91\x76\x78\xb2";
     static const uint8_t des_key[24] =
         "\x01\x23\x45\x67\x89\xab\xcd\xef\x23\x45\x67\x89\xab\xcd\xef\x01\x45\x67\x89\xab\xcd\xef"
         "\x01\x23";
+    uint8_t data[32];
+    uint8_t out[8];
+    mbedtls_des3_context des;
     (void)state;
-    encrypts(PSA_KEY_TYPE_AES, PSA_ALG_ECB_NO_PADDING, aes_key, 16, NULL, block,
-             (const uint8_t *)"\x3a\xd7\x7b\xb4\x0d\x7a\x36\x60\xa8\x9e\xca\xf3\x24\x66\xef\x97",
-             16);
-    encrypts(PSA_KEY_TYPE_AES, PSA_ALG_CBC_NO_PADDING, aes_key, 16, iv, block,
-             (const uint8_t *)"\x76\x49\xab\xac\x81\x19\xb2\x46\xce\xe9\x8e\x9b\x12\xe9\x19\x7d",
-             16);
-    encrypts(PSA_KEY_TYPE_DES, PSA_ALG_ECB_NO_PADDING, des_key, 24, NULL,
-             (const uint8_t *)"The qufc", (const uint8_t *)"\xa8\x26\xfd\x8c\xe5\x3b\x85\x5f", 8);
+    for (size_t len = 16; len <= sizeof data; len += 16) {
+        memcpy(data, plain, len);
+        assert_int_equal(scp03_mbedtls.cbc(NULL, true, aes_key, iv, data, len), CW_OK);
+        assert_memory_equal(data, sealed, len);
+        assert_int_equal(scp03_mbedtls.cbc(NULL, false, aes_key, iv, data, len), CW_OK);
+        assert_memory_equal(data, plain, len);
+    }
+    mbedtls_des3_init(&des);
+    assert_int_equal(mbedtls_des3_set3key_enc(&des, des_key), 0);
+    assert_int_equal(mbedtls_des3_crypt_ecb(&des, (const uint8_t *)"The qufc", out), 0);
+    mbedtls_des3_free(&des);
+    assert_memory_equal(out, "\xa8\x26\xfd\x8c\xe5\x3b\x85\x5f", 8);
 }
 
 /* RFC 5903 §8.1 */

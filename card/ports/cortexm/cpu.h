@@ -18,9 +18,10 @@
 #define MPU_RLAR     REG32(0xE000EDA0u) /* ARMv8-M */
 #define MPU_MAIR0    REG32(0xE000EDC0u) /* ARMv8-M */
 
-#define SHCSR_FAULTS 0x00070000u /* UsageFault, BusFault, MemManage by themselves, at priority 0   \
-                                  */
-#define IRQ_PRIORITY 0x80u       /* of every interrupt: none comes into another */
+#define SHCSR_FAULTS                                                                               \
+    0x00070000u            /* UsageFault, BusFault, MemManage by themselves, at priority 0         \
+                            */
+#define IRQ_PRIORITY 0x80u /* of every interrupt: none comes into another */
 
 static inline void cpu_irq_enable(unsigned irq)
 {
@@ -40,12 +41,17 @@ static inline void cpu_unlock(void)
     __asm__ volatile("msr basepri, %0" : : "r"(0) : "memory");
 }
 
+static inline void cpu_sleep(void)
+{
+    __asm__ volatile("dsb\n\twfi" : : : "memory");
+}
+
 /* Sleeps until an interrupt has come, unless *flag is set already. */
 static inline void cpu_wait_for(const volatile _Bool *flag)
 {
     __asm__ volatile("cpsid i" : : : "memory");
     if (!*flag)
-        __asm__ volatile("dsb\n\twfi" : : : "memory"); /* wakes under PRIMASK too */
+        cpu_sleep(); /* wakes under PRIMASK too */
     __asm__ volatile("cpsie i\n\tisb" : : : "memory");
 }
 

@@ -9,14 +9,14 @@
 #define WORD        8u
 #define SIZE        (MEMORY_PAGE * MEMORY_PAGES)
 #define FACTORY     (BOARD_MEMORY + SIZE)
-#define FACTORY_LEN (8u + CARD_UNIQUE_ID_LEN + CARD_INITIAL_KEY_LEN)
+#define FACTORY_LEN (8u + CARD_UNIQUE_ID_LEN + CARD_INITIAL_KEY_LEN + 1u)
 
 static bool inside(uint32_t offset, uint32_t len)
 {
     return len <= SIZE && offset <= SIZE - len;
 }
 
-static enum cw_err flash_read(void *ctx, uint32_t offset, void *data, uint32_t len)
+static enum cw_err cells_read(void *ctx, uint32_t offset, void *data, uint32_t len)
 {
     (void)ctx;
     if (!inside(offset, len))
@@ -25,7 +25,7 @@ static enum cw_err flash_read(void *ctx, uint32_t offset, void *data, uint32_t l
     return CW_OK;
 }
 
-static enum cw_err flash_program(void *ctx, uint32_t offset, const void *data, uint32_t len)
+static enum cw_err cells_program(void *ctx, uint32_t offset, const void *data, uint32_t len)
 {
     (void)ctx;
     if (!inside(offset, len) || offset % WORD != 0 || len % WORD != 0)
@@ -39,7 +39,7 @@ static enum cw_err flash_program(void *ctx, uint32_t offset, const void *data, u
     return CW_OK;
 }
 
-static enum cw_err flash_erase(void *ctx, uint32_t page)
+static enum cw_err cells_erase(void *ctx, uint32_t page)
 {
     (void)ctx;
     if (page >= MEMORY_PAGES)
@@ -64,10 +64,11 @@ enum cw_err memory_start(struct card_port *port)
         return CW_ERR_FORMAT;
     memcpy(port->unique_id, id, CARD_UNIQUE_ID_LEN);
     memcpy(port->initial_key, key, CARD_INITIAL_KEY_LEN);
+    port->contactless = buf_get_u8(&r) == 1;
     port->flash = (struct card_flash){.page_size = MEMORY_PAGE,
                                       .page_count = MEMORY_PAGES,
-                                      .read = flash_read,
-                                      .program = flash_program,
-                                      .erase = flash_erase};
+                                      .read = cells_read,
+                                      .program = cells_program,
+                                      .erase = cells_erase};
     return CW_OK;
 }

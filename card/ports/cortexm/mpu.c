@@ -24,7 +24,7 @@ static void set(enum region region, uint32_t base, uint32_t size, enum access ac
     MPU_RLAR = (base + size - 32u) | (access == DEVICE) << 1 | 1u;
 }
 
-#else /* PMSAv7: sizes are powers of two, and bases their multiples */
+#else /* PMSAv7: a power of two, of which the last eighths can be left out; bases are multiples */
 
 static void set(enum region region, uint32_t base, uint32_t size, enum access access)
 {
@@ -43,7 +43,9 @@ static void set(enum region region, uint32_t base, uint32_t size, enum access ac
     };
     MPU_RNR = region;
     MPU_RBAR = base;
-    MPU_RASR = attributes[access] | ((uint32_t)__builtin_ctz(size) - 1u) << 1 | 1u;
+    uint32_t bits = 32u - (uint32_t)__builtin_clz(size - 1u);
+    uint32_t left_out = 0xFFu & 0xFFu << (size >> (bits - 3u));
+    MPU_RASR = attributes[access] | left_out << 8 | (bits - 1u) << 1 | 1u;
 }
 
 #endif

@@ -57,6 +57,7 @@ reset:
     ldrne   r3, [r2], #4
     strne   r3, [r0], #4
     bne     3b
+    cpsie   i                   /* no interrupt is enabled yet; faults are not held up */
     bl      chip_main
     /* it does not return; if it does, that is a fault */
 
@@ -79,7 +80,9 @@ __stack_chk_fail:               /* a canary (-fstack-protector) is dead */
     ldr     r1, =0x05FA0004
     str     r1, [r0]
     dsb
-2:  b       2b
+    .global halt
+halt:
+    b       halt
 
     .bss
     .align  2

@@ -19,6 +19,7 @@ void uart_start(uintptr_t base, bool interrupt)
 {
     BAUDDIV(base) = 16u; /* the fastest; QEMU keeps no line rate */
     CTRL(base) = CTRL_TX | CTRL_RX | (interrupt ? CTRL_RX_IRQ : 0);
+    (void)DATA(base); /* what came before; and only a read lets QEMU look whether more is there */
 }
 
 bool uart_take(uintptr_t base, uint8_t *out)

@@ -2,7 +2,8 @@
  * the PC/SC daemon; and a look at such a card's memory. */
 #include "card/ports/linux/inspect.h"
 #include "card/ports/linux/port.h"
-#include "card/ports/linux/vpcd.h"
+#include "card/ports/linux/serial.h"
+#include "card/ports/linux/slot.h"
 
 #include <getopt.h>
 #include <signal.h>
@@ -14,16 +15,21 @@
 
 static const char help[] =
     "Usage: cardwire-card --state DIR --vpcd HOST:PORT [--contactless]\n"
+    "       cardwire-card --state DIR --t1 PATH [--etu FRACTION]\n"
     "       cardwire-card inspect --state DIR [--json]\n"
     "\n"
-    "Plays a Cardwire bank card in a reader of the PC/SC daemon, through vsmartcard's vpcd; or, "
-    "with\n"
-    "inspect, shows what the card's memory holds, except secrets, and changes nothing.\n"
+    "Plays a Cardwire bank card in a reader of the PC/SC daemon, through vsmartcard's vpcd;\n"
+    "or at the end of a serial line; or, with inspect, shows what the card's memory holds, except "
+    "secrets, and changes nothing.\n"
     "\n"
     "  --state DIR        folder with the card's memory; made, with a blank card, if absent (not "
     "by\n"
     "                     inspect)\n"
     "  --vpcd HOST:PORT   where vpcd listens, for example 127.0.0.1:35963\n"
+    "  --t1 PATH          makes a pseudo terminal there that stands for the line: who opens it "
+    "powers the\n"
+    "                     card, which speaks T=1 (ISO/IEC 7816-3)\n"
+    "  --etu FRACTION     the line's rate: one etu in seconds, as 1/9600; without it, no waiting\n"
     "  --contactless      the card lies on a contactless reader (ISO/IEC 14443)\n"
     "  --json             inspect for programs: one object on standard output\n"
     "  --help, --version\n"
@@ -45,24 +51,36 @@ static int signals_open(void)
     return signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
 }
 
-static int run(const char *state, const char *vpcd, bool contactless)
+struct args {
+    const char *state, *vpcd, *t1, *etu;
+    bool contactless, json, inspect;
+};
+
+static int wrong(const char *option, const struct say *why)
+{
+    fprintf(stderr, "cardwire-card: %s: %s\n", option, why->text);
+    return 2;
+}
+
+static int run(const struct args *a)
 {
     struct say why = {""};
     struct net_address daemon;
+    struct serial_etu etu = {0, 1};
     struct card_linux *card = NULL;
-    int signals = -1;
-    enum cw_err err = net_address_parse(vpcd, &daemon, &why);
-    if (err != CW_OK) {
-        fprintf(stderr, "cardwire-card: --vpcd: %s\n", why.text);
-        return 2;
-    }
-    signals = signals_open();
-    if (signals < 0)
-        err = say_fail(&why, CW_ERR_INTERNAL, "cannot receive signals");
+    if (a->vpcd != NULL && net_address_parse(a->vpcd, &daemon, &why) != CW_OK)
+        return wrong("--vpcd", &why);
+    if (a->etu != NULL && serial_etu_parse(a->etu, &etu, &why) != CW_OK)
+        return wrong("--etu", &why);
+    int signals = signals_open();
+    enum cw_err err =
+        signals >= 0 ? CW_OK : say_fail(&why, CW_ERR_INTERNAL, "cannot receive signals");
     if (err == CW_OK)
-        err = card_linux_open(state, contactless, &card, &why);
-    if (err == CW_OK)
-        err = vpcd_serve(&daemon, card_linux_port(card), signals, &why);
+        err = card_linux_open(a->state, a->contactless, &card, &why);
+    if (err == CW_OK && a->vpcd != NULL)
+        err = slot_serve(&daemon, card_linux_port(card), signals, &why);
+    else if (err == CW_OK)
+        err = serial_serve(a->t1, &etu, card_linux_port(card), signals, &why);
     fprintf(stderr, "cardwire-card: %s\n", why.text);
     card_linux_close(&card);
     if (signals >= 0)
@@ -70,17 +88,14 @@ static int run(const char *state, const char *vpcd, bool contactless)
     return err == CW_OK ? EXIT_SUCCESS : EXIT_FAILURE;
 }
 
-struct args {
-    const char *state, *vpcd;
-    bool contactless, json, inspect;
-};
-
 /* What is asked for; -1, or the exit code when that was all. */
 static int parse(int argc, char **argv, struct args *out)
 {
     static const struct option options[] = {
         {"state", required_argument, NULL, 's'},
         {"vpcd", required_argument, NULL, 'v'},
+        {"t1", required_argument, NULL, 't'},
+        {"etu", required_argument, NULL, 'e'},
         {"contactless", no_argument, NULL, 'c'},
         {"json", no_argument, NULL, 'j'},
         {"help", no_argument, NULL, 'h'},
@@ -96,6 +111,12 @@ static int parse(int argc, char **argv, struct args *out)
             break;
         case 'v':
             a.vpcd = optarg;
+            break;
+        case 't':
+            a.t1 = optarg;
+            break;
+        case 'e':
+            a.etu = optarg;
             break;
         case 'c':
             a.contactless = true;
@@ -132,15 +153,18 @@ int main(int argc, char **argv)
     int code = parse(argc, argv, &a);
     if (code >= 0)
         return code;
-    if (a.inspect && a.state != NULL && a.vpcd == NULL && !a.contactless)
+    bool line = a.vpcd != NULL || a.t1 != NULL || a.etu != NULL || a.contactless;
+    if (a.inspect && a.state != NULL && !line)
         return inspect_run(a.state, a.json);
-    if (!a.inspect && a.state != NULL && a.vpcd != NULL && !a.json)
-        return run(a.state, a.vpcd, a.contactless);
+    bool one = (a.vpcd != NULL) != (a.t1 != NULL) && (a.t1 != NULL || a.etu == NULL) &&
+               (a.vpcd != NULL || !a.contactless);
+    if (!a.inspect && a.state != NULL && one && !a.json)
+        return run(&a);
     fputs(a.inspect
               ? "cardwire-card: inspect wants --state DIR, takes --json and nothing more; see "
                 "cardwire-card --help\n"
-              : "cardwire-card: it wants --state DIR and --vpcd HOST:PORT and nothing more; "
-                "see cardwire-card --help\n",
+              : "cardwire-card: it wants --state DIR and --vpcd HOST:PORT or --t1 PATH, and "
+                "nothing that is not theirs; see cardwire-card --help\n",
           stderr);
     return 2;
 }

@@ -1,14 +1,14 @@
 /* vpcd.c - vsmartcard's protocol: each message is its length in two bytes, big-endian, and that
  * many bytes; a message of one byte is a control code, anything longer a command APDU. */
-#include "card/ports/linux/vpcd.h"
+#include "host/vpcd.h"
 
-#include "card/card.h"
 #include "host/clock.h"
 
 #include <errno.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <poll.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -25,13 +25,15 @@
 #define ATR_MAX     33u
 
 struct vpcd {
-    const struct card_port *port;
-    struct card *card; /* NULL while powered off */
+    const struct vpcd_card *card;
+    const char *program;
+    bool powered;
     uint8_t atr[ATR_MAX];
     size_t atr_len;
     int fd;
     int signals;
     bool attached; /* the daemon has talked to us */
+    bool over;     /* it is gone, or a signal came */
 };
 
 /* vpcd writes length and payload apart and leaves Nagle on: with our delayed acknowledgement each
@@ -71,7 +73,7 @@ static enum received receive(struct vpcd *v, uint8_t *data, size_t len)
 /* Length and payload in one write: two would wait for each other's acknowledgement. */
 static enum received answer(struct vpcd *v, const uint8_t *data, size_t len)
 {
-    uint8_t message[2 + CARD_RESPONSE_MAX];
+    static uint8_t message[2 + MESSAGE_MAX];
     message[0] = (uint8_t)(len >> 8);
     message[1] = (uint8_t)len;
     memcpy(message + 2, data, len);
@@ -90,75 +92,84 @@ static enum received answer(struct vpcd *v, const uint8_t *data, size_t len)
     return RECEIVED;
 }
 
-static enum cw_err power_up(struct vpcd *v)
+static enum cw_err power_up(struct vpcd *v, struct say *why)
 {
-    if (v->card != NULL)
+    const uint8_t *atr;
+    size_t len;
+    if (v->powered)
         return CW_OK;
-    enum cw_err err = card_power_up(v->port, &v->card);
+    enum cw_err err = v->card->power_up(v->card->ctx, &atr, &len, why);
     if (err != CW_OK)
         return err;
-    size_t len;
-    const uint8_t *atr = card_atr(v->card, &len);
+    v->powered = true;
     v->atr_len = len < sizeof v->atr ? len : sizeof v->atr;
     memcpy(v->atr, atr, v->atr_len);
     return CW_OK;
 }
 
-/* CW_ERR_GONE when the daemon is, otherwise what the card fails with. */
-static enum cw_err control(struct vpcd *v, uint8_t code)
+static void power_down(struct vpcd *v)
+{
+    if (v->powered)
+        v->card->power_down(v->card->ctx);
+    v->powered = false;
+}
+
+/* Ends the service, in good order, when something did. */
+static enum cw_err carried(struct vpcd *v, enum received r, struct say *why)
+{
+    v->over = r != RECEIVED;
+    if (r == SIGNALLED)
+        return say_fail(why, CW_OK, "stopped by a signal");
+    if (r == DAEMON_GONE)
+        return say_fail(why, CW_OK, "the PC/SC daemon closed the connection");
+    return CW_OK;
+}
+
+static enum cw_err control(struct vpcd *v, uint8_t code, struct say *why)
 {
     switch (code) {
     case CONTROL_OFF:
-        card_power_down(&v->card);
+        power_down(v);
         return CW_OK;
     case CONTROL_ON:
-        return power_up(v);
+        return power_up(v, why);
     case CONTROL_RESET:
-        return v->card != NULL ? card_reset(v->card) : power_up(v);
+        return v->powered ? v->card->reset(v->card->ctx, why) : power_up(v, why);
     case CONTROL_ATR: /* asked while the card is off too: the daemon looks whether one is there */
-        return answer(v, v->atr, v->atr_len) == RECEIVED ? CW_OK : CW_ERR_GONE;
+        return carried(v, answer(v, v->atr, v->atr_len), why);
     default:
         return CW_OK; /* a later protocol's; it expects no answer */
     }
 }
 
-static enum cw_err command(struct vpcd *v, const uint8_t *apdu, size_t len)
+static enum cw_err command(struct vpcd *v, const uint8_t *apdu, size_t len, struct say *why)
 {
-    uint8_t response[CARD_RESPONSE_MAX];
-    enum cw_err err = power_up(v);
-    if (err != CW_OK)
-        return err;
-    size_t n = card_process(v->card, apdu, len, response, sizeof response);
-    return answer(v, response, n) == RECEIVED ? CW_OK : CW_ERR_GONE;
+    static uint8_t response[MESSAGE_MAX];
+    size_t n = 0;
+    enum cw_err err = power_up(v, why);
+    if (err == CW_OK)
+        err = v->card->transceive(v->card->ctx, apdu, len, response, sizeof response, &n, why);
+    return err == CW_OK ? carried(v, answer(v, response, n), why) : err;
 }
 
-static enum cw_err serve(struct vpcd *v, struct say *why)
+/* One message of the daemon, and what it wants. */
+static enum cw_err serve_one(struct vpcd *v, struct say *why)
 {
     static uint8_t message[MESSAGE_MAX];
-    for (;;) {
-        uint8_t head[2];
-        enum received r = receive(v, head, sizeof head);
-        size_t len = (size_t)(head[0] << 8 | head[1]);
-        if (r == RECEIVED)
-            r = receive(v, message, len);
-        if (r == SIGNALLED)
-            return say_fail(why, CW_OK, "stopped by a signal");
-        if (r == DAEMON_GONE)
-            return say_fail(why, CW_OK, "the PC/SC daemon closed the connection");
-        if (!v->attached) {
-            v->attached = true;
-            fprintf(stderr, "cardwire-card: attached, the card is in the reader\n");
-        }
-        if (len == 0)
-            continue;
-        enum cw_err err = len == 1 ? control(v, message[0]) : command(v, message, len);
-        if (err == CW_ERR_GONE)
-            return say_fail(why, CW_OK, "the PC/SC daemon closed the connection");
-        if (err != CW_OK)
-            return say_fail(why, err,
-                            "the card's memory cannot be used: it is damaged, or its "
-                            "disk fails");
+    uint8_t head[2];
+    enum received r = receive(v, head, sizeof head);
+    size_t len = (size_t)(head[0] << 8 | head[1]);
+    if (r == RECEIVED)
+        r = receive(v, message, len);
+    if (r != RECEIVED)
+        return carried(v, r, why);
+    if (!v->attached) {
+        v->attached = true;
+        fprintf(stderr, "%s: attached, the card is in the reader\n", v->program);
     }
+    if (len == 0)
+        return CW_OK;
+    return len == 1 ? control(v, message[0], why) : command(v, message, len, why);
 }
 
 static bool signalled(int signals, int wait_ms)
@@ -167,10 +178,10 @@ static bool signalled(int signals, int wait_ms)
     return poll(&p, 1, wait_ms) > 0;
 }
 
-enum cw_err vpcd_serve(const struct net_address *daemon, const struct card_port *port, int signals,
-                       struct say *why)
+enum cw_err vpcd_serve(const struct net_address *daemon, const struct vpcd_card *card,
+                       const char *program, int signals, struct say *why)
 {
-    struct vpcd v = {.port = port, .fd = -1, .signals = signals};
+    struct vpcd v = {.card = card, .program = program, .fd = -1, .signals = signals};
     uint64_t end = clock_ns() + RETRY_NS;
     enum cw_err err;
     while ((err = net_connect(daemon, 1000, &v.fd, why)) != CW_OK) {
@@ -182,14 +193,10 @@ enum cw_err vpcd_serve(const struct net_address *daemon, const struct card_port 
         if (signalled(signals, RETRY_MS))
             return say_fail(why, CW_OK, "stopped by a signal");
     }
-    err = power_up(&v);
-    if (err == CW_OK)
-        err = serve(&v, why);
-    else
-        err = say_fail(why, err,
-                       "the card's memory cannot be used: it is damaged, or its disk "
-                       "fails");
-    card_power_down(&v.card);
+    err = power_up(&v, why);
+    while (err == CW_OK && !v.over)
+        err = serve_one(&v, why);
+    power_down(&v);
     close(v.fd);
     return err;
 }
