@@ -109,9 +109,10 @@ static uint16_t pin_missing(const struct card *card)
     return pin_tries(card, LINK_PIN_HOLDER) > 0 ? SW_SECURITY_STATUS : SW_PIN_BLOCKED;
 }
 
-/* Everything that the row declares, before the handler runs. */
-static uint16_t row_check(const struct card *card, const struct card_row *row,
-                          const struct apdu_command *cmd, bool secured)
+/* Everything that the row declares: asked before the handler runs, and once more by who calls it.
+ */
+HARD_DECIDES static uint16_t row_check(const struct card *card, const struct card_row *row,
+                                       const struct apdu_command *cmd)
 {
     if (cmd->p1 > row->p1_max || cmd->p2 > row->p2_max)
         return SW_WRONG_P1P2;
@@ -119,11 +120,11 @@ static uint16_t row_check(const struct card *card, const struct card_row *row,
         return SW_WRONG_LENGTH;
     if (!(row->life & CARD_LIFE(card_life(card))))
         return SW_CONDITIONS;
-    if ((row->needs & CARD_NEEDS_ISSUER) && !secured)
+    if ((row->needs & CARD_NEEDS_ISSUER) && !secure_is_proved(card))
         return SW_SECURITY_STATUS;
     if ((row->needs & CARD_NEEDS_CONTACT) && card->port->contactless)
         return SW_SECURITY_STATUS;
-    if ((row->needs & CARD_NEEDS_PIV_ADMIN) && !card->piv.admin)
+    if ((row->needs & CARD_NEEDS_PIV_ADMIN) && card->piv.admin != HARD_YES)
         return SW_SECURITY_STATUS;
     if ((row->needs & CARD_NEEDS_ORDER_INTERFACE) &&
         !card_interface_permits(card, POLICY_ORDER_CONTACTLESS))
@@ -132,7 +133,7 @@ static uint16_t row_check(const struct card *card, const struct card_row *row,
         return SW_CONDITIONS;
     if ((row->needs & CARD_NEEDS_OPEN) && card->line.phase != LINE_OPEN)
         return SW_CONDITIONS;
-    if ((row->needs & CARD_NEEDS_PIN_LINE) && !card->pin_line)
+    if ((row->needs & CARD_NEEDS_PIN_LINE) && card->pin_line != HARD_YES)
         return pin_missing(card);
     return SW_OK;
 }
@@ -209,6 +210,9 @@ static uint16_t run(const struct card_row *row, struct card_call *call)
     /* What flows through the line is limited by Le, so that nothing waits in the card. */
     if ((row->needs & CARD_FLOW) && call->cmd->ne < out->cap)
         out->cap = call->cmd->ne;
+    uint16_t sw = row_check(call->card, row, call->cmd);
+    if (sw != SW_OK)
+        return sw;
     enum cw_err err = row->handler(call);
     if (err == CW_OK && out->bad)
         err = CW_ERR_SPACE;
@@ -261,10 +265,11 @@ uint16_t card_dispatch(struct card *card, const struct apdu_command *received,
         secure_drop(card); /* nothing may be mixed in, not even what no application knows */
     if (sw != SW_OK || !whole)
         return sw;
+    card->commands++; /* and once when it came: one skipped, and 9C of PIV counts no VERIFY */
     sw = take_off(card, row, &cmd, &secured);
     if (sw == SW_OK) {
-        struct card_call call = {.card = card, .cmd = &cmd, .out = out, .secured = secured};
-        sw = row_check(card, row, &cmd, secured);
+        struct card_call call = {.card = card, .cmd = &cmd, .out = out};
+        sw = row_check(card, row, &cmd);
         if (sw == SW_OK)
             sw = run(row, &call);
         else if (!secured)
@@ -277,13 +282,19 @@ uint16_t card_dispatch(struct card *card, const struct apdu_command *received,
     return sw;
 }
 
-/* Takes `len` bytes of the answer, from `at` on: from the card's RAM, or from a value in memory. */
-static enum cw_err fetch(const struct card *card, size_t at, uint8_t *out, size_t len)
+/* Takes `len` bytes of the answer, from `at` on: from the card's RAM, or from a value in memory.
+ * What is beside the answer never goes out: who asks has seen to that, and it is seen to once more.
+ */
+HARD_DECIDES static enum cw_err fetch(const struct card *card, size_t at, uint8_t *out, size_t len)
 {
     size_t got = len;
     enum cw_err err = CW_OK;
-    if (card->response_object != 0)
-        err = nvm_read(&card->nvm, card->response_object, at, out, len, &got);
+    const uint16_t object = card->response_object;
+    if (at > card->response_len || len > card->response_len - at ||
+        (object != 0 && object_secret(object)))
+        return CW_ERR_IO;
+    if (object != 0)
+        err = nvm_read(&card->nvm, object, at, out, len, &got);
     else if (len > 0)
         memcpy(out, card->response + at, len);
     return err == CW_OK && got != len ? CW_ERR_IO : err;

@@ -75,14 +75,12 @@ static enum cw_err verify(const struct card *card, const uint8_t *data, size_t l
 
 /* The floor grows to the time given, at most by one jump; the answer is where it stands. Further
  * jumps want further messages. */
-static enum cw_err apply_time(struct card_call *call, const struct issuer_message *m, bool fresh)
+static enum cw_err apply_time(struct card_call *call, const struct issuer_message *m)
 {
     struct card *card = call->card;
     uint8_t b[8];
     struct buf_writer w;
     int64_t floor = 0;
-    if (!fresh || !ct_equal(m->challenge, card->challenge, sizeof card->challenge))
-        return CW_ERR_STATE;
     enum cw_err err = card_time(card, &floor);
     if (err != CW_OK)
         return err;
@@ -153,9 +151,8 @@ static enum cw_err apply_update(struct card_call *call, const struct issuer_mess
     struct nvm_change changes[ISSUER_WRITES_MAX + 1];
     uint8_t sequence[4];
     struct buf_writer w;
-    enum cw_err err = update_check(card, m);
-    if (err != CW_OK)
-        return err;
+    if (m->sequence == 0)
+        return CW_ERR_STATE; /* a time is no update */
     buf_writer_init(&w, sequence, sizeof sequence);
     buf_put_u32(&w, m->sequence);
     size_t count = 0;
@@ -168,31 +165,52 @@ static enum cw_err apply_update(struct card_call *call, const struct issuer_mess
         (struct nvm_change){.key = NVM_SEQUENCE, .data = sequence, .len = sizeof sequence};
     if (trust) /* first: no session of the old roots is ever found beside the new ones */
         session_forget_all(card);
-    err = nvm_change_all(&card->nvm, changes, count);
+    enum cw_err err = nvm_change_all(&card->nvm, changes, count);
     if (err != CW_OK)
         return err;
     buf_put_u32(call->out, m->sequence);
     return card_life(card) == LINK_LIFE_ACTIVE ? CW_OK : life_settle(card);
 }
 
+/* Takes the message apart. Is it the issuer's, for this card, for now, and nothing that a message
+ * may not do? */
+HARD_DECIDES static enum cw_err believe(const struct card_call *call, bool fresh,
+                                        struct issuer_message *m)
+{
+    struct card *card = call->card;
+    const struct apdu_command *cmd = call->cmd;
+    size_t signed_len = 0;
+    const uint8_t *signature = NULL;
+    if (issuer_decode(cmd->data, cmd->nc, m, &signed_len, &signature) != CW_OK)
+        return CW_ERR_FORMAT;
+    if (memcmp(m->serial, card->port->unique_id, sizeof m->serial) != 0)
+        return CW_ERR_DENIED;
+    enum cw_err err = verify(card, cmd->data, signed_len, signature);
+    if (err != CW_OK)
+        return err;
+    if (m->kind == ISSUER_TIME)
+        return fresh && ct_equal(m->challenge, card->challenge, sizeof card->challenge)
+                   ? CW_OK
+                   : CW_ERR_STATE;
+    /* An update comes through a line, from a server that the card has itself verified; or from the
+     * issuer's own hand, to a card that cannot reach the server any more. */
+    return secure_is_proved(card) || card->line.phase == LINE_OPEN ? update_check(card, m)
+                                                                   : CW_ERR_STATE;
+}
+
 enum cw_err card_do_apply(struct card_call *call)
 {
     struct card *card = call->card;
-    struct issuer_message m;
-    size_t signed_len = 0;
-    const uint8_t *signature = NULL;
+    struct issuer_message m, again;
     bool fresh = card->challenged;
     card->challenged = false;
-    if (issuer_decode(call->cmd->data, call->cmd->nc, &m, &signed_len, &signature) != CW_OK)
-        return CW_ERR_FORMAT;
-    if (memcmp(m.serial, card->port->unique_id, sizeof m.serial) != 0)
-        return CW_ERR_DENIED;
-    enum cw_err err = verify(card, call->cmd->data, signed_len, signature);
+    enum cw_err err = believe(call, fresh, &again);
     if (err != CW_OK)
         return err;
-    if (m.kind == ISSUER_TIME)
-        return apply_time(call, &m, fresh);
-    /* An update comes through a line, from a server that the card has itself verified; or from the
-     * issuer's own hand, to a card that cannot reach the server any more. */
-    return call->secured || card->line.phase == LINE_OPEN ? apply_update(call, &m) : CW_ERR_STATE;
+    err = believe(call, fresh, &m);
+    if (err != CW_OK)
+        return err;
+    if (memcmp(&m, &again, sizeof m) != 0)
+        return CW_ERR_IO;
+    return m.kind == ISSUER_TIME ? apply_time(call, &m) : apply_update(call, &m);
 }

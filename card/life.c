@@ -99,8 +99,8 @@ enum cw_err life_settle(struct card *card)
     if (life != LINK_LIFE_ACTIVE) {
         /* Not the issuer's channel: the answer still has to go through it. */
         line_drop(&card->line);
-        card->pin_line = false;
-        card->pin_order = false;
+        hard_clear(&card->pin_line);
+        hard_clear(&card->pin_order);
         ct_wipe(&card->piv, sizeof card->piv);
     }
     return life == LINK_LIFE_TERMINATED ? wipe(card) : CW_OK;

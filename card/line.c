@@ -311,6 +311,10 @@ static bool point_mislabelled(const struct line *line)
  */
 static void opened(struct line *line, bool extended)
 {
+    if (!hard_is_yes(&line->trusted) || !mbedtls_ssl_is_handshake_over(&line->ssl)) {
+        refuse(line, LINK_REASON_INTERNAL, MBEDTLS_SSL_ALERT_MSG_INTERNAL_ERROR);
+        return;
+    }
     line->phase = LINE_OPEN;
     if (extended && mbedtls_ssl_export_keying_material(
                         &line->ssl, line->binding, sizeof line->binding, LINK_EXPORTER_LABEL,
@@ -362,6 +366,12 @@ static bool handshake_step(struct line *line)
             return false;
         }
         line_watch_step(line, before, ssl->state);
+    }
+    /* The engine has refused already; this is for whoever made it skip that. */
+    if (before == MBEDTLS_SSL_SERVER_CERTIFICATE && ssl->state != before &&
+        !hard_is_yes(&line->trusted)) {
+        refuse(line, LINK_REASON_UNTRUSTED, MBEDTLS_SSL_ALERT_MSG_BAD_CERT);
+        return false;
     }
     if (not_asked(line)) {
         refuse(line, LINK_REASON_NO_CLIENT_AUTH, MBEDTLS_SSL_ALERT_MSG_HANDSHAKE_FAILURE);

@@ -4,6 +4,7 @@
 #define CARDWIRE_CARD_LINE_H
 
 #include "base/buf.h"
+#include "base/hard.h"
 #include "card/line_session.h"
 #include "card/nvm.h"
 #include "proto/link.h"
@@ -23,11 +24,12 @@
 #define LINE_EVENTS_MAX 32u
 #define LINE_ALPN_MAX   16u
 
+/* Far from each other, from zeros and from ones: base/hard.h. */
 enum line_phase {
-    LINE_NONE = 0,  /* no line */
-    LINE_HANDSHAKE, /* OPEN was given */
-    LINE_OPEN,      /* both sides authenticated */
-    LINE_OVER,      /* ended; what is left to send and to read may still be fetched */
+    LINE_NONE = 0,         /* no line */
+    LINE_HANDSHAKE = 0x33, /* OPEN was given */
+    LINE_OPEN = 0xA5,      /* both sides authenticated */
+    LINE_OVER = 0x5A,      /* ended; what is left to send and to read may still be fetched */
 };
 
 /* A server that the card may talk to, as stored at issuance. */
@@ -47,6 +49,7 @@ struct line {
     enum line_phase phase;
     enum link_profile profile;
     enum link_key key;
+    uint32_t trusted;        /* HARD_YES: the server's certificate held, or it took up a session */
     enum link_reason reason; /* why it is dead; NONE while it lives or was closed in good order */
     int alert_in, alert_out; /* -1: none */
     int64_t time;            /* floor at OPEN */

@@ -54,7 +54,7 @@ static enum link_profile profile_choose(uint8_t permitted, unsigned wanted)
 static uint8_t settle(struct card *card)
 {
     if (card->line.phase != LINE_OPEN)
-        card->pin_order = false;
+        hard_clear(&card->pin_order);
     return line_state(&card->line);
 }
 
@@ -108,7 +108,7 @@ enum cw_err card_do_open(struct card_call *call)
     if (err != CW_OK)
         return err;
     line_drop(&card->line);
-    card->pin_line = false; /* one VERIFY, one line */
+    hard_clear(&card->pin_line); /* one VERIFY, one line */
     card->line.name = name;
     card->line.profile = profile;
     card->line.key = (enum link_key)slot;

@@ -300,6 +300,7 @@ bool line_session_answered(struct line *line)
     if (!ls->offered || (!tls13 && ssl->handshake->extended_ms != MBEDTLS_SSL_EXTENDED_MS_ENABLED))
         return false;
     ls->resumed = true;
+    line->trusted = HARD_YES;
     ls->ends = ls->offered_ends;
     memcpy(line->peer_sha256, ls->offered_peer, sizeof line->peer_sha256);
     return true;

@@ -107,9 +107,10 @@ static enum link_reason reason_of_flags(uint32_t flags)
     return flags != 0 ? LINK_REASON_CERTIFICATE : LINK_REASON_NONE;
 }
 
-int line_verify(void *ctx, mbedtls_x509_crt *crt, int depth, uint32_t *flags)
+/* Everything that is to be said against a certificate of the chain. */
+HARD_DECIDES static void look(struct line *line, const mbedtls_x509_crt *crt, int depth,
+                              uint32_t *flags)
 {
-    struct line *line = ctx;
     /* The engine calls from the root down to the leaf: the first finding is the nearest the root.
      */
     if ((*flags & MBEDTLS_X509_BADCERT_NOT_TRUSTED) != 0)
@@ -121,7 +122,7 @@ int line_verify(void *ctx, mbedtls_x509_crt *crt, int depth, uint32_t *flags)
             found(line, LINK_REASON_UNTRUSTED, flags);
         if ((crt->ext_types & MBEDTLS_X509_EXT_EXTENDED_KEY_USAGE) && !has_server_auth(crt))
             found(line, LINK_REASON_NO_SERVER_AUTH, flags);
-        return 0;
+        return;
     }
     if (*flags & ~(uint32_t)MBEDTLS_X509_BADCERT_OTHER)
         found(line, reason_of_flags(*flags & ~(uint32_t)MBEDTLS_X509_BADCERT_OTHER), flags);
@@ -137,7 +138,18 @@ int line_verify(void *ctx, mbedtls_x509_crt *crt, int depth, uint32_t *flags)
     if (psa_hash_compute(PSA_ALG_SHA_256, crt->raw.p, crt->raw.len, line->peer_sha256,
                          sizeof line->peer_sha256, &(size_t){0}) != PSA_SUCCESS)
         found(line, LINK_REASON_INTERNAL, flags);
-    if (line->reason != LINK_REASON_NONE) {
+}
+
+int line_verify(void *ctx, mbedtls_x509_crt *crt, int depth, uint32_t *flags)
+{
+    struct line *line = ctx;
+    for (unsigned i = 0; i < HARD_PASSES; i++)
+        look(line, crt, depth, flags);
+    if (depth != 0)
+        return 0;
+    if (line->reason == LINK_REASON_NONE && *flags == 0) {
+        line->trusted = HARD_YES;
+    } else {
         /* Which of the checks it was; the trace shows the one that failed. */
         static const uint8_t check_of[LINK_REASON_COUNT] = {
             [LINK_REASON_UNTRUSTED] = LINK_CHECK_CHAIN,

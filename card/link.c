@@ -59,8 +59,8 @@ static void leave(struct card *card)
     line_drop(&card->line);
     secure_drop(card);
     key_unfinished_drop(card);
-    card->pin_line = false;
-    card->pin_order = false;
+    hard_clear(&card->pin_line);
+    hard_clear(&card->pin_order);
     card->challenged = false;
     card->refused = LINK_REFUSAL_NONE;
 }

@@ -568,12 +568,9 @@ enum cw_err nvm_log_append(struct nvm *nvm, enum nvm_kind kind, uint16_t key,
     uint8_t r[RECORD_LEN];
     record_header(r, (uint8_t)kind, key, len);
     uint32_t crc = header_crc(r);
-    struct record rec = {
-        .kind = (uint8_t)kind, .key = key, .len = (uint16_t)len, .header_crc = crc};
     for (size_t i = 0; i < count; i++)
         crc = crc_add(crc, parts[i].data, parts[i].len);
     put32(r + CRC_AT, crc);
-    rec.crc = crc;
     const uint32_t at = nvm->end;
     const uint32_t offset = nvm->bank * nvm->bank_size + at;
     enum cw_err err = flash_program(nvm, offset, r, COMMIT_AT);
@@ -586,7 +583,12 @@ enum cw_err nvm_log_append(struct nvm *nvm, enum nvm_kind kind, uint16_t key,
         return err;
     }
     nvm->end += whole;
-    err = index_record(nvm, at, &rec);
+    /* It counts as the next mount will find it. */
+    struct record rec;
+    err = record_look(nvm, at, &rec);
+    if (err == CW_OK)
+        err = rec.good && rec.committed && rec.whole == whole ? index_record(nvm, at, &rec)
+                                                              : CW_ERR_IO;
     nvm->broken = err != CW_OK; /* half of a group may be in the index */
     return err == CW_OK ? CW_OK : CW_ERR_IO;
 }

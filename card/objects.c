@@ -28,17 +28,20 @@ static bool object_exists(uint16_t object)
     }
 }
 
-static bool object_secret(uint16_t object)
+bool object_secret(uint16_t object)
 {
-    return (object & 0xFF00) == LINK_DO_PIN || object == LINK_DO_ADMIN;
+    unsigned kind = object & 0xFF00;
+    return kind == 0 || kind == LINK_DO_PIN || kind == NVM_SESSION ||
+           (kind >= LINK_DO_ADMIN && kind != NVM_PIV_OBJECT);
 }
 
 /* Whom the holder pays is nobody's business who has the card but not the PIN. */
-static bool may_read(const struct card_call *call, uint16_t object)
+HARD_DECIDES static enum cw_err may_read(const struct card *card, uint16_t object)
 {
-    const struct card *card = call->card;
-    return object != LINK_DO_PAYEES || call->secured || card->pin_line ||
-           card->line.phase == LINE_OPEN;
+    return object != LINK_DO_PAYEES || secure_is_proved(card) || card->pin_line == HARD_YES ||
+                   card->line.phase == LINE_OPEN
+               ? CW_OK
+               : CW_ERR_DENIED;
 }
 
 enum cw_err card_do_get_data(struct card_call *call)
@@ -47,9 +50,10 @@ enum cw_err card_do_get_data(struct card_call *call)
     size_t len = 0;
     if (!object_exists(object) || object_secret(object))
         return CW_ERR_NOT_FOUND;
-    if (!may_read(call, object))
-        return CW_ERR_DENIED;
-    enum cw_err err = nvm_size(&call->card->nvm, object, &len);
+    enum cw_err err = CW_OK;
+    if (HARD_SAYS_NO(err, may_read(call->card, object)))
+        return err;
+    err = nvm_size(&call->card->nvm, object, &len);
     if (err == CW_OK)
         call->object = object;
     return err;
@@ -193,8 +197,8 @@ static enum cw_err put_pin(struct card *card, enum link_pin pin, const uint8_t *
         if (data[i] < '0' || data[i] > '9')
             return CW_ERR_FORMAT;
     if (pin == LINK_PIN_HOLDER) { /* what the old one had opened */
-        card->pin_line = false;
-        card->pin_order = false;
+        hard_clear(&card->pin_line);
+        hard_clear(&card->pin_order);
     }
     return pin_set(card, pin, data[0], data[1], data + 2, len - 2);
 }

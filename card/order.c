@@ -37,10 +37,11 @@ static enum cw_err ledger_read(const struct card *card, struct ledger *out)
 {
     uint8_t stored[ORDER_LEDGER_LEN];
     struct buf_reader r;
-    struct ledger l = {0};
+    struct ledger l;
+    memset(&l, 0, sizeof l); /* its padding too: two of them are compared as bytes */
     enum cw_err err = nvm_read_exact(&card->nvm, NVM_COUNTER, stored, sizeof stored);
     if (err == CW_ERR_NOT_FOUND && card_incomplete(card)) {
-        *out = l;
+        memcpy(out, &l, sizeof l);
         return CW_OK;
     }
     if (err != CW_OK)
@@ -54,7 +55,7 @@ static enum cw_err ledger_read(const struct card *card, struct ledger *out)
         s->day_total = (int64_t)(buf_get_u64(&r) & (uint64_t)INT64_MAX);
         s->small_total = (int64_t)(buf_get_u64(&r) & (uint64_t)INT64_MAX);
     }
-    *out = l;
+    memcpy(out, &l, sizeof l);
     return CW_OK;
 }
 
@@ -164,7 +165,7 @@ static enum cw_err limits_take(struct card *card, const struct policy *policy,
     if (s->day_total > limit->day || f->amount > limit->day - s->day_total)
         return refuse(card, LINK_REFUSAL_DAY);
     s->day_total += f->amount;
-    *small = !card->pin_order && f->amount <= limit->small &&
+    *small = card->pin_order != HARD_YES && f->amount <= limit->small &&
              s->small_total <= limit->small_total &&
              f->amount <= limit->small_total - s->small_total;
     s->small_total = *small ? s->small_total + f->amount : 0;
@@ -173,8 +174,8 @@ static enum cw_err limits_take(struct card *card, const struct policy *policy,
 
 /* Everything that can be said against the order, before anything moves. On success `l` is what is
  * to be written. */
-static enum cw_err permit(struct card *card, const struct order_fields *f, struct ledger *l,
-                          uint8_t binding[LINK_BINDING_LEN])
+HARD_DECIDES static enum cw_err permit(struct card *card, const struct order_fields *f,
+                                       struct ledger *l, uint8_t binding[LINK_BINDING_LEN])
 {
     struct policy policy;
     int64_t time = 0;
@@ -198,7 +199,7 @@ static enum cw_err permit(struct card *card, const struct order_fields *f, struc
     err = limits_take(card, &policy, f, time, l, &small);
     if (err != CW_OK)
         return err;
-    if (!card->pin_order && !small)
+    if (card->pin_order != HARD_YES && !small)
         return pin_tries(card, LINK_PIN_HOLDER) > 0 ? CW_ERR_DENIED : CW_ERR_BLOCKED;
     if (pin_tries(card, LINK_PIN_HOLDER) == 0) /* not even a small one */
         return CW_ERR_BLOCKED;
@@ -210,7 +211,7 @@ enum cw_err card_do_sign_order(struct card_call *call)
     struct card *card = call->card;
     struct order_fields fields;
     struct order_seal seal;
-    struct ledger ledger;
+    struct ledger ledger, again;
     uint8_t text[ORDER_TEXT_MAX];
     uint8_t signature[SIGNATURE_MAX];
     size_t signature_len = 0;
@@ -223,10 +224,15 @@ enum cw_err card_do_sign_order(struct card_call *call)
     enum cw_err err = order_tlv_decode(call->cmd->data, call->cmd->nc, &fields);
     if (err != CW_OK)
         return CW_ERR_FORMAT;
+    err = permit(card, &fields, &again, seal.binding);
+    if (err != CW_OK)
+        return err;
     err = permit(card, &fields, &ledger, seal.binding);
     if (err != CW_OK)
         return err;
-    card->pin_order = false; /* one VERIFY, one order */
+    if (memcmp(&ledger, &again, sizeof ledger) != 0)
+        return CW_ERR_IO;
+    hard_clear(&card->pin_order); /* one VERIFY, one order */
     memcpy(seal.serial, card->port->unique_id, sizeof seal.serial);
     /* In memory before the signature is made: a number, and what the limits leave, may be lost by a
      * power cut, and is never used twice. */

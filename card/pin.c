@@ -92,58 +92,71 @@ enum cw_err pin_set(struct card *card, enum link_pin pin, uint8_t tries, uint8_t
     return err;
 }
 
-enum cw_err pin_verify(struct card *card, enum link_pin pin, const uint8_t *digits, size_t len)
+/* Is this the number that is stored? HARD_YES or 0; CW_ERR_IO when it cannot be told. Whoever asks
+ * has taken down a try, or has proved already that he may know. */
+HARD_DECIDES static enum cw_err pin_is(const struct card *card, enum link_pin pin,
+                                       const uint8_t *digits, size_t len, uint32_t *same)
 {
     uint8_t stored[PIN_STORED_LEN];
     uint8_t given[PIN_STORED_LEN];
-    uint8_t tries[2];
-    tries_read(card, pin, tries);
-    if (tries[0] == 0)
-        return CW_ERR_BLOCKED;
-    if (len < LINK_PIN_MIN || len > LINK_PIN_MAX)
-        return CW_ERR_LENGTH;
     enum cw_err err = nvm_read_exact(&card->nvm, pin_key(pin), stored, sizeof stored);
-    if (err != CW_OK)
-        return CW_ERR_IO;
-    pad(given, stored[FLAGS_AT], digits, len);
-    err = tries_write(card, pin, (uint8_t)(tries[0] - 1), tries[1]);
-    if (err != CW_OK)
-        goto out;
-    /* It has to have arrived before anything is told. */
-    err = pin_tries(card, pin) == tries[0] - 1u ? CW_ERR_AUTH : CW_ERR_IO;
-    if (err != CW_ERR_AUTH)
-        goto out;
-    if (ct_equal(stored, given, sizeof stored))
-        err = tries_write(card, pin, tries[1], tries[1]);
-    else if (pin == LINK_PIN_HOLDER && tries[0] == 1)
-        session_forget_all(card); /* no line goes on without the PIN */
-out:
-    ct_wipe(stored, sizeof stored);
-    ct_wipe(given, sizeof given);
-    return err;
-}
-
-/* Is this the number that is stored? For who has proved already that he may know. */
-static bool pin_is(const struct card *card, enum link_pin pin, const uint8_t *digits, size_t len)
-{
-    uint8_t stored[PIN_STORED_LEN];
-    uint8_t given[PIN_STORED_LEN];
-    bool same = nvm_read_exact(&card->nvm, pin_key(pin), stored, sizeof stored) == CW_OK;
-    if (same) {
+    *same = 0;
+    if (err == CW_OK) {
         pad(given, stored[FLAGS_AT], digits, len);
-        same = ct_equal(stored, given, sizeof stored);
+        if (ct_equal(stored, given, sizeof stored))
+            *same = HARD_YES;
     }
     ct_wipe(stored, sizeof stored);
     ct_wipe(given, sizeof given);
-    return same;
+    return err == CW_OK ? CW_OK : CW_ERR_IO;
+}
+
+/* Takes a try down, and sees that it has arrived. */
+static enum cw_err take_try(struct card *card, enum link_pin pin, uint8_t tries[2])
+{
+    tries_read(card, pin, tries);
+    if (tries[0] == 0)
+        return CW_ERR_BLOCKED;
+    enum cw_err err = tries_write(card, pin, (uint8_t)(tries[0] - 1), tries[1]);
+    if (err == CW_OK && pin_tries(card, pin) != tries[0] - 1u)
+        err = CW_ERR_IO;
+    return err;
+}
+
+enum cw_err pin_verify(struct card *card, enum link_pin pin, const uint8_t *digits, size_t len,
+                       uint32_t *given)
+{
+    uint8_t tries[2];
+    uint32_t again = 0;
+    *given = 0;
+    if (pin_tries(card, pin) == 0)
+        return CW_ERR_BLOCKED;
+    if (len < LINK_PIN_MIN || len > LINK_PIN_MAX)
+        return CW_ERR_LENGTH;
+    enum cw_err err = take_try(card, pin, tries);
+    if (err == CW_OK)
+        err = pin_is(card, pin, digits, len, given);
+    if (err == CW_OK)
+        err = pin_is(card, pin, digits, len, &again);
+    *given = hard_both(*given, again);
+    if (err != CW_OK)
+        return err;
+    if (hard_is_yes(given))
+        return tries_write(card, pin, tries[1], tries[1]);
+    if (pin == LINK_PIN_HOLDER && tries[0] == 1)
+        session_forget_all(card); /* no line goes on without the PIN */
+    return CW_ERR_AUTH;
 }
 
 enum cw_err pin_change(struct card *card, enum link_pin pin, const uint8_t *old, size_t old_len,
-                       const uint8_t *digits, size_t len)
+                       const uint8_t *digits, size_t len, uint32_t *given)
 {
-    enum cw_err err = pin_verify(card, pin, old, old_len);
-    return err == CW_OK ? pin_set(card, pin, (uint8_t)pin_tries_max(card, pin), 0, digits, len)
-                        : err;
+    enum cw_err err = pin_verify(card, pin, old, old_len, given);
+    if (err != CW_OK)
+        return err;
+    if (!hard_is_yes(given))
+        return CW_ERR_AUTH;
+    return pin_set(card, pin, (uint8_t)pin_tries_max(card, pin), 0, digits, len);
 }
 
 enum cw_err pin_unblock(struct card *card, enum link_pin puk, enum link_pin pin,
@@ -152,9 +165,16 @@ enum cw_err pin_unblock(struct card *card, enum link_pin puk, enum link_pin pin,
 {
     if (!pin_present(card, pin))
         return CW_ERR_NOT_FOUND;
-    enum cw_err err = pin_verify(card, puk, puk_digits, puk_len);
-    if (err == CW_OK && pin_transport(card, pin) && pin_is(card, pin, digits, len))
+    uint32_t given = 0;
+    uint32_t same = 0;
+    enum cw_err err = pin_verify(card, puk, puk_digits, puk_len, &given);
+    if (err == CW_OK && pin_transport(card, pin))
+        err = pin_is(card, pin, digits, len, &same);
+    if (err == CW_OK && same != 0)
         err = CW_ERR_FORMAT; /* that one has come by post */
-    return err == CW_OK ? pin_set(card, pin, (uint8_t)pin_tries_max(card, pin), 0, digits, len)
-                        : err;
+    if (err != CW_OK)
+        return err;
+    if (!hard_is_yes(&given))
+        return CW_ERR_AUTH;
+    return pin_set(card, pin, (uint8_t)pin_tries_max(card, pin), 0, digits, len);
 }

@@ -4,42 +4,47 @@
 
 #include "base/ct.h"
 
-/* Over the air the PIN travels in clear: where the issuer permits it, and for orders by default
- * never. */
-static bool interface_ok(const struct card *card, uint8_t use)
-{
-    return card_interface_permits(card, use == LINK_PIN_ORDER ? POLICY_ORDER_CONTACTLESS
-                                                              : POLICY_LINE_CONTACTLESS);
-}
-
 static void forget_given(struct card *card)
 {
-    card->pin_line = false;
-    card->pin_order = false;
+    hard_clear(&card->pin_line);
+    hard_clear(&card->pin_order);
+}
+
+/* Over the air the PIN travels in clear: where the issuer permits it, and for orders by default
+ * never. */
+HARD_DECIDES static enum cw_err may_give(const struct card *card, uint8_t use)
+{
+    uint8_t flag = use == LINK_PIN_ORDER ? POLICY_ORDER_CONTACTLESS : POLICY_LINE_CONTACTLESS;
+    return card_interface_permits(card, flag) ? CW_OK : CW_ERR_STATE;
+}
+
+/* A PIN that came by post opens nothing. */
+HARD_DECIDES static enum cw_err may_open(const struct card *card)
+{
+    return pin_transport(card, LINK_PIN_HOLDER) ? CW_ERR_STATE : CW_OK;
 }
 
 enum cw_err card_do_verify(struct card_call *call)
 {
     struct card *card = call->card;
     const struct apdu_command *cmd = call->cmd;
+    enum cw_err err = CW_OK;
     call->pin = LINK_PIN_HOLDER;
     if (cmd->p2 != LINK_PIN_LINE && cmd->p2 != LINK_PIN_ORDER)
         return CW_ERR_NOT_FOUND;
-    if (!interface_ok(card, cmd->p2))
-        return CW_ERR_STATE;
-    bool *given = cmd->p2 == LINK_PIN_LINE ? &card->pin_line : &card->pin_order;
+    if (HARD_SAYS_NO(err, may_give(card, cmd->p2)))
+        return err;
+    uint32_t *given = cmd->p2 == LINK_PIN_LINE ? &card->pin_line : &card->pin_order;
     if (cmd->nc == 0) {
-        if (*given)
+        if (*given == HARD_YES)
             return CW_OK;
         return pin_tries(card, LINK_PIN_HOLDER) > 0 ? CW_ERR_AUTH : CW_ERR_BLOCKED;
     }
-    *given = false;
-    if (pin_transport(card, LINK_PIN_HOLDER))
-        return CW_ERR_STATE;
-    enum cw_err err = pin_verify(card, LINK_PIN_HOLDER, cmd->data, cmd->nc);
-    if (err == CW_OK)
-        *given = true;
-    else if (err == CW_ERR_AUTH || err == CW_ERR_BLOCKED)
+    *given = 0;
+    if (HARD_SAYS_NO(err, may_open(card)))
+        return err;
+    err = pin_verify(card, LINK_PIN_HOLDER, cmd->data, cmd->nc, given);
+    if (err == CW_ERR_AUTH || err == CW_ERR_BLOCKED)
         forget_given(card);
     return err;
 }
@@ -69,12 +74,14 @@ enum cw_err card_do_change_pin(struct card_call *call)
 {
     const uint8_t *old = NULL, *pin = NULL;
     size_t old_len = 0, pin_len = 0;
+    uint32_t given = 0;
     call->pin = LINK_PIN_HOLDER;
     if (call->cmd->p2 != LINK_PIN_LINE)
         return CW_ERR_NOT_FOUND;
-    if (!interface_ok(call->card, LINK_PIN_LINE))
-        return CW_ERR_STATE;
-    enum cw_err err = take_two(call->card, call->cmd, &old, &old_len, &pin, &pin_len);
+    enum cw_err err = CW_OK;
+    if (HARD_SAYS_NO(err, may_give(call->card, LINK_PIN_LINE)))
+        return err;
+    err = take_two(call->card, call->cmd, &old, &old_len, &pin, &pin_len);
     if (err != CW_OK)
         return err;
     /* A PIN that came by post is not changed by giving it twice. */
@@ -82,7 +89,7 @@ enum cw_err card_do_change_pin(struct card_call *call)
         pin_transport(call->card, LINK_PIN_HOLDER))
         return CW_ERR_FORMAT;
     forget_given(call->card);
-    return pin_change(call->card, LINK_PIN_HOLDER, old, old_len, pin, pin_len);
+    return pin_change(call->card, LINK_PIN_HOLDER, old, old_len, pin, pin_len, &given);
 }
 
 enum cw_err card_do_reset_pin(struct card_call *call)
@@ -92,9 +99,10 @@ enum cw_err card_do_reset_pin(struct card_call *call)
     call->pin = LINK_PIN_PUK;
     if (call->cmd->p2 != LINK_PIN_LINE)
         return CW_ERR_NOT_FOUND;
-    if (!interface_ok(call->card, LINK_PIN_LINE))
-        return CW_ERR_STATE;
-    enum cw_err err = take_two(call->card, call->cmd, &puk, &puk_len, &pin, &pin_len);
+    enum cw_err err = CW_OK;
+    if (HARD_SAYS_NO(err, may_give(call->card, LINK_PIN_LINE)))
+        return err;
+    err = take_two(call->card, call->cmd, &puk, &puk_len, &pin, &pin_len);
     if (err != CW_OK)
         return err;
     forget_given(call->card);

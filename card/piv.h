@@ -21,9 +21,9 @@ struct piv_template {
 
 /* What the application remembers while it is selected. */
 struct piv {
-    bool pin;        /* PIN given, for 9A and 9D */
+    uint32_t pin;    /* HARD_YES: PIN given, for 9A and 9D */
     uint32_t pin_at; /* the number of the command that gave it, for 9C; 0: none */
-    bool admin;      /* the other side has proved that it has the administration key */
+    uint32_t admin;  /* HARD_YES: the other side has proved that it has the administration key */
     uint8_t pending; /* PIV_TAG_WITNESS or _RESPONSE: what has to be `expected`; 0: neither */
     uint8_t expected[PIV_BLOCK_MAX];
 };

@@ -120,11 +120,13 @@ static enum cw_err ask(struct card_call *call, const struct admin_key *key, uint
     return err;
 }
 
-static bool is_expected(const struct piv *piv, const struct admin_key *key, uint8_t pending,
-                        const struct ber_object *given)
+HARD_DECIDES static enum cw_err is_expected(const struct piv *piv, const struct admin_key *key,
+                                            uint8_t pending, const struct ber_object *given)
 {
     return pending == given->tag && given->len == block_len(key) &&
-           ct_equal(piv->expected, given->value, given->len);
+                   ct_equal(piv->expected, given->value, given->len)
+               ? CW_OK
+               : CW_ERR_DENIED;
 }
 
 /* The other side's proof; `pending` is what was asked for. In a mutual authentication the card
@@ -137,15 +139,17 @@ static enum cw_err finish(struct card_call *call, const struct admin_key *key, u
     bool mutual = given->witness.len > 0;
     if (mutual && given->challenge.len != block_len(key))
         return CW_ERR_FORMAT;
-    if (!is_expected(piv, key, pending, mutual ? &given->witness : &given->response))
-        return CW_ERR_DENIED;
+    const struct ber_object *proof = mutual ? &given->witness : &given->response;
+    enum cw_err err = CW_OK;
+    if (HARD_SAYS_NO(err, is_expected(piv, key, pending, proof)))
+        return err;
     if (mutual) {
-        enum cw_err err = encrypt(key, given->challenge.value, sealed);
+        err = encrypt(key, given->challenge.value, sealed);
         if (err != CW_OK)
             return err;
         answer(call, PIV_TAG_RESPONSE, sealed, block_len(key));
     }
-    piv->admin = true;
+    piv->admin = HARD_YES;
     return CW_OK;
 }
 
@@ -156,7 +160,7 @@ enum cw_err piv_admin_authenticate(struct card_call *call, const struct piv_temp
     struct admin_key key;
     uint8_t pending = piv->pending;
     piv->pending = 0;
-    piv->admin = false;
+    hard_clear(&piv->admin);
     enum cw_err err = key_read(call->card, &key);
     if (err == CW_OK && algorithm != PIV_ALG_DEFAULT && algorithm != key.algorithm)
         err = CW_ERR_NOT_FOUND;

@@ -64,7 +64,7 @@ enum cw_err piv_do_get_data(struct card_call *call)
         piv_discovery_put(call->out);
         return CW_OK;
     }
-    if (object == PIV_OBJECT_PRINTED && !card->piv.pin)
+    if (object == PIV_OBJECT_PRINTED && card->piv.pin != HARD_YES)
         return CW_ERR_DENIED;
     err = nvm_size(&card->nvm, NVM_PIV_OBJECT | object, &len);
     if (err == CW_OK)

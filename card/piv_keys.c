@@ -161,7 +161,7 @@ enum cw_err piv_do_generate(struct card_call *call)
  */
 
 /* May the key be used now? CW_ERR_STATE, CW_ERR_DENIED. */
-static enum cw_err use_check(const struct card *card, uint8_t ref)
+HARD_DECIDES static enum cw_err use_check(const struct card *card, uint8_t ref)
 {
     const struct piv *piv = &card->piv;
     if (card_life(card) != LINK_LIFE_ACTIVE)
@@ -170,10 +170,12 @@ static enum cw_err use_check(const struct card *card, uint8_t ref)
         return CW_OK;
     if (!card_interface_permits(card, POLICY_PIV_CONTACTLESS))
         return CW_ERR_DENIED;
+    if (piv->pin != HARD_YES)
+        return CW_ERR_DENIED;
     /* 9C: the very command before this one was VERIFY, and it was good. */
-    bool given =
-        ref == PIV_REF_SIGNATURE ? piv->pin_at != 0 && piv->pin_at + 1 == card->commands : piv->pin;
-    return given ? CW_OK : CW_ERR_DENIED;
+    if (ref == PIV_REF_SIGNATURE && (piv->pin_at == 0 || piv->pin_at + 2 != card->commands))
+        return CW_ERR_DENIED;
+    return CW_OK;
 }
 
 static void answer(struct buf_writer *out, const uint8_t *data, size_t len)
@@ -287,8 +289,7 @@ enum cw_err piv_do_authenticate(struct card_call *call)
         return err;
     if (ref == PIV_REF_ADMIN)
         return card->port->contactless ? CW_ERR_DENIED : piv_admin_authenticate(call, &given);
-    err = use_check(card, ref);
-    if (err != CW_OK)
+    if (HARD_SAYS_NO(err, use_check(card, ref)))
         return err;
     if (given.witness.tag != 0 || given.response.len > 0)
         return CW_ERR_FORMAT;

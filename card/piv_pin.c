@@ -8,8 +8,8 @@
 
 static void forget_given(struct card *card)
 {
-    card->piv.pin = false;
-    card->piv.pin_at = 0;
+    hard_clear(&card->piv.pin);
+    hard_clear(&card->piv.pin_at);
 }
 
 /* Length of the number in a field, without the padding; 0 when it is none (part 2 §2.4.3): a PIN
@@ -26,9 +26,9 @@ static size_t number_len(const uint8_t field[FIELD_LEN], bool digits)
 }
 
 /* Over the air, where the issuer permits it. */
-static bool interface_ok(const struct card *card)
+HARD_DECIDES static enum cw_err may_give(const struct card *card)
 {
-    return card_interface_permits(card, POLICY_PIV_CONTACTLESS);
+    return card_interface_permits(card, POLICY_PIV_CONTACTLESS) ? CW_OK : CW_ERR_DENIED;
 }
 
 enum cw_err piv_do_verify(struct card_call *call)
@@ -46,10 +46,11 @@ enum cw_err piv_do_verify(struct card_call *call)
     }
     if (cmd->p1 != 0x00)
         return CW_ERR_ARG;
-    if (!interface_ok(card))
-        return CW_ERR_DENIED;
+    enum cw_err err = CW_OK;
+    if (HARD_SAYS_NO(err, may_give(card)))
+        return err;
     if (cmd->nc == 0) {
-        if (card->piv.pin)
+        if (card->piv.pin == HARD_YES)
             return CW_OK;
         return pin_tries(card, LINK_PIN_PIV) > 0 ? CW_ERR_AUTH : CW_ERR_BLOCKED;
     }
@@ -57,11 +58,9 @@ enum cw_err piv_do_verify(struct card_call *call)
     if (len == 0) /* costs no try */
         return CW_ERR_FORMAT;
     forget_given(card);
-    enum cw_err err = pin_verify(card, LINK_PIN_PIV, cmd->data, len);
-    if (err == CW_OK) {
-        card->piv.pin = true;
+    err = pin_verify(card, LINK_PIN_PIV, cmd->data, len, &card->piv.pin);
+    if (err == CW_OK)
         card->piv.pin_at = card->commands;
-    }
     return err;
 }
 
@@ -72,22 +71,23 @@ enum cw_err piv_do_change_pin(struct card_call *call)
     const uint8_t *new = old + FIELD_LEN;
     bool puk = call->cmd->p2 == PIV_REF_PUK;
     enum link_pin pin = puk ? LINK_PIN_PIV_PUK : LINK_PIN_PIV;
+    uint32_t of_puk = 0;
     call->pin = pin;
     if (!puk && call->cmd->p2 != PIV_REF_PIN)
         return CW_ERR_NOT_FOUND;
-    if (puk ? card->port->contactless : !interface_ok(card))
+    if (puk && card->port->contactless)
         return CW_ERR_DENIED;
+    enum cw_err err = CW_OK;
+    if (HARD_SAYS_NO(err, may_give(card)))
+        return err;
     size_t old_len = number_len(old, !puk);
     size_t new_len = number_len(new, !puk);
     if (old_len == 0 || new_len == 0)
         return CW_ERR_FORMAT;
     if (!puk)
         forget_given(card);
-    enum cw_err err = pin_change(card, pin, old, old_len, new, new_len);
-    /* Part 2 §3.2.2; a signature by 9C wants VERIFY all the same. */
-    if (err == CW_OK && !puk)
-        card->piv.pin = true;
-    return err;
+    /* Part 2 §3.2.2: the PIN counts as given; a signature by 9C wants VERIFY all the same. */
+    return pin_change(card, pin, old, old_len, new, new_len, puk ? &of_puk : &card->piv.pin);
 }
 
 enum cw_err piv_do_reset_pin(struct card_call *call)

@@ -65,6 +65,11 @@ bool secure_is_open(const struct card *card)
     return scp03_is_open(&card->channel);
 }
 
+bool secure_is_proved(const struct card *card)
+{
+    return card->channel.state == SCP03_ANSWER;
+}
+
 void secure_drop(struct card *card)
 {
     scp03_end(&card->channel);

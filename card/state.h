@@ -3,6 +3,7 @@
 #ifndef CARDWIRE_CARD_STATE_H
 #define CARDWIRE_CARD_STATE_H
 
+#include "base/hard.h"
 #include "card/card.h"
 #include "card/keygen.h"
 #include "card/line.h"
@@ -50,13 +51,13 @@ struct card {
     struct keygen keygen;          /* an RSA key that is being made */
     uint8_t keygen_slot;           /* for this slot; 0: none is */
     const struct card_app *app;    /* selected; NULL: none */
-    bool pin_line, pin_order;      /* PIN given, and for what; spent by its use */
+    uint32_t pin_line, pin_order;  /* HARD_YES: PIN given, and for what; spent by its use */
     uint8_t refused;               /* enum link_refusal: why the last order was not signed */
     struct scp03 channel;          /* the issuer's */
     bool challenged;               /* `challenge` was given out and not used yet */
     uint8_t challenge[ISSUER_CHALLENGE_LEN];
     struct piv piv;
-    uint32_t commands; /* received since power up, chained ones as one */
+    uint32_t commands; /* twice what was received since power up, chained ones as one */
     uint8_t chain[4];  /* CLA INS P1 P2 of the chain that is being received */
     bool chaining;
     size_t chain_len;
@@ -98,7 +99,6 @@ struct card_call {
     struct buf_writer *out; /* answer; empty when the handler starts */
     uint16_t object;        /* set by the handler: the answer is this value of the memory */
     enum link_pin pin;      /* set by the handler: the PIN that CW_ERR_AUTH is about */
-    bool secured;           /* came through the issuer's secure channel */
 };
 
 typedef enum cw_err card_handler(struct card_call *call);
@@ -169,6 +169,8 @@ card_handler piv_do_set_admin, piv_do_get_metadata;              /* piv_admin.c 
 /* The issuer's secure channel is up: both ends authenticated, everything encrypted and
  * authenticated both ways. It ends with a reset, another SELECT, a plain command, or a failure. */
 bool secure_is_open(const struct card *card);
+/* The command that is being carried out came through it. */
+bool secure_is_proved(const struct card *card);
 void secure_drop(struct card *card);
 /* Checks and decrypts cmd->data in place: it lies in card->command. */
 CW_MUST_USE enum cw_err secure_unwrap(struct card *card, struct apdu_command *cmd);
@@ -196,13 +198,14 @@ bool pin_present(const struct card *card, enum link_pin pin);
 /* Must it be changed first? */
 bool pin_transport(const struct card *card, enum link_pin pin);
 /* CW_ERR_AUTH wrong, CW_ERR_BLOCKED, CW_ERR_LENGTH (costs no try). The try is taken down in memory
- * before the comparison. */
+ * before the comparison. What counts is *given, HARD_YES or 0: CW_OK alone opens nothing. */
 CW_MUST_USE enum cw_err pin_verify(struct card *card, enum link_pin pin, const uint8_t *digits,
-                                   size_t len);
+                                   size_t len, uint32_t *given);
 /* Verifies `old`, then sets the new digits, which the caller has checked. Tries are full again, a
  * transport PIN is one no longer. */
 CW_MUST_USE enum cw_err pin_change(struct card *card, enum link_pin pin, const uint8_t *old,
-                                   size_t old_len, const uint8_t *digits, size_t len);
+                                   size_t old_len, const uint8_t *digits, size_t len,
+                                   uint32_t *given);
 /* The same with the PUK in the place of the old PIN, which may be blocked. */
 CW_MUST_USE enum cw_err pin_unblock(struct card *card, enum link_pin puk, enum link_pin pin,
                                     const uint8_t *puk_digits, size_t puk_len,
@@ -216,6 +219,8 @@ CW_MUST_USE enum cw_err object_check(struct card *card, uint16_t object, const u
                                      size_t len);
 /* Does a TLS session rest on it? When it changes, sessions end. */
 bool object_is_trust(uint16_t object);
+/* Is it none that anybody may read? */
+bool object_secret(uint16_t object);
 /* May this object be taken away from a card? */
 bool object_removable(uint16_t object);
 /* Does the card still have a root and a name when these writes are done? CW_ERR_STATE. */

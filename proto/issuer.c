@@ -132,7 +132,7 @@ enum cw_err issuer_decode(const uint8_t *data, size_t len, struct issuer_message
         return CW_ERR_FORMAT;
     if (m.kind == ISSUER_UPDATE && (m.sequence == 0 || m.write_count == 0))
         return CW_ERR_FORMAT;
-    *out = m;
+    memcpy(out, &m, sizeof m); /* its padding too: the card compares two as bytes */
     *signed_len = len - before;
     *signature = o.value;
     return CW_OK;

@@ -1,6 +1,7 @@
 #include "proto/scp03.h"
 
 #include "base/ct.h"
+#include "base/hard.h"
 
 #include <string.h>
 
@@ -186,19 +187,19 @@ static enum cw_err command_mac(const struct scp03 *s, const struct apdu_command 
     return s->crypto->cmac(s->crypto->ctx, s->mac, parts, sizeof parts / sizeof *parts, out);
 }
 
-/* Takes the MAC at the end of a command's data field; it becomes the chaining value (§6.2.3). */
-static enum cw_err command_verify(struct scp03 *s, const struct apdu_command *cmd)
+/* Is the MAC at the end of a command's data field the right one? It is `mac`, which then becomes
+ * the chaining value (§6.2.3). */
+HARD_DECIDES static enum cw_err command_verify(const struct scp03 *s,
+                                               const struct apdu_command *cmd, uint8_t mac[BLOCK])
 {
-    uint8_t mac[BLOCK];
     if (cmd->nc < SCP03_MAC_LEN)
         return CW_ERR_DENIED;
     size_t len = cmd->nc - SCP03_MAC_LEN;
     enum cw_err err = command_mac(s, cmd, cmd->data, len, mac);
     if (err == CW_OK && !ct_equal(mac, cmd->data + len, SCP03_MAC_LEN))
         err = CW_ERR_DENIED;
-    if (err == CW_OK)
-        memcpy(s->chaining, mac, sizeof mac);
-    ct_wipe(mac, sizeof mac);
+    if (err != CW_OK)
+        ct_wipe(mac, BLOCK); /* what should have come */
     return err;
 }
 
@@ -222,20 +223,31 @@ static void open_at(struct scp03 *s, uint8_t level)
     s->state = SCP03_READY;
 }
 
-enum cw_err scp03_card_authenticate(struct scp03 *s, const struct apdu_command *cmd, uint8_t least)
+/* Has the host proved that it has the keys? */
+HARD_DECIDES static enum cw_err host_verify(const struct scp03 *s, const struct apdu_command *cmd,
+                                            uint8_t least, uint8_t mac[BLOCK])
 {
     if (s->state != SCP03_BEGUN)
-        return end_with(s, CW_ERR_STATE);
+        return CW_ERR_STATE;
     if (cmd->cla != (APDU_CLA_PROPRIETARY | SCP03_CLA_SECURE) ||
         cmd->ins != SCP03_INS_EXTERNAL_AUTHENTICATE || cmd->p2 != 0 ||
         cmd->nc != SCP03_AUTHENTICATE_LEN || !level_is_possible(s, cmd->p1) ||
         (cmd->p1 & least) != least)
-        return end_with(s, CW_ERR_DENIED);
-    enum cw_err err = command_verify(s, cmd);
+        return CW_ERR_DENIED;
+    enum cw_err err = command_verify(s, cmd, mac);
     if (err == CW_OK && !ct_equal(cmd->data, s->cryptogram, sizeof s->cryptogram))
         err = CW_ERR_DENIED;
-    if (err != CW_OK)
+    return err;
+}
+
+enum cw_err scp03_card_authenticate(struct scp03 *s, const struct apdu_command *cmd, uint8_t least)
+{
+    uint8_t mac[BLOCK];
+    enum cw_err err = CW_OK;
+    if (HARD_SAYS_NO(err, host_verify(s, cmd, least, mac)))
         return end_with(s, err);
+    memcpy(s->chaining, mac, sizeof mac);
+    ct_wipe(mac, sizeof mac);
     open_at(s, cmd->p1);
     return CW_OK;
 }
@@ -373,11 +385,12 @@ static enum cw_err unwrap(struct scp03 *s, struct apdu_command *cmd, uint8_t *bu
 {
     if ((cmd->cla & CLA_CHANNEL_OR_SM) != SCP03_CLA_SECURE)
         return CW_ERR_DENIED;
+    uint8_t mac[BLOCK];
     enum cw_err err = count(s);
-    if (err == CW_OK)
-        err = command_verify(s, cmd);
-    if (err != CW_OK)
+    if (err != CW_OK || HARD_SAYS_NO(err, command_verify(s, cmd, mac)))
         return err;
+    memcpy(s->chaining, mac, sizeof mac);
+    ct_wipe(mac, sizeof mac);
     size_t len = cmd->nc - SCP03_MAC_LEN;
     const uint8_t *data = cmd->data;
     if ((s->level & SCP03_C_DECRYPTION) && len > 0) {

@@ -80,11 +80,12 @@ struct scp03_update {
     uint8_t sequence[SCP03_SEQUENCE_LEN]; /* only with SCP03_I_PSEUDO_RANDOM */
 };
 
+/* Far from each other, from zeros and from ones: base/hard.h. */
 enum scp03_state {
-    SCP03_NONE = 0, /* no session, or one that is over */
-    SCP03_BEGUN,    /* INITIALIZE UPDATE done */
-    SCP03_READY,    /* both ends authenticated; the next is a command */
-    SCP03_ANSWER,   /* the next is the answer to a command */
+    SCP03_NONE = 0,      /* no session, or one that is over */
+    SCP03_BEGUN = 0x33,  /* INITIALIZE UPDATE done */
+    SCP03_READY = 0x5A,  /* both ends authenticated; the next is a command */
+    SCP03_ANSWER = 0xA5, /* the next is the answer to a command */
 };
 
 /* One session at one end. The caller owns it; all zeros is no session. */

@@ -59,6 +59,26 @@ def root(subject):
     return certificate(subject, key.public_key(), CERT_SIGN, key=key), key
 
 
+def tls_context(profile, leaf, key, clients):
+    """Of a TLS server with that certificate, which asks for one that stands under `clients`."""
+    version = ssl.TLSVersion.TLSv1_3 if profile == "tls13" else ssl.TLSVersion.TLSv1_2
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    with tempfile.TemporaryDirectory(prefix="cardwire-replay-") as folder:
+        chain = pathlib.Path(folder) / "server.pem"
+        chain.write_bytes(leaf.public_bytes(serialization.Encoding.PEM) + key.private_bytes(
+            serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()))
+        context.load_cert_chain(chain)
+    context.load_verify_locations(cadata=der(clients))
+    context.verify_mode = ssl.CERT_REQUIRED
+    context.minimum_version = context.maximum_version = version
+    context.num_tickets = 1
+    context.options |= ssl.OP_NO_TICKET  # sessions stay at the server; in a ticket there would be the card's
+    # certificate, and the card would not keep it (docs/card.md)
+    if version == ssl.TLSVersion.TLSv1_2:
+        context.set_ciphers("AES128-GCM-SHA256" if profile == "rsa" else "ECDHE-ECDSA-AES128-GCM-SHA256")
+    return context
+
+
 class World:
     """Values that every file starts with:
 
@@ -101,28 +121,13 @@ class World:
         is an honest one, "stranger" stands under the wrong root, "unbound" has no extended master secret."""
         if (profile, kind) in self.contexts:
             return self.contexts[profile, kind]
-        version = ssl.TLSVersion.TLSv1_3 if profile == "tls13" else ssl.TLSVersion.TLSv1_2
         key = (rsa.generate_private_key(65537, 2048) if profile == "rsa"
                else ec.generate_private_key(ec.SECP256R1()))
         leaf = self.leaf(self.others if kind == "stranger" else self.servers, key,
                          KEY_ENCIPHERMENT if profile == "rsa" else DIGITAL_SIGNATURE)
-        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        with tempfile.TemporaryDirectory(prefix="cardwire-replay-") as folder:
-            chain = pathlib.Path(folder) / "server.pem"
-            chain.write_bytes(leaf.public_bytes(serialization.Encoding.PEM) + key.private_bytes(
-                serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8,
-                serialization.NoEncryption()))
-            context.load_cert_chain(chain)
-        context.load_verify_locations(cadata=der(self.cards[0]))
-        context.verify_mode = ssl.CERT_REQUIRED
-        context.minimum_version = context.maximum_version = version
-        context.num_tickets = 1
-        context.options |= ssl.OP_NO_TICKET  # sessions stay at the server; in a ticket there would be the card's
-        # certificate, and the card would not keep it (docs/card.md)
+        context = tls_context(profile, leaf, key, self.cards[0])
         if kind == "unbound":
             context.options |= NO_EXTENDED_MASTER_SECRET
-        if version == ssl.TLSVersion.TLSv1_2:
-            context.set_ciphers("AES128-GCM-SHA256" if profile == "rsa" else "ECDHE-ECDSA-AES128-GCM-SHA256")
         self.contexts[profile, kind] = context, der(leaf)
         return context, der(leaf)
 
