@@ -586,6 +586,8 @@ enum cw_err nvm_log_append(struct nvm *nvm, enum nvm_kind kind, uint16_t key,
     /* It counts as the next mount will find it. */
     struct record rec;
     err = record_look(nvm, at, &rec);
+    if (err != CW_OK) /* a read that failed once is no reason to give the memory up */
+        err = record_look(nvm, at, &rec);
     if (err == CW_OK)
         err = rec.good && rec.committed && rec.whole == whole ? index_record(nvm, at, &rec)
                                                               : CW_ERR_IO;

@@ -7,6 +7,7 @@
 #include "base/ct.h"
 #include "card/card.h"
 
+#include <mbedtls/aes.h>
 #include <mbedtls/bignum.h>
 #include <mbedtls/psa_util.h>
 #include <mbedtls/ssl.h>
@@ -159,43 +160,50 @@ psa_status_t __wrap_psa_aead_decrypt(psa_key_id_t key, psa_algorithm_t alg, cons
 }
 
 /* So is that of a command through the issuer's channel, whose MAC is checked before it is decrypted
- * (proto/scp03.c); its padding is looked at byte by byte. */
-static const psa_cipher_operation_t *decrypting;
+ * (proto/scp03.c); its padding is looked at byte by byte. It is the plaintext when the last block
+ * was chained, which is when the card gives up the key that it has set up for it. */
+static struct {
+    const mbedtls_aes_context *aes; /* NULL: what is decrypted stays secret */
+    uint8_t *text;
+    size_t len;
+} opened;
 
-psa_status_t __real_psa_cipher_decrypt_setup(psa_cipher_operation_t *op, psa_key_id_t key,
-                                             psa_algorithm_t alg);
-psa_status_t __wrap_psa_cipher_decrypt_setup(psa_cipher_operation_t *op, psa_key_id_t key,
-                                             psa_algorithm_t alg);
-psa_status_t __wrap_psa_cipher_decrypt_setup(psa_cipher_operation_t *op, psa_key_id_t key,
-                                             psa_algorithm_t alg)
+int __real_mbedtls_aes_setkey_dec(mbedtls_aes_context *aes, const unsigned char *key,
+                                  unsigned bits);
+int __wrap_mbedtls_aes_setkey_dec(mbedtls_aes_context *aes, const unsigned char *key,
+                                  unsigned bits);
+int __wrap_mbedtls_aes_setkey_dec(mbedtls_aes_context *aes, const unsigned char *key, unsigned bits)
 {
-    decrypting = secret_commands > 0 ? op : NULL;
+    opened.aes = secret_commands > 0 ? aes : NULL;
+    opened.len = 0;
     secret_commands -= secret_commands > 0;
-    return __real_psa_cipher_decrypt_setup(op, key, alg);
+    return __real_mbedtls_aes_setkey_dec(aes, key, bits);
 }
 
-psa_status_t __real_psa_cipher_encrypt_setup(psa_cipher_operation_t *op, psa_key_id_t key,
-                                             psa_algorithm_t alg);
-psa_status_t __wrap_psa_cipher_encrypt_setup(psa_cipher_operation_t *op, psa_key_id_t key,
-                                             psa_algorithm_t alg);
-psa_status_t __wrap_psa_cipher_encrypt_setup(psa_cipher_operation_t *op, psa_key_id_t key,
-                                             psa_algorithm_t alg)
+int __real_mbedtls_aes_crypt_ecb(mbedtls_aes_context *aes, int mode, const unsigned char in[16],
+                                 unsigned char out[16]);
+int __wrap_mbedtls_aes_crypt_ecb(mbedtls_aes_context *aes, int mode, const unsigned char in[16],
+                                 unsigned char out[16]);
+int __wrap_mbedtls_aes_crypt_ecb(mbedtls_aes_context *aes, int mode, const unsigned char in[16],
+                                 unsigned char out[16])
 {
-    decrypting = NULL;
-    return __real_psa_cipher_encrypt_setup(op, key, alg);
+    int ret = __real_mbedtls_aes_crypt_ecb(aes, mode, in, out);
+    if (ret == 0 && mode == MBEDTLS_AES_DECRYPT && aes == opened.aes) {
+        if (opened.len == 0)
+            opened.text = out;
+        opened.len = (size_t)(out + 16 - opened.text);
+    }
+    return ret;
 }
 
-psa_status_t __real_psa_cipher_update(psa_cipher_operation_t *op, const uint8_t *in, size_t in_len,
-                                      uint8_t *out, size_t cap, size_t *len);
-psa_status_t __wrap_psa_cipher_update(psa_cipher_operation_t *op, const uint8_t *in, size_t in_len,
-                                      uint8_t *out, size_t cap, size_t *len);
-psa_status_t __wrap_psa_cipher_update(psa_cipher_operation_t *op, const uint8_t *in, size_t in_len,
-                                      uint8_t *out, size_t cap, size_t *len)
+void __real_mbedtls_aes_free(mbedtls_aes_context *aes);
+void __wrap_mbedtls_aes_free(mbedtls_aes_context *aes);
+void __wrap_mbedtls_aes_free(mbedtls_aes_context *aes)
 {
-    psa_status_t status = __real_psa_cipher_update(op, in, in_len, out, cap, len);
-    if (status == PSA_SUCCESS && op == decrypting)
-        make_public(out, *len, &secret_seen.decrypted);
-    return status;
+    if (aes != NULL && aes == opened.aes && opened.len > 0)
+        make_public(opened.text, opened.len, &secret_seen.decrypted);
+    opened.aes = aes == opened.aes ? NULL : opened.aes;
+    __real_mbedtls_aes_free(aes);
 }
 
 /* TLS's own random bytes travel in clear: the client random, the session identifier, the padding of

@@ -298,6 +298,7 @@ static void test_a_failed_read_never_splits_a_group(void **state)
     struct card_flash ops = lab_flash_ops(&flash);
     struct nvm nvm;
     unsigned failed = 0;
+    unsigned again = 0;
     (void)state;
     before(&flash, &ops, &nvm, 13);
     start = flash;
@@ -309,15 +310,17 @@ static void test_a_failed_read_never_splits_a_group(void **state)
         if (flash.fail_read >= 0)
             break;
         failed++;
-        assert_int_equal(err, CW_ERR_IO);
+        /* What a record is, once it is there, is read again where that failed. */
+        again += err == CW_OK;
+        assert_true(err == CW_ERR_IO || (err == CW_OK && look(&nvm) == NEW));
         enum cw_err next = nvm_write(&nvm, FILLER, "after", 5);
-        assert_true(next == CW_ERR_IO || look(&nvm) == OLD);
+        assert_true(next == CW_ERR_IO || look(&nvm) == (err == CW_OK ? NEW : OLD));
         power_back(&flash, &nvm, &ops);
         enum seen seen = look(&nvm);
-        assert_true(seen == OLD || (seen == NEW && next == CW_ERR_IO));
+        assert_true(err == CW_OK ? seen == NEW : seen == OLD || (seen == NEW && next == CW_ERR_IO));
     }
     print_message("%u reads failed, one at a time\n", failed);
-    assert_true(failed > 100);
+    assert_true(failed > 100 && again < failed / 4);
 }
 
 int main(int argc, char **argv)
