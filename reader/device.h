@@ -8,8 +8,9 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define DEVICE_START_MS 5000 /* for the first byte: an emulated chip starts its memory meanwhile   \
-                              */
+#define DEVICE_START_MS                                                                            \
+    5000 /* for the first byte: an emulated chip starts its memory meanwhile                       \
+          */
 
 struct device {
     char path[128];
