@@ -13,9 +13,14 @@ PROGRAMS = pathlib.Path(os.environ.get("CARDWIRE_PROGRAMS") or ROOT / "build" / 
 def test_own_bank_and_card_step_by_step(tmp_path):
     text = (ROOT / "README.md").read_text(encoding="utf-8")
     blocks = re.findall(r"^```sh\n(.*?)^```", text, re.M | re.S)
-    assert len(blocks) == 2  # the bank, the card and what they do; the end of it
+    assert len(blocks) == 3  # the bank, the card and what they do; the card as a chip; the end of it
     (tmp_path / "build").mkdir()
     (tmp_path / "build" / "bin").symlink_to(PROGRAMS)
+    (tmp_path / "scripts").mkdir()
+    for name in ("build", "chip"):
+        script = tmp_path / "scripts" / name
+        script.write_text(f'#!/bin/sh\nexec "{ROOT}/scripts/{name}" "$@"\n', encoding="utf-8")
+        script.chmod(0o755)
     env = {k: v for k, v in os.environ.items() if not k.startswith("CARDWIRE")}
     # `set -m` as in a person's shell
     done = subprocess.run(["bash", "-c", "set -em\n" + "".join(blocks)], cwd=tmp_path, env=env,
@@ -28,6 +33,7 @@ def test_own_bank_and_card_step_by_step(tmp_path):
     # The payee that the card refused, and took after the bank's update; what it looks like inside
     assert "refused by the card" in done.stdout and done.stdout.count("Booked: payment") == 2
     assert "order-counter" in done.stdout
+    assert not (tmp_path / "mybank" / "line").is_symlink()  # the chip was there, and is gone
 
 
 def test_links_lead_somewhere():
