@@ -286,7 +286,8 @@ static enum cw_err record_look(const struct nvm *nvm, uint32_t at, struct record
     if (rec.plausible) {
         uint32_t crc = rec.header_crc;
         err = crc_add_flash(nvm, base + RECORD_LEN, rec.len, &crc);
-        rec.good = err == CW_OK && crc == rec.crc;
+        /* Of a value that is secret as well: that it is whole is none. */
+        rec.good = err == CW_OK && ct_equal(&crc, &rec.crc, sizeof crc);
     }
     if (err == CW_OK)
         *out = rec;

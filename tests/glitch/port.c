@@ -95,6 +95,8 @@ __attribute__((naked, noinline)) void glitch_done(void)
     __asm__ volatile("b .");
 }
 
+/* Theirs are the arguments, in the registers. */
+#pragma GCC diagnostic ignored "-Wunused-parameter"
 __attribute__((naked, noinline)) void glitch_program(uint32_t offset, const void *data,
                                                      uint32_t len)
 {
