@@ -183,7 +183,8 @@ class TlsServer:
         self.context.verify_mode = ssl.CERT_REQUIRED
         self.socket = socket.create_server(("127.0.0.1", 0))
         self.port = self.socket.getsockname()[1]
-        threading.Thread(target=self._run, daemon=True).start()
+        self.thread = threading.Thread(target=self._run, daemon=True)
+        self.thread.start()
 
     def _run(self):
         with contextlib.suppress(OSError):
@@ -202,6 +203,9 @@ class TlsServer:
                 line.unwrap()
 
     def close(self):
+        """An accept() that nobody wakes would take a client of the next server, whose socket has its number."""
+        self.socket.shutdown(socket.SHUT_RDWR)
+        self.thread.join()
         self.socket.close()
 
 
