@@ -16,16 +16,7 @@
 
 #define RATIO_MAX 1250u /* thousandths */
 
-struct speed {
-    const char *link;
-    unsigned rate; /* bits per second, as the standards name it */
-    uint8_t di;    /* T=1: over 512 cycles; 0: the default */
-};
-
-static const struct speed speeds[] = {
-    {"t1", 9600, 0}, {"t1", 55800, 8}, {"t1", 111600, 16}, {"t1", 223200, 32}, {"t1", 446400, 64}};
-
-static bool show(const struct speed *speed, const struct login_result *r,
+static bool show(const struct slow_speed *speed, const struct login_result *r,
                  const struct slow_times *t, bool json)
 {
     uint64_t apdu_bytes = r->reader.bytes_to_card + r->reader.bytes_from_card;
@@ -53,7 +44,7 @@ static bool show(const struct speed *speed, const struct login_result *r,
 }
 
 struct bench {
-    const struct speed *speed;
+    const struct slow_speed *speed;
     bool json, good;
 };
 
@@ -87,8 +78,8 @@ int main(int argc, char **argv)
     if (code >= 0)
         return code;
     enum cw_err err = login_scene(&scene, NULL, &why);
-    for (size_t i = 0; err == CW_OK && i < sizeof speeds / sizeof *speeds; i++) {
-        b.speed = &speeds[i];
+    for (size_t i = 0; err == CW_OK && i < SLOW_SPEEDS; i++) {
+        b.speed = &slow_speeds[i];
         err = login_each(&scene, one, &b, &why);
     }
     return login_end(&scene, "line", err, b.good, &why);

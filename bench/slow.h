@@ -14,6 +14,15 @@ struct slow_times {
     uint32_t bytes; /* of blocks, frames, all of it */
 };
 
+struct slow_speed {
+    const char *link;
+    unsigned rate; /* bits per second, as the standards name it */
+    uint8_t di;    /* T=1: over 512 cycles; 0: the default */
+};
+
+#define SLOW_SPEEDS 5u
+extern const struct slow_speed slow_speeds[SLOW_SPEEDS];
+
 /* In front of `inner`, which it owns from then on. T=1 at 3.5712 MHz: `di` over 512 (Di of TA1 from
  * 1 to 64), or 0 for the default speed of 372 cycles. */
 CW_MUST_USE enum cw_err slow_t1_open(struct reader *inner, uint8_t di, struct reader **out,

@@ -12,6 +12,9 @@
 
 #define CLOCK_HZ 3571200u /* 9,600 baud at 372 cycles */
 
+const struct slow_speed slow_speeds[SLOW_SPEEDS] = {
+    {"t1", 9600, 0}, {"t1", 55800, 8}, {"t1", 111600, 16}, {"t1", 223200, 32}, {"t1", 446400, 64}};
+
 struct slow {
     struct reader *inner;
     struct slow_times times;

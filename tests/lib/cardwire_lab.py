@@ -207,11 +207,13 @@ class Pcscd:
 
 class ApduTap:
     """Stands between pcscd and a card (the protocol of vpcd: two bytes of length, then an APDU) and
-    keeps a copy of each APDU. A payload of one byte is control: off, on, reset, ATR."""
+    keeps a copy of each APDU. A payload of one byte is control: off, on, reset, ATR; the last ATR and the
+    number of times that the card was powered or reset are kept as well."""
 
     def __init__(self, upstream_port):
         self.upstream_port = upstream_port
         self.apdus = []  # (to_card, bytes)
+        self.atr, self.resets = b"", 0
         self._atr_next = False
         self._server = socket.create_server(("127.0.0.1", 0))
         self.port = self._server.getsockname()[1]
@@ -237,8 +239,10 @@ class ApduTap:
                 body = self._read(source, struct.unpack(">H", head)[0])
                 if to_card and len(body) == 1:
                     self._atr_next = body == b"\x04"
+                    self.resets += body in (b"\x01", b"\x02")
                 elif not to_card and self._atr_next:
                     self._atr_next = False
+                    self.atr = body
                 else:
                     self.apdus.append((to_card, body))
                 sink.sendall(head + body)

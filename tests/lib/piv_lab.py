@@ -2,19 +2,24 @@
 through the issuer's secure channel, in the private PC/SC daemon of the lab, with an environment for the tools
 in which nothing of the user's own is seen or written."""
 
+import contextlib
 import os
 import pathlib
+import socket
+import ssl
 import subprocess
+import threading
 
 import pytest
 from cryptography.hazmat.primitives.ciphers import algorithms
 from cryptography.hazmat.primitives.kdf.kbkdf import CounterLocation, KBKDFCMAC, Mode
 
-from cardwire_lab import Ca, LabError, Pcscd
+from cardwire_lab import ApduTap, Ca, LabError, Pcscd
 from chip_lab import insert_chip
 from rawcard import OWN, Issuer, RawCard, personalise, policy
 from scp03 import Keys
 
+SERVER = "server.cardwire.test"
 PIV_PIN, PIV_PUK = "314159", "27182818"
 ALGORITHM = {"3des": 0x03, "aes128": 0x08, "aes192": 0x0A, "aes256": 0x0C}
 # Odd parity, which some tools want of a DES key, and three different keys.
@@ -39,7 +44,7 @@ def put_piv(issuer, admin="3des"):
 def piv_card(lab, folder, cards, servers, admin="3des", terms=None):
     """Makes the card in `folder`: active, with a line of its own and PIV; its serial. cards, servers: Ca."""
     with RawCard(lab, folder) as card:
-        serial = personalise(card, cards, [servers.cert], {"server.cardwire.test": 7},
+        serial = personalise(card, cards, [servers.cert], {SERVER: 7},
                              terms=terms or policy())
         card.select()
         put_piv(Issuer(card, OWN), admin)
@@ -82,13 +87,15 @@ def piv_desk(lab, mix, terms=None, board=None):
 class Desk:
     """A PC/SC daemon with one card in it, a program or the chip on that board, and the tools at it."""
 
-    def __init__(self, lab, folder, options=(), board=None):
+    def __init__(self, lab, folder, options=(), board=None, tapped=False):
+        """tapped: .tap, an ApduTap, sees what a card that is a program is told and says."""
         self.lab, self.folder = lab, folder
         self.pcscd = Pcscd(lab)
+        self.tap = ApduTap(self.pcscd.port) if tapped else None
         if board:
             self.card = insert_chip(lab, self.pcscd, folder, board)
         else:
-            self.card = self.pcscd.insert(lab, [folder], options=options)[0]
+            self.card = self.pcscd.insert(lab, [folder], self.tap and self.tap.port, options)[0]
         self.home = lab.subfolder("home")
         self.env = dict(lab.env, **self.pcscd.env, HOME=str(self.home), TMPDIR=str(self.home))
         for name in ("SSH_AUTH_SOCK", "OPENSC_CONF", "OPENSSL_CONF", "XDG_CACHE_HOME", "XDG_CONFIG_HOME"):
@@ -162,3 +169,49 @@ def engine_config(desk):
 
 def key_uri(slot, pin=PIV_PIN):
     return f"pkcs11:id=%{ID[slot]};type=private;pin-value={pin}"
+
+
+class TlsServer:
+    """Wants a certificate by `ca`, says over HTTP whose it got."""
+
+    def __init__(self, folder, ca):
+        servers = Ca(folder / "tls", "Web Root")
+        self.root = servers.cert
+        self.context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        self.context.load_cert_chain(*servers.issue(SERVER))
+        self.context.load_verify_locations(ca.cert)
+        self.context.verify_mode = ssl.CERT_REQUIRED
+        self.socket = socket.create_server(("127.0.0.1", 0))
+        self.port = self.socket.getsockname()[1]
+        self.thread = threading.Thread(target=self._run, daemon=True)
+        self.thread.start()
+
+    def _run(self):
+        with contextlib.suppress(OSError):
+            while True:
+                client, _ = self.socket.accept()
+                threading.Thread(target=self._serve, args=(client,), daemon=True).start()
+
+    def _serve(self, client):
+        with contextlib.suppress(OSError, ssl.SSLError), client:
+            client.settimeout(60)
+            with self.context.wrap_socket(client, server_side=True) as line:
+                line.recv(4096)
+                subject = dict(x[0] for x in line.getpeercert()["subject"])["commonName"]
+                body = f"hello {subject} over {line.version()}\n"
+                line.sendall(f"HTTP/1.0 200 OK\r\nContent-Length: {len(body)}\r\n\r\n{body}".encode())
+                line.unwrap()
+
+    def close(self):
+        """An accept() that nobody wakes would take a client of the next server, whose socket has its number."""
+        self.socket.shutdown(socket.SHUT_RDWR)
+        self.thread.join()
+        self.socket.close()
+
+
+def curl(desk, server, slot, certificate, *options, code=0):
+    """A page of a TlsServer by curl, with the key in the slot through OpenSC; what it said."""
+    return desk.run("curl", "--silent", "--show-error", "--connect-to", f"{SERVER}:443:127.0.0.1:{server.port}",
+                    "--cacert", server.root, "--engine", "pkcs11", "--key-type", "ENG", "--key",
+                    key_uri(slot), "--cert", certificate, *options, f"https://{SERVER}/", code=code,
+                    env={"OPENSSL_CONF": engine_config(desk)})

@@ -8,12 +8,14 @@ import pytest
 
 from cardwire_lab import ROOT, json_lines
 
-BENCH = pathlib.Path(os.environ.get("CARDWIRE_PROGRAMS") or ROOT / "build" / "bin").parent / "bench"
+PROGRAMS = pathlib.Path(os.environ.get("CARDWIRE_PROGRAMS") or ROOT / "build" / "bin")
+BENCH = PROGRAMS.parent / "bench"
+ATR = "3bf59700ff8131fe4580738001c024"
 
 
-def bench(name):
-    done = subprocess.run([str(BENCH / name), "--json"], capture_output=True, text=True, check=False,
-                          timeout=120)
+def bench(name, folder=BENCH, arguments=("--json",)):
+    done = subprocess.run([folder / name, *arguments], capture_output=True, text=True, check=False, timeout=300,
+                          env=dict(os.environ, CARDWIRE_PROGRAMS=str(PROGRAMS)))
     assert done.returncode == 0, done.stderr
     return json_lines(done.stdout)
 
@@ -80,3 +82,41 @@ def test_slow_lines(times):
 def test_slow_line_beats_the_published_login(times):
     """A Java Card TLS client needed about 14 s for one authenticated session."""
     assert max(t["ms"] + t["activation_ms"] for t in times) < 14000 / 4
+
+
+def test_replay_counts_what_the_standard_says(tmp_path):
+    """The ATR, 15 bytes, whose time stands by itself; then one exchange: IFS told and confirmed (5
+    bytes each), a command in a block of 9, its answer in one of 6. A byte is 11 etu, a turn of the line 11 more:
+    319 etu of 372 cycles at 3.5712 MHz."""
+    tape = tmp_path / "tape"
+    tape.write_text(f"{ATR}\n80fe000000 9000\n")
+    slowest = bench("replay", arguments=[tape])[0]
+    assert (slowest["rate"], slowest["apdus"], slowest["blocks"], slowest["line_bytes"]) == (9600, 1, 5, 40)
+    assert (slowest["bytes_to_card"], slowest["bytes_from_card"]) == (5, 2)
+    assert slowest["ms"] == pytest.approx(319 * 372 / 3571.2, abs=0.06)
+
+
+@pytest.mark.parametrize("text", ["", "80fe000000 9000\n", f"{ATR}\n80fe000000\n", f"{ATR}\n80fe0000zz 9000\n",
+                                  f"{ATR}\n80fe000000 900\n"])
+def test_replay_refuses_what_is_no_tape(tmp_path, text):
+    tape = tmp_path / "tape"
+    tape.write_text(text)
+    done = subprocess.run([BENCH / "replay", tape], capture_output=True, text=True, check=False, timeout=60)
+    assert done.returncode == 1 and not json_lines(done.stdout)
+
+
+@pytest.mark.slow
+def test_beside_a_piv_card(costs, times):
+    """curl and OpenSC with a PIV card need more round trips than a card that is the TLS client: for each key the
+    least that they need against the most that ours needs, first with first and second with second."""
+    rows = bench("piv", folder=ROOT / "bench")
+    assert {r["rate"] for r in rows} == {t["rate"] for t in times}
+    seen = {(r["key"], r["certificates"], r["tls"], r["login"], r["rate"]) for r in rows}
+    assert len(seen) == len(rows) == 2 * 2 * 2 * 2 * len({t["rate"] for t in times})
+    assert all(r["ms"] >= r["minimum_ms"] > 0 and r["resets"] == 0 for r in rows)
+    for key in ("p256", "rsa2048"):
+        for name, resumed in (("first", False), ("second", True)):
+            piv = min(r["apdus"] for r in rows if (r["key"], r["login"]) == (key, name))
+            ours = max(c["apdus"] for c in costs if (c["key"], c["resumed"]) == (key, resumed))
+            print(f"{key}, {name}: at least {piv} APDUs with PIV, at most {ours} of ours")
+            assert ours < piv

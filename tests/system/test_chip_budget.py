@@ -19,7 +19,7 @@ pytestmark = pytest.mark.slow
 @pytest.fixture(scope="module", params=BOARDS)
 def uses(lab, request):
     board = request.param
-    device = lab.folder / f"budget-{board}"
+    device = lab.folder / f"line-{board}"
     process = chip(lab, lab.subfolder(f"budget-{board}"), device, "--icount", "0", board=board)
     done = subprocess.run([str(BENCH / "chip"), f"t1:{device}"], capture_output=True, text=True, check=False,
                           timeout=600)

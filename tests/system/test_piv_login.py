@@ -1,23 +1,18 @@
 """Logging in with the PIV application: a real sshd, and TLS servers that want a client certificate, through
 ssh, openssl s_client and curl. The key never leaves the card; each login is refused with another key."""
 
-import contextlib
 import os
 import pathlib
 import pwd
 import re
-import ssl
-import threading
-import socket
 
 import pytest
 
-from cardwire_lab import Ca, Lab, free_ports, port_listening, wait_for
-from piv_lab import DESKS, OPENSC, PIV_PIN, engine_config, key_uri, piv_desk
+from cardwire_lab import Lab, free_ports, port_listening, wait_for
+from piv_lab import DESKS, OPENSC, PIV_PIN, TlsServer, curl, engine_config, key_uri, piv_desk
 
 SSHD = "/usr/sbin/sshd"
 RUN_SSHD = pathlib.Path("/run/sshd")
-NAME = "server.cardwire.test"
 
 
 @pytest.fixture(scope="module", params=DESKS)
@@ -93,40 +88,6 @@ def test_no_ssh_login_without_the_pin_or_the_key(desk, sshd):
 
 # --- TLS ------------------------------------------------------------------------------------------------
 
-class TlsServer:
-    """Wants a certificate by `ca`, says over HTTP whose it got."""
-
-    def __init__(self, folder, ca):
-        servers = Ca(folder / "tls", "Web Root")
-        self.root = servers.cert
-        self.context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        self.context.load_cert_chain(*servers.issue(NAME))
-        self.context.load_verify_locations(ca.cert)
-        self.context.verify_mode = ssl.CERT_REQUIRED
-        self.socket = socket.create_server(("127.0.0.1", 0))
-        self.port = self.socket.getsockname()[1]
-        threading.Thread(target=self._run, daemon=True).start()
-
-    def _run(self):
-        with contextlib.suppress(OSError):
-            while True:
-                client, _ = self.socket.accept()
-                threading.Thread(target=self._serve, args=(client,), daemon=True).start()
-
-    def _serve(self, client):
-        with contextlib.suppress(OSError, ssl.SSLError), client:
-            client.settimeout(60)
-            with self.context.wrap_socket(client, server_side=True) as line:
-                line.recv(4096)
-                subject = dict(x[0] for x in line.getpeercert()["subject"])["commonName"]
-                body = f"hello {subject} over {line.version()}\n"
-                line.sendall(f"HTTP/1.0 200 OK\r\nContent-Length: {len(body)}\r\n\r\n{body}".encode())
-                line.unwrap()
-
-    def close(self):
-        self.socket.close()
-
-
 @pytest.fixture(scope="module")
 def server(desk):
     it = TlsServer(desk.lab.subfolder("web"), desk.ca)
@@ -142,13 +103,6 @@ def test_openssl_s_client(desk, server, slot, version):
                     "-key", key_uri(slot), "-cert", desk.certificates[slot], input="GET / HTTP/1.0\r\n\r\n",
                     env={"OPENSSL_CONF": engine_config(desk)})
     assert f"hello Ada {slot} over TLSv1.{version[-1]}" in said
-
-
-def curl(desk, server, slot, certificate, *options, code=0):
-    return desk.run("curl", "--silent", "--show-error", "--connect-to", f"{NAME}:443:127.0.0.1:{server.port}",
-                    "--cacert", server.root, "--engine", "pkcs11", "--key-type", "ENG", "--key",
-                    key_uri(slot), "--cert", certificate, *options, f"https://{NAME}/", code=code,
-                    env={"OPENSSL_CONF": engine_config(desk)})
 
 
 @pytest.mark.parametrize("version", ["1.2", "1.3"])
