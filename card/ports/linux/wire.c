@@ -56,7 +56,7 @@ static enum cw_err serve(struct wire *w, struct say *why)
     size_t len = 0;
     for (;;) {
         enum cw_err err = CW_OK;
-        bool waiting = w->card != NULL && w->link->inside(w->ctx);
+        bool waiting = w->card != NULL && w->link->inside != NULL && w->link->inside(w->ctx);
         switch (pty_wait(&w->line, waiting ? w->link->silence_ms : -1, data, sizeof data, &len)) {
         case PTY_BYTES:
             w->link->hear(w->ctx, data, len);

@@ -13,10 +13,11 @@
 /* What a link does; ctx is its own. */
 struct wire_link {
     uint64_t working_ns;          /* of work, after which the card asks for more time */
-    int silence_ms;               /* after which `silence` is called; -1: never */
+    int silence_ms;               /* after which `silence` is called, when `inside` */
     enum cw_err (*on)(void *ctx); /* the card has power, and heard nothing yet */
     void (*hear)(void *ctx, const uint8_t *data, size_t len);
-    bool (*inside)(const void *ctx); /* in the middle of what wants an end: silence is told of */
+    /* In the middle of what wants an end; NULL: no silence matters. */
+    bool (*inside)(const void *ctx);
     void (*silence)(void *ctx);
     void (*more_time)(void *ctx); /* asks, and waits for the answer; must not call the card */
 };
