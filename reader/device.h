@@ -8,14 +8,17 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define DEVICE_START_MS 5000 /* for the first byte: an emulated chip starts its memory meanwhile   \
-                              */
+#define DEVICE_START_MS                                                                            \
+    5000 /* for the first byte: an emulated chip starts its memory meanwhile                       \
+          */
 
 struct device {
     char path[128];
     int fd; /* -1: closed, without power */
 };
 
+/* Of that name, and closed. CW_ERR_ARG: too long. */
+CW_MUST_USE enum cw_err device_named(struct device *d, const char *path, struct say *why);
 /* Opens it raw, 8 bits and two stops, for us alone. d->path is set, d->fd -1. CW_ERR_ARG,
  * CW_ERR_NOT_FOUND, CW_ERR_BUSY, CW_ERR_IO. */
 CW_MUST_USE enum cw_err device_open(struct device *d, struct say *why);
