@@ -1,4 +1,4 @@
-"""Cards at the end of a serial line: cardwire-card --t1, and a hand that says bytes to it."""
+"""Cards at a pseudo terminal: cardwire-card --t1 and --tcl, and a hand that says bytes to it."""
 
 import os
 import select
@@ -7,9 +7,9 @@ import time
 from cardwire_lab import wait_for
 
 
-def serial_card(lab, folder, device, *options):
-    """cardwire-card with its memory in `folder` and its line at `device`; stop() ends it."""
-    card = lab.start("cardwire-card", [lab.program("cardwire-card"), "--state", folder, "--t1", device, *options])
+def serial_card(lab, folder, device, *options, kind="t1"):
+    """cardwire-card with its memory in `folder` and its line, or its field (tcl), at `device`; stop() ends it."""
+    card = lab.start("cardwire-card", [lab.program("cardwire-card"), "--state", folder, f"--{kind}", device, *options])
     wait_for("the card's line", lambda: os.path.islink(device), card)
     return card
 
