@@ -82,12 +82,13 @@ def reader(request, lab):
     it.close()
 
 
-# What these ask a card for, it does at a contact line only: PIV's keys and PIN, an order's PIN.
+# What these ask a card for, it does at a contact line only: PIV's keys and PIN, an order's PIN, and to say so.
 CONTACT = {"info", "line", "orders", "pin", "piv-admin", "piv-data", "piv-keys", "piv-pin"}
 
 # A serial line is a contact line: it cannot change the field.
 READERS = [("inproc", FILES, ()), ("inproc-asan", FILES, slow),
-           ("t1", [f for f in FILES if f.id != "contactless"], ()), ("tcl", [f for f in FILES if f.id not in CONTACT], ()), ("vpcd", FILES, slow), ("pcsc", FILES, slow),
+           ("t1", [f for f in FILES if f.id != "contactless"], ()),
+           ("tcl", [f for f in FILES if f.id not in CONTACT], ()), ("vpcd", FILES, slow), ("pcsc", FILES, slow),
            *((board, FILES, slow) for board in BOARDS)]
 
 
