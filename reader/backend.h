@@ -22,6 +22,9 @@ CW_MUST_USE enum cw_err reader_inproc_open(const char *dir, bool contactless,
 /* `device`: a serial device or pseudo terminal with a T=1 card behind it. */
 CW_MUST_USE enum cw_err reader_t1_open(const char *device, struct reader_backend *out,
                                        struct say *why);
+/* `device`: the same with a contactless card, whose frames it carries in SLIP. */
+CW_MUST_USE enum cw_err reader_tcl_open(const char *device, struct reader_backend *out,
+                                        struct say *why);
 /* `name`: NULL for the first reader with a card in it. */
 CW_MUST_USE enum cw_err reader_pcsc_open(const char *name, struct reader_backend *out,
                                          struct say *why);

@@ -6,6 +6,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/file.h>
 #include <sys/ioctl.h>
@@ -32,6 +33,15 @@ static int open_path(const char *path)
         }
         (void)poll(NULL, 0, OFF_MS);
     }
+}
+
+enum cw_err device_named(struct device *d, const char *path, struct say *why)
+{
+    d->fd = -1;
+    int n = snprintf(d->path, sizeof d->path, "%s", path);
+    return n < 0 || (size_t)n >= sizeof d->path
+               ? say_fail(why, CW_ERR_ARG, "the name of the device is too long")
+               : CW_OK;
 }
 
 enum cw_err device_open(struct device *d, struct say *why)

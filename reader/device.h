@@ -17,6 +17,8 @@ struct device {
     int fd; /* -1: closed, without power */
 };
 
+/* Of that name, and closed. CW_ERR_ARG: too long. */
+CW_MUST_USE enum cw_err device_named(struct device *d, const char *path, struct say *why);
 /* Opens it raw, 8 bits and two stops, for us alone. d->path is set, d->fd -1. CW_ERR_ARG,
  * CW_ERR_NOT_FOUND, CW_ERR_BUSY, CW_ERR_IO. */
 CW_MUST_USE enum cw_err device_open(struct device *d, struct say *why);

@@ -34,6 +34,8 @@ enum cw_err reader_open(const char *uri, struct reader **out, struct say *why)
         err = reader_inproc_open(uri + 19, true, &backend, why);
     else if (strncmp(uri, "t1:", 3) == 0 && uri[3] != '\0')
         err = reader_t1_open(uri + 3, &backend, why);
+    else if (strncmp(uri, "tcl:", 4) == 0 && uri[4] != '\0')
+        err = reader_tcl_open(uri + 4, &backend, why);
     else if (strcmp(uri, "pcsc") == 0)
         err = reader_pcsc_open(NULL, &backend, why);
     else if (strncmp(uri, "pcsc:", 5) == 0 && uri[5] != '\0')
@@ -41,7 +43,7 @@ enum cw_err reader_open(const char *uri, struct reader **out, struct say *why)
     else
         err = say_fail(why, CW_ERR_ARG,
                        "unknown reader '%s'; write pcsc, pcsc:NAME (see cardwire readers), "
-                       "inproc:DIR or t1:DEVICE",
+                       "inproc:DIR, t1:DEVICE or tcl:DEVICE",
                        uri);
     if (err != CW_OK)
         return err;

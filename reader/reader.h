@@ -38,6 +38,7 @@ struct reader_stats {
  *   inproc:DIR   the card in this process, its memory in DIR (made if absent)
  *   inproc-contactless:DIR   the same, as if it lay on a contactless reader
  *   t1:DEVICE    the contact card at a serial device or pseudo terminal, by T=1
+ *   tcl:DEVICE   the contactless card there, by ISO/IEC 14443-4 in SLIP
  *   pcsc         the first PC/SC reader with a card in it
  *   pcsc:NAME    the PC/SC reader whose name is NAME, or contains NAME and no other does
  * The caller owns *out and frees it with reader_free. Errors: CW_ERR_ARG (unknown kind),

@@ -155,11 +155,9 @@ enum cw_err reader_t1_open(const char *device, struct reader_backend *out, struc
     struct line *l = calloc(1, sizeof *l);
     if (l == NULL)
         return say_fail(why, CW_ERR_SPACE, "out of memory");
-    l->device.fd = -1;
-    int n = snprintf(l->device.path, sizeof l->device.path, "%s", device);
-    enum cw_err err = n < 0 || (size_t)n >= sizeof l->device.path
-                          ? say_fail(why, CW_ERR_ARG, "the name of the device is too long")
-                          : device_open(&l->device, why);
+    enum cw_err err = device_named(&l->device, device, why);
+    if (err == CW_OK)
+        err = device_open(&l->device, why);
     if (err == CW_OK)
         err = power_up(l, why);
     if (err != CW_OK) {

@@ -35,7 +35,7 @@ static const char help[] =
     "  share --vpcd HOST:PORT     puts the card into a reader of the PC/SC daemon (vpcd)\n"
     "\n"
     "Options\n"
-    "  --reader READER            pcsc (default), pcsc:NAME, t1:DEVICE or inproc:DIR\n"
+    "  --reader READER            pcsc (default), pcsc:NAME, t1:DEVICE, tcl:DEVICE or inproc:DIR\n"
     "  --server HOST:PORT         the server to reach\n"
     "  --name NAME                the name its certificate must have, one that the card permits\n"
     "  --profile tls13|ecdhe|rsa  default: the best that the card permits for that name\n"

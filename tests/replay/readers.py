@@ -234,6 +234,27 @@ class Line(Pipe):
         self.open()
 
 
+class Fields(Line):
+    """A card in a field (tcl:DEVICE), carried to a contact line (t1:DEVICE) and back as the corpus asks.
+    start(folder, device, kind=KIND) as for Line."""
+
+    def __init__(self, start, folder, build):
+        super().__init__(lambda folder, device: start(folder, device, kind=self.kind), folder, build, "tcl")
+
+    def power(self, contactless=None):
+        if contactless is None:
+            super().power()
+            return
+        folder = self.folder
+        self.close()
+        self.kind = "tcl" if contactless else "t1"
+        self.insert(folder)
+
+    def blank(self):
+        self.kind = "tcl"
+        super().blank()
+
+
 def asking(command):
     """change() for Pcsc: runs `command WHAT` by the shell; its last line is the reader's name."""
     def change(what):

@@ -66,6 +66,8 @@ def reader(request, lab):
         it = readers.Vpcd(lab, lab.subfolder("vpcd"))
     elif request.param == "t1":
         it = readers.Line(functools.partial(serial_card, lab), lab.subfolder("t1"), ROOT / "build")
+    elif request.param == "tcl":
+        it = readers.Fields(functools.partial(serial_card, lab), lab.subfolder("tcl"), ROOT / "build")
     elif request.param in BOARDS:
         it = ChipLine(lab, request.param, ROOT / "build")
     elif request.param == "pcsc":
@@ -80,9 +82,13 @@ def reader(request, lab):
     it.close()
 
 
+# What these ask a card for, it does at a contact line only: PIV's keys and PIN, an order's PIN, and to say so.
+CONTACT = {"info", "line", "orders", "pin", "piv-admin", "piv-data", "piv-keys", "piv-pin"}
+
 # A serial line is a contact line: it cannot change the field.
 READERS = [("inproc", FILES, ()), ("inproc-asan", FILES, slow),
-           ("t1", [f for f in FILES if f.id != "contactless"], ()), ("vpcd", FILES, slow), ("pcsc", FILES, slow),
+           ("t1", [f for f in FILES if f.id != "contactless"], ()),
+           ("tcl", [f for f in FILES if f.id not in CONTACT], ()), ("vpcd", FILES, slow), ("pcsc", FILES, slow),
            *((board, FILES, slow) for board in BOARDS)]
 
 

@@ -1,5 +1,6 @@
 /* main.c - cardwire-card, the virtual card: a process that plays the chip and sits in a reader of
  * the PC/SC daemon; and a look at such a card's memory. */
+#include "card/ports/linux/air.h"
 #include "card/ports/linux/inspect.h"
 #include "card/ports/linux/port.h"
 #include "card/ports/linux/serial.h"
@@ -16,10 +17,12 @@
 static const char help[] =
     "Usage: cardwire-card --state DIR --vpcd HOST:PORT [--contactless]\n"
     "       cardwire-card --state DIR --t1 PATH [--etu FRACTION]\n"
+    "       cardwire-card --state DIR --tcl PATH [--kbit RATE]\n"
     "       cardwire-card inspect --state DIR [--json]\n"
     "\n"
     "Plays a Cardwire bank card in a reader of the PC/SC daemon, through vsmartcard's vpcd;\n"
-    "or at the end of a serial line; or, with inspect, shows what the card's memory holds, except "
+    "or at the end of a serial line, or in a field; or, with inspect, shows what the card's memory "
+    "holds, except "
     "secrets, and changes nothing.\n"
     "\n"
     "  --state DIR        folder with the card's memory; made, with a blank card, if absent (not "
@@ -30,6 +33,10 @@ static const char help[] =
     "powers the\n"
     "                     card, which speaks T=1 (ISO/IEC 7816-3)\n"
     "  --etu FRACTION     the line's rate: one etu in seconds, as 1/9600; without it, no waiting\n"
+    "  --tcl PATH         the same for a contactless card: who opens it switches the field on; "
+    "frames of\n"
+    "                     ISO/IEC 14443-4 in SLIP\n"
+    "  --kbit RATE        the field's rate: 106, 212, 424 or 848; without it, no waiting\n"
     "  --contactless      the card lies on a contactless reader (ISO/IEC 14443)\n"
     "  --json             inspect for programs: one object on standard output\n"
     "  --help, --version\n"
@@ -52,7 +59,7 @@ static int signals_open(void)
 }
 
 struct args {
-    const char *state, *vpcd, *t1, *etu;
+    const char *state, *vpcd, *t1, *etu, *tcl, *kbit;
     bool contactless, json, inspect;
 };
 
@@ -67,18 +74,23 @@ static int run(const struct args *a)
     struct say why = {""};
     struct net_address daemon;
     struct serial_etu etu = {0, 1};
+    int rate = AIR_AT_ONCE;
     struct card_linux *card = NULL;
     if (a->vpcd != NULL && net_address_parse(a->vpcd, &daemon, &why) != CW_OK)
         return wrong("--vpcd", &why);
     if (a->etu != NULL && serial_etu_parse(a->etu, &etu, &why) != CW_OK)
         return wrong("--etu", &why);
+    if (a->kbit != NULL && air_rate_parse(a->kbit, &rate, &why) != CW_OK)
+        return wrong("--kbit", &why);
     int signals = signals_open();
     enum cw_err err =
         signals >= 0 ? CW_OK : say_fail(&why, CW_ERR_INTERNAL, "cannot receive signals");
     if (err == CW_OK)
-        err = card_linux_open(a->state, a->contactless, &card, &why);
+        err = card_linux_open(a->state, a->contactless || a->tcl != NULL, &card, &why);
     if (err == CW_OK && a->vpcd != NULL)
         err = slot_serve(&daemon, card_linux_port(card), signals, &why);
+    else if (err == CW_OK && a->tcl != NULL)
+        err = air_serve(a->tcl, rate, card_linux_port(card), signals, &why);
     else if (err == CW_OK)
         err = serial_serve(a->t1, &etu, card_linux_port(card), signals, &why);
     fprintf(stderr, "cardwire-card: %s\n", why.text);
@@ -96,6 +108,8 @@ static int parse(int argc, char **argv, struct args *out)
         {"vpcd", required_argument, NULL, 'v'},
         {"t1", required_argument, NULL, 't'},
         {"etu", required_argument, NULL, 'e'},
+        {"tcl", required_argument, NULL, 'l'},
+        {"kbit", required_argument, NULL, 'k'},
         {"contactless", no_argument, NULL, 'c'},
         {"json", no_argument, NULL, 'j'},
         {"help", no_argument, NULL, 'h'},
@@ -117,6 +131,12 @@ static int parse(int argc, char **argv, struct args *out)
             break;
         case 'e':
             a.etu = optarg;
+            break;
+        case 'l':
+            a.tcl = optarg;
+            break;
+        case 'k':
+            a.kbit = optarg;
             break;
         case 'c':
             a.contactless = true;
@@ -147,24 +167,31 @@ static int parse(int argc, char **argv, struct args *out)
     return -1;
 }
 
+/* One place for the card, and of the options only those that go with it. */
+static bool one_line(const struct args *a)
+{
+    int places = (a->vpcd != NULL) + (a->t1 != NULL) + (a->tcl != NULL);
+    return places == 1 && (a->t1 != NULL || a->etu == NULL) &&
+           (a->tcl != NULL || a->kbit == NULL) && (a->vpcd != NULL || !a->contactless);
+}
+
 int main(int argc, char **argv)
 {
     struct args a;
     int code = parse(argc, argv, &a);
     if (code >= 0)
         return code;
-    bool line = a.vpcd != NULL || a.t1 != NULL || a.etu != NULL || a.contactless;
+    bool line = a.vpcd != NULL || a.t1 != NULL || a.etu != NULL || a.tcl != NULL ||
+                a.kbit != NULL || a.contactless;
     if (a.inspect && a.state != NULL && !line)
         return inspect_run(a.state, a.json);
-    bool one = (a.vpcd != NULL) != (a.t1 != NULL) && (a.t1 != NULL || a.etu == NULL) &&
-               (a.vpcd != NULL || !a.contactless);
-    if (!a.inspect && a.state != NULL && one && !a.json)
+    if (!a.inspect && a.state != NULL && one_line(&a) && !a.json)
         return run(&a);
     fputs(a.inspect
               ? "cardwire-card: inspect wants --state DIR, takes --json and nothing more; see "
                 "cardwire-card --help\n"
-              : "cardwire-card: it wants --state DIR and --vpcd HOST:PORT or --t1 PATH, and "
-                "nothing that is not theirs; see cardwire-card --help\n",
+              : "cardwire-card: it wants --state DIR and one of --vpcd HOST:PORT, --t1 PATH and "
+                "--tcl PATH, and nothing that is not theirs; see cardwire-card --help\n",
           stderr);
     return 2;
 }

@@ -1,38 +1,25 @@
-/* serial.c - a pseudo terminal as the wire of a contact card: power by who has it open, T=1 by
- * proto/t1_card, and the time that bytes take on a line of a given rate. */
+/* serial.c - a pseudo terminal as the wire of a contact card: T=1 by proto/t1_card, and the time
+ * that bytes take on a line of a given rate. */
 #include "card/ports/linux/serial.h"
 
-#include "card/card.h"
-#include "card/ports/linux/pty.h"
-#include "host/clock.h"
+#include "card/ports/linux/wire.h"
 #include "proto/atr.h"
 #include "proto/t1_card.h"
 
-#include <errno.h>
-#include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
-#include <time.h>
 
 /* CWT is 43 etu, 5 ms at the default speed; a program on a busy machine may be scheduled later. */
 #define SILENCE_MS 300
 /* Half of BWT (BWI 4: 1.6 s at 3.5712 MHz): when a request for more time goes out. */
 #define WORKING_NS UINT64_C(800000000)
-#define GRANT_MS   3000
 
 struct serial {
-    const struct card_port *chip;
-    struct card_port port; /* chip, and who is told that the card is at work */
-    struct card *card;     /* NULL while nobody has the line open */
-    struct pty line;
+    struct wire wire;
     struct serial_etu etu;
     uint32_t fi, di, guard; /* speed and etu a character */
     uint32_t heard;         /* characters since the card last spoke */
-    uint64_t since;         /* when the command, or the last request for time, was over */
     struct t1_params params;
     struct t1_card link;
-    uint8_t command[CARD_COMMAND_MAX];
-    uint8_t response[CARD_RESPONSE_MAX];
 };
 
 enum cw_err serial_etu_parse(const char *text, struct serial_etu *out, struct say *why)
@@ -54,21 +41,12 @@ static uint64_t etu_ns(const struct serial *s, uint64_t etu)
     return etu * 1000000000u * s->etu.numerator / s->etu.denominator * s->fi / 372 / s->di;
 }
 
-/* Waits as long as the characters heard and those to be said would have taken. */
-static void pace(struct serial *s, size_t say)
-{
-    uint64_t etu = (uint64_t)(s->heard + say) * s->guard + T1_BGT;
-    uint64_t ns = etu_ns(s, etu);
-    s->heard = 0;
-    struct timespec t = {(time_t)(ns / 1000000000u), (long)(ns % 1000000000u)};
-    if (ns > 0)
-        (void)nanosleep(&t, NULL);
-}
-
+/* After as long as the characters heard and these would have taken. */
 static void say_bytes(struct serial *s, const uint8_t *data, size_t len)
 {
-    pace(s, len);
-    pty_write(&s->line, data, len);
+    uint64_t etu = (uint64_t)(s->heard + len) * s->guard + T1_BGT;
+    s->heard = 0;
+    wire_say(&s->wire, etu_ns(s, etu), data, len);
 }
 
 /* What the link wants said. A PPS response is the last at the old speed. */
@@ -83,15 +61,13 @@ static void say_block(struct serial *s)
     }
 }
 
-static enum cw_err power_up(struct serial *s)
+static enum cw_err on(void *ctx)
 {
+    struct serial *s = ctx;
     struct atr atr;
     struct atr_meaning m;
     size_t len;
-    enum cw_err err = card_power_up(&s->port, &s->card);
-    if (err != CW_OK)
-        return err;
-    const uint8_t *bytes = card_atr(s->card, &len);
+    const uint8_t *bytes = card_atr(s->wire.card, &len);
     if (atr_parse(bytes, len, &atr) != CW_OK || atr_read(&atr, &m) != CW_OK)
         return CW_ERR_INTERNAL;
     s->params = (struct t1_params){.ifsc = m.ifsc, .ta1 = m.ta1, .crc = m.crc};
@@ -99,7 +75,7 @@ static enum cw_err power_up(struct serial *s)
     s->di = 1;
     s->heard = 0;
     s->guard = 12;
-    t1_card_start(&s->link, &s->params, s->command, sizeof s->command);
+    t1_card_start(&s->link, &s->params, s->wire.command, sizeof s->wire.command);
     say_bytes(s, bytes, len);
     s->guard = t1_character_etu(m.n);
     return CW_OK;
@@ -107,31 +83,22 @@ static enum cw_err power_up(struct serial *s)
 
 static void run(struct serial *s)
 {
-    size_t n = 0;
-    s->since = clock_ns();
-    if (s->link.command_len > sizeof s->command) { /* card_process says 6700 to any such length */
-        s->response[0] = 0x67;
-        s->response[1] = 0x00;
-        n = 2;
-    } else {
-        n = card_process(s->card, s->command, s->link.command_len, s->response, sizeof s->response);
-    }
-    if (t1_card_answer(&s->link, s->response, n) == T1_SEND)
+    wire_run(&s->wire, s->link.command_len);
+    if (t1_card_answer(&s->link, s->wire.response, s->wire.response_len) == T1_SEND)
         say_block(s);
 }
 
-/* card_port.working: the card is in the middle of a long command. */
-static void working(void *ctx)
+static void more_time(void *ctx)
 {
     struct serial *s = ctx;
     uint8_t data[64];
     size_t len = 0;
-    if (clock_ns() - s->since < WORKING_NS || t1_card_more_time(&s->link, 1) != T1_SEND)
+    if (t1_card_more_time(&s->link, 1) != T1_SEND)
         return;
     say_block(s);
     while (!t1_card_working(&s->link)) {
         enum t1_do what = T1_WAIT;
-        if (pty_wait(&s->line, GRANT_MS, data, sizeof data, &len) != PTY_BYTES)
+        if (pty_wait(&s->wire.line, WIRE_GRANT_MS, data, sizeof data, &len) != PTY_BYTES)
             break; /* gone, or silent: the work goes on, the main loop sees to the rest */
         for (size_t i = 0; i < len && what != T1_RESUME; i++) {
             s->heard++;
@@ -140,17 +107,11 @@ static void working(void *ctx)
                 say_block(s);
         }
     }
-    s->since = clock_ns();
 }
 
-static enum cw_err chip_random(void *ctx, uint8_t *buf, size_t len)
+static void hear(void *ctx, const uint8_t *data, size_t len)
 {
-    const struct serial *s = ctx;
-    return s->chip->random(s->chip->ctx, buf, len);
-}
-
-static void hear(struct serial *s, const uint8_t *data, size_t len)
-{
+    struct serial *s = ctx;
     for (size_t i = 0; i < len; i++) {
         s->heard++;
         enum t1_do what = t1_card_byte(&s->link, data[i], true);
@@ -161,55 +122,31 @@ static void hear(struct serial *s, const uint8_t *data, size_t len)
     }
 }
 
-static enum cw_err serve(struct serial *s, struct say *why)
+static bool inside(const void *ctx)
 {
-    uint8_t data[512];
-    size_t len = 0;
-    for (;;) {
-        enum cw_err err = CW_OK;
-        bool waiting = s->card != NULL && s->link.in_len > 0;
-        switch (pty_wait(&s->line, waiting ? SILENCE_MS : -1, data, sizeof data, &len)) {
-        case PTY_BYTES:
-            hear(s, data, len);
-            break;
-        case PTY_SILENCE:
-            if (s->card != NULL && t1_card_silence(&s->link) == T1_SEND)
-                say_block(s);
-            break;
-        case PTY_ON:
-            err = power_up(s);
-            break;
-        case PTY_OFF:
-            card_power_down(&s->card);
-            err = pty_renew(&s->line, why);
-            if (err != CW_OK)
-                return err;
-            break;
-        case PTY_SIGNAL:
-            return say_fail(why, CW_OK, "stopped by a signal");
-        case PTY_FAILED:
-            return say_fail(why, CW_ERR_IO, "cannot wait for the line: %s", strerror(errno));
-        }
-        if (err != CW_OK)
-            return say_fail(why, err,
-                            "the card's memory cannot be used: it is damaged, or its disk fails");
-    }
+    const struct serial *s = ctx;
+    return s->link.in_len > 0;
 }
+
+static void silence(void *ctx)
+{
+    struct serial *s = ctx;
+    if (t1_card_silence(&s->link) == T1_SEND)
+        say_block(s);
+}
+
+static const struct wire_link t1 = {.working_ns = WORKING_NS,
+                                    .silence_ms = SILENCE_MS,
+                                    .on = on,
+                                    .hear = hear,
+                                    .inside = inside,
+                                    .silence = silence,
+                                    .more_time = more_time};
 
 enum cw_err serial_serve(const char *path, const struct serial_etu *etu,
                          const struct card_port *port, int signals, struct say *why)
 {
     static struct serial s;
-    s = (struct serial){.chip = port, .port = *port, .etu = *etu};
-    s.port.ctx = &s;
-    s.port.random = chip_random;
-    s.port.working = working;
-    enum cw_err err = pty_open(&s.line, path, signals, why);
-    if (err == CW_OK) {
-        fprintf(stderr, "cardwire-card: the card is at %s\n", path);
-        err = serve(&s, why);
-    }
-    card_power_down(&s.card);
-    pty_close(&s.line);
-    return err;
+    s = (struct serial){.wire = {.link = &t1, .ctx = &s}, .etu = *etu};
+    return wire_serve(&s.wire, path, port, signals, why);
 }
