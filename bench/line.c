@@ -13,17 +13,19 @@
 #include "bench/slow.h"
 
 #include <stdio.h>
+#include <string.h>
 
 #define RATIO_MAX 1250u /* thousandths */
 
 struct speed {
     const char *link;
     unsigned rate; /* bits per second, as the standards name it */
-    uint8_t di;    /* T=1: over 512 cycles; 0: the default */
+    uint8_t speed; /* T=1: Di over 512 cycles, or 0 for the default; contactless: 0 to 3 */
 };
 
-static const struct speed speeds[] = {
-    {"t1", 9600, 0}, {"t1", 55800, 8}, {"t1", 111600, 16}, {"t1", 223200, 32}, {"t1", 446400, 64}};
+static const struct speed speeds[] = {{"t1", 9600, 0},    {"t1", 55800, 8},   {"t1", 111600, 16},
+                                      {"t1", 223200, 32}, {"t1", 446400, 64}, {"tcl", 106000, 0},
+                                      {"tcl", 212000, 1}, {"tcl", 424000, 2}, {"tcl", 848000, 3}};
 
 static bool show(const struct speed *speed, const struct login_result *r,
                  const struct slow_times *t, bool json)
@@ -63,9 +65,12 @@ static enum cw_err one(void *ctx, struct login_scene *s, bool again, struct logi
     struct bench *b = ctx;
     struct reader *reader = NULL;
     const struct slow_times *times = NULL;
-    enum cw_err err = reader_open(s->card, &reader, why);
+    bool tcl = strcmp(b->speed->link, "tcl") == 0;
+    char uri[sizeof s->dir + 40];
+    snprintf(uri, sizeof uri, "inproc%s:%s/card", tcl ? "-contactless" : "", s->dir);
+    enum cw_err err = reader_open(uri, &reader, why);
     if (err == CW_OK)
-        err = slow_t1_open(reader, b->speed->di, &reader, &times, why);
+        err = (tcl ? slow_tcl_open : slow_t1_open)(reader, b->speed->speed, &reader, &times, why);
     if (err != CW_OK)
         return err;
     err = login_measure(s, reader, again, r, why);
