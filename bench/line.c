@@ -13,6 +13,7 @@
 #include "bench/slow.h"
 
 #include <stdio.h>
+#include <string.h>
 
 #define RATIO_MAX 1250u /* thousandths */
 
@@ -54,9 +55,12 @@ static enum cw_err one(void *ctx, struct login_scene *s, bool again, struct logi
     struct bench *b = ctx;
     struct reader *reader = NULL;
     const struct slow_times *times = NULL;
-    enum cw_err err = reader_open(s->card, &reader, why);
+    bool tcl = strcmp(b->speed->link, "tcl") == 0;
+    char uri[sizeof s->dir + 40];
+    snprintf(uri, sizeof uri, "inproc%s:%s/card", tcl ? "-contactless" : "", s->dir);
+    enum cw_err err = reader_open(uri, &reader, why);
     if (err == CW_OK)
-        err = slow_t1_open(reader, b->speed->di, &reader, &times, why);
+        err = (tcl ? slow_tcl_open : slow_t1_open)(reader, b->speed->speed, &reader, &times, why);
     if (err != CW_OK)
         return err;
     err = login_measure(s, reader, again, r, why);

@@ -125,7 +125,7 @@ static enum cw_err play(const char *path, const struct slow_speed *speed, struct
     uint8_t response[CARD_RESPONSE_MAX];
     enum cw_err err = tape_open(path, &tape, &reader, why);
     if (err == CW_OK)
-        err = slow_t1_open(reader, speed->di, &reader, &times, why);
+        err = slow_t1_open(reader, speed->speed, &reader, &times, why);
     if (err != CW_OK)
         return err;
     while (next(tape, why, &err)) {
@@ -154,7 +154,7 @@ int main(int argc, char **argv)
         return help ? 0 : 2;
     }
     enum cw_err err = CW_OK;
-    for (size_t i = 0; err == CW_OK && i < SLOW_SPEEDS; i++)
+    for (size_t i = 0; err == CW_OK && i < SLOW_CONTACT; i++)
         err = play(argv[1], &slow_speeds[i], &why);
     if (err != CW_OK)
         fprintf(stderr, "replay: %s\n", why.text);

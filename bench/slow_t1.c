@@ -1,29 +1,21 @@
 /* slow_t1.c - T=1 (ISO/IEC 7816-3) over a line of a given speed, in virtual time. */
 #include "bench/slow.h"
 
-#include "card/card.h"
 #include "proto/atr.h"
 #include "proto/t1_card.h"
 #include "proto/t1_reader.h"
-#include "reader/backend.h"
 
 #include <stdlib.h>
 #include <string.h>
 
 #define CLOCK_HZ 3571200u /* 9,600 baud at 372 cycles */
 
-const struct slow_speed slow_speeds[SLOW_SPEEDS] = {
-    {"t1", 9600, 0}, {"t1", 55800, 8}, {"t1", 111600, 16}, {"t1", 223200, 32}, {"t1", 446400, 64}};
-
 struct slow {
-    struct reader *inner;
-    struct slow_times times;
+    struct slow_line line; /* first */
     struct t1_card card;
     struct t1_reader reader;
     uint64_t etu_ps;
     uint32_t character_etu;
-    uint8_t command[CARD_COMMAND_MAX];
-    uint8_t response[CARD_RESPONSE_MAX];
 };
 
 /* A block of `len` characters after one of the other direction: the guard time of the block is
@@ -31,21 +23,19 @@ struct slow {
 static void pass(struct slow *s, size_t len)
 {
     uint64_t etu = len * s->character_etu + (T1_BGT - s->character_etu);
-    s->times.ns += etu * s->etu_ps / 1000;
-    s->times.blocks++;
-    s->times.bytes += (uint32_t)len;
+    s->line.times.ns += etu * s->etu_ps / 1000;
+    s->line.times.blocks++;
+    s->line.times.bytes += (uint32_t)len;
 }
 
 /* The card does what came in and says something; at the end of this its block is in card.out. */
 static enum cw_err card_turn(struct slow *s, enum t1_do what, struct say *why)
 {
-    size_t got = 0;
     if (what == T1_COMMAND) {
-        enum cw_err err = reader_transceive(s->inner, s->command, s->card.command_len, s->response,
-                                            sizeof s->response, &got, why);
+        enum cw_err err = slow_run(&s->line, s->card.command_len, why);
         if (err != CW_OK)
             return err;
-        what = t1_card_answer(&s->card, s->response, got);
+        what = t1_card_answer(&s->card, s->line.response, s->line.response_len);
     }
     return what == T1_SEND ? CW_OK : say_fail(why, CW_ERR_INTERNAL, "the card says nothing");
 }
@@ -73,20 +63,7 @@ static enum cw_err transceive(void *self, const uint8_t *command, size_t len, ui
     return CW_OK;
 }
 
-static enum cw_err no_reset(void *self, struct say *why)
-{
-    (void)self;
-    return say_fail(why, CW_ERR_UNSUPPORTED, "a slow line is opened anew");
-}
-
-static void slow_free(void *self)
-{
-    struct slow *s = self;
-    reader_free(&s->inner);
-    free(s);
-}
-
-static const struct reader_ops ops = {transceive, no_reset, slow_free};
+static const struct reader_ops ops = {transceive, slow_no_reset, slow_free};
 
 /* ATR and PPS at the default speed; afterwards the line has the other one. */
 static enum cw_err activate(struct slow *s, uint8_t di)
@@ -96,13 +73,13 @@ static enum cw_err activate(struct slow *s, uint8_t di)
     uint8_t request[PPS_MAX], ta1 = ATR_FI_DI_DEFAULT;
     uint16_t fi = 372;
     size_t len;
-    const uint8_t *bytes = reader_atr(s->inner, &len);
+    const uint8_t *bytes = reader_atr(s->line.inner, &len);
     if (atr_parse(bytes, len, &atr) != CW_OK || atr_read(&atr, &m) != CW_OK)
         return CW_ERR_FORMAT;
     s->character_etu = 12;
     s->etu_ps = UINT64_C(372) * 1000000000000u / CLOCK_HZ;
     t1_card_start(&s->card, &(struct t1_params){.ifsc = m.ifsc, .ta1 = m.ta1, .crc = m.crc},
-                  s->command, sizeof s->command);
+                  s->line.command, sizeof s->line.command);
     pass(s, len);
     if (di != 0) {
         uint8_t d = 0;
@@ -120,9 +97,8 @@ static enum cw_err activate(struct slow *s, uint8_t di)
         pass(s, n);
         s->etu_ps = UINT64_C(1000000000000) * fi / di / CLOCK_HZ;
     }
-    s->times.activation = s->times.ns;
     s->character_etu = t1_character_etu(m.n);
-    s->times.byte_ps = s->etu_ps * s->character_etu;
+    s->line.times.byte_ps = s->etu_ps * s->character_etu;
     t1_reader_start(&s->reader,
                     &(struct t1_reader_params){.ifsc = m.ifsc,
                                                .ifsd = T1_INF_MAX,
@@ -136,19 +112,10 @@ enum cw_err slow_t1_open(struct reader *inner, uint8_t di, struct reader **out,
                          const struct slow_times **times, struct say *why)
 {
     struct slow *s = calloc(1, sizeof *s);
-    struct reader_backend backend = {.ops = &ops, .self = s, .name = "a slow line"};
     if (s == NULL) {
         reader_free(&inner);
         return say_fail(why, CW_ERR_SPACE, "out of memory");
     }
-    s->inner = inner;
-    enum cw_err err = activate(s, di);
-    if (err == CW_OK)
-        err = reader_new(&backend, out);
-    if (err != CW_OK) {
-        slow_free(s);
-        return say_fail(why, err, "the slow line did not come up");
-    }
-    *times = &s->times;
-    return CW_OK;
+    s->line.inner = inner;
+    return slow_front(&s->line, &ops, activate(s, di), out, times, why);
 }
