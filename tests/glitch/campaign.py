@@ -14,7 +14,7 @@ from scenarios import FREE, SCENARIOS
 @dataclasses.dataclass
 class Result:
     scenario: str
-    instructions: int = 0  # of ours, carried out once without a fault
+    instructions: int = 0  # of ours, that were tried
     trials: dict = dataclasses.field(default_factory=collections.Counter)  # (kind, what came of it)
     won: list = dataclasses.field(default_factory=list)  # (kind, where, what was won)
 
@@ -35,7 +35,15 @@ class Campaign:
         command = scenario.prepare(self.card)
         pc = machine.begin(command)
         state = machine.save(pc)
-        data, sw = machine.answer(machine.run(pc))
+        self.limit, length = 4096, None
+        while length is None:
+            machine.restore(state)
+            try:
+                length = machine.run(pc, self.limit)
+            except Endless:
+                self.limit *= 2
+        self.limit *= 2  # between two and four times what it takes: then, on a chip, the watchdog
+        data, sw = machine.answer(length)
         if sw != scenario.sw:
             raise AssertionError(f"{scenario.name}: {sw:04X} {data.hex()} in place of {scenario.sw:04X}")
         after = machine.save(0)
@@ -63,7 +71,7 @@ class Campaign:
         machine = self.card.machine
         machine.restore(state)
         try:
-            answer = machine.answer(machine.run(fault()))
+            answer = machine.answer(machine.run(fault(), self.limit))
         except Crashed:
             return "crashed", None
         except Endless:
@@ -82,17 +90,23 @@ class Campaign:
         machine = self.card.machine
         machine.restore(dataclasses.replace(state, ram=state.ram.replace(*scenario.numbers)))
         try:
-            return machine.answer(machine.run(fault())) == answer
+            return machine.answer(machine.run(fault(), self.limit)) == answer
         except (Crashed, Endless):
             return False
 
-    def run(self, scenario, kinds=KINDS, one_in=1, seed=0):
-        """`one_in`: a sample of so much of the trials, the same for the same seed."""
+    def run(self, scenario, kinds=KINDS, times=None, one_in=1, seed=0):
+        """`times`: each instruction is tried the first so many times that it is carried out, None: every time.
+        `one_in`: a sample of so much of the trials, the same for the same seed."""
         machine = self.card.machine
         result = Result(scenario.name)
         chosen = random.Random(seed)
         pc, honest, end = self.prepare(scenario)
+        seen = collections.Counter()
         for point, state in walk(machine, pc):
+            address = point.instruction.address
+            seen[address] += 1
+            if times and seen[address] > times:
+                continue
             result.instructions += 1
             for kind, where, fault in point.faults(kinds):
                 if one_in > 1 and chosen.randrange(one_in):
@@ -111,6 +125,7 @@ def main():
     parser.add_argument("elf")
     parser.add_argument("--kinds", default=",".join(KINDS))
     parser.add_argument("--only", default="", help="scenarios whose name has this in it")
+    parser.add_argument("--times", type=int, help="how often an instruction is tried that comes again and again")
     parser.add_argument("--one-in", type=int, default=1)
     parser.add_argument("--quiet", action="store_true")
     arguments = parser.parse_args()
@@ -120,7 +135,7 @@ def main():
         if arguments.only not in scenario.name:
             continue
         begin = time.time()
-        result = campaign.run(scenario, arguments.kinds.split(","), arguments.one_in)
+        result = campaign.run(scenario, arguments.kinds.split(","), arguments.times, arguments.one_in)
         what = collections.Counter()
         for (kind, outcome), n in result.trials.items():
             what[outcome] += n

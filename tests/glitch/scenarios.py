@@ -544,3 +544,11 @@ for one in ("tls13", "ecdhe"):
     bad_server("ended", one, end=(2021, 1, 1))
     bad_server("for clients", one, usage=ExtendedKeyUsageOID.CLIENT_AUTH)
     bad_server("of an authority", one, ca=True)
+
+
+# Its own check is the engine's; that nothing of ours makes up for a Finished that does not hold is tried here. It is
+# spoiled on its way, so that its record does not hold either: nobody but the server can make one that does.
+@scenario("tls13: server's Finished, spoiled", 0x9000, line_lives)
+def _(card):
+    card.open_line("tls13", stop=lambda data: len(data) > 400)
+    return apdu(0x80, 0x12, 0, 0, card.pending[:-1] + bytes([card.pending[-1] ^ 1]), 0x400)
