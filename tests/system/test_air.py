@@ -3,13 +3,19 @@ needs no more than a new activation."""
 
 import fcntl
 import random
+import sys
 import time
 
 import pytest
 
-from cardwire_lab import Lab, json_lines, wait_for
+from cardwire_lab import ROOT, Lab, json_lines, wait_for
 from serial_lab import RATS, Air, crc_a, frame, serial_card, slip
 from small_bank import small_bank
+
+sys.path.insert(0, str(ROOT / "tests" / "replay"))
+
+from replay import Replay  # noqa: E402
+from world import World  # noqa: E402
 
 PIN = "135790"
 ATS = bytes.fromhex("067877800280")
@@ -52,6 +58,44 @@ def test_payment(bank):
 def test_card_knows_its_field(bank):
     done = bank.lab.run("cardwire", "--json", "--reader", f"tcl:{bank.device}", "card")
     assert json_lines(done.stdout)[-1]["interface"] == "contactless", (done.stdout, done.stderr)
+
+
+class ByHand:
+    """What tests/replay wants of a reader, for a blank card in a field; it counts the requests for more time."""
+
+    used = False
+
+    def __init__(self, air):
+        self.air, self.number, self.waits = air, 0, 0
+
+    def reset(self):
+        self.air.send(b"\xc2")
+        assert self.air.answer() == b"\xc2"
+        self.air.send(RATS)
+        assert self.air.answer() == ATS
+        self.number = 0
+
+    def transceive(self, command):
+        self.air.send(bytes([2 | self.number]) + command)
+        while (said := self.air.answer(60))[:1] == b"\xf2":
+            self.waits += 1
+            self.air.send(b"\xf2" + bytes([said[1] & 0x3F]))
+        assert said[0] == 2 | self.number, said
+        self.number ^= 1
+        return said[1:]
+
+
+def test_long_work(bank, tmp_path):
+    """The card makes a key of RSA in one piece, which takes longer than FWT: it asks for more time, and answers."""
+    device, path = bank.lab.folder / "work-air", tmp_path / "rsa.apdu"
+    serial_card(bank.lab, bank.lab.subfolder("work"), device, kind="tcl")
+    path.write_text("card blank\nchannel open\n\n"
+                    '@ docs/card.md "Commands": RSA in one piece\nsecured > 00 47 00 02\n< 9000\n', encoding="utf-8")
+    with Air(device) as air:
+        assert air.activate() == ATS
+        reader = ByHand(air)
+        assert Replay(reader, World()).run(path) > 0
+        assert reader.waits > 0
 
 
 def test_nobody_there(bank):
