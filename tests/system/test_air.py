@@ -86,11 +86,12 @@ class ByHand:
 
 
 def test_long_work(bank, tmp_path):
-    """The card makes a key of RSA in one piece, which takes longer than FWT: it asks for more time, and answers."""
+    """The card makes keys of RSA, each in one piece, which takes longer than FWT: it asks for more time, and answers."""
     device, path = bank.lab.folder / "work-air", tmp_path / "rsa.apdu"
     serial_card(bank.lab, bank.lab.subfolder("work"), device, kind="tcl")
-    path.write_text("card blank\nchannel open\n\n"
-                    '@ docs/card.md "Commands": RSA in one piece\nsecured > 00 47 00 02\n< 9000\n', encoding="utf-8")
+    path.write_text("card blank\nchannel open\n" + "".join(
+        f'\n@ docs/card.md "Commands": RSA in one piece\nsecured > 00 47 00 {slot}\n< 9000\n'
+        for slot in ("02", "04")), encoding="utf-8")
     with Air(device) as air:
         assert air.activate() == ATS
         reader = ByHand(air)
