@@ -3,13 +3,19 @@ needs no more than a new activation."""
 
 import fcntl
 import random
+import sys
 import time
 
 import pytest
 
-from cardwire_lab import Lab, json_lines, wait_for
+from cardwire_lab import ROOT, Lab, json_lines, wait_for
 from serial_lab import RATS, Air, crc_a, frame, serial_card, slip
 from small_bank import small_bank
+
+sys.path.insert(0, str(ROOT / "tests" / "replay"))
+
+from replay import Replay  # noqa: E402
+from world import World  # noqa: E402
 
 PIN = "135790"
 ATS = bytes.fromhex("067877800280")
@@ -52,6 +58,45 @@ def test_payment(bank):
 def test_card_knows_its_field(bank):
     done = bank.lab.run("cardwire", "--json", "--reader", f"tcl:{bank.device}", "card")
     assert json_lines(done.stdout)[-1]["interface"] == "contactless", (done.stdout, done.stderr)
+
+
+class ByHand:
+    """What tests/replay wants of a reader, for a blank card in a field; it counts the requests for more time."""
+
+    used = False
+
+    def __init__(self, air):
+        self.air, self.number, self.waits = air, 0, 0
+
+    def reset(self):
+        self.air.send(b"\xc2")
+        assert self.air.answer() == b"\xc2"
+        self.air.send(RATS)
+        assert self.air.answer() == ATS
+        self.number = 0
+
+    def transceive(self, command):
+        self.air.send(bytes([2 | self.number]) + command)
+        while (said := self.air.answer(60))[:1] == b"\xf2":
+            self.waits += 1
+            self.air.send(b"\xf2" + bytes([said[1] & 0x3F]))
+        assert said[0] == 2 | self.number, said
+        self.number ^= 1
+        return said[1:]
+
+
+def test_long_work(bank, tmp_path):
+    """The card makes keys of RSA, each in one piece, which takes longer than FWT: it asks for more time, and answers."""
+    device, path = bank.lab.folder / "work-air", tmp_path / "rsa.apdu"
+    serial_card(bank.lab, bank.lab.subfolder("work"), device, kind="tcl")
+    path.write_text("card blank\nchannel open\n" + "".join(
+        f'\n@ docs/card.md "Commands": RSA in one piece\nsecured > 00 47 00 {slot}\n< 9000\n'
+        for slot in ("02", "04")), encoding="utf-8")
+    with Air(device) as air:
+        assert air.activate() == ATS
+        reader = ByHand(air)
+        assert Replay(reader, World()).run(path) > 0
+        assert reader.waits > 0
 
 
 def test_nobody_there(bank):
@@ -105,10 +150,10 @@ def air(bank):
 
 
 def answers(air, number=0):
-    """A command in order is answered in order, and nothing came before it."""
+    """A command in order is answered in order, with an error of its own: it is not the answer to another."""
     air.send(bytes([2 | number]) + SELECT)
     said = air.answer()
-    assert said[0] == 2 | number and len(said) == 3, said
+    assert said[:1] == bytes([2 | number]) and len(said) == 3 and said[1:] != b"\x90\x00", said
 
 
 def test_answers_rats_once(air):
@@ -129,11 +174,12 @@ def test_silent_before_rats(bank):
 
 NOISE = {
     "one zero": b"\x00", "one END": b"\xc0", "ENDs": b"\xc0" * 2000, "ESC": b"\xdb", "ESC END": b"\xdb\xc0",
-    "wrong escape": b"\xc0\xdb\x00\xc0", "half": frame(b"\x02" + SELECT)[:4], "much": bytes(range(256)) * 8,
+    "wrong escape in a good frame": b"\xc0\xdb" + frame(b"\x02" + LINK)[1:],
+    "wrong escape": b"\xc0\xdb\x00\xc0", "half": frame(b"\x02" + LINK)[:4], "much": bytes(range(256)) * 8,
     "1 byte": slip(b"\x02"), "2 bytes": slip(b"\x02\x00"), "only a CRC": slip(crc_a(b"")),
-    "wrong CRC": slip(b"\x02" + SELECT + b"\x00\x00"), "truncated": slip(frame(b"\x02" + SELECT)[1:-2]),
+    "wrong CRC": slip(b"\x02" + LINK + b"\x00\x00"), "truncated": slip(frame(b"\x02" + LINK)[1:-2]),
     "too long": frame(b"\x02" + bytes(254)), "much too long": frame(b"\x02" + bytes(600)),
-    "unknown block": frame(b"\xff"), "S(PARAMETERS)": frame(b"\xf0"), "a CID of another": frame(b"\x0a\x05" + SELECT),
+    "unknown block": frame(b"\xff"), "S(PARAMETERS)": frame(b"\xf0"), "a CID of another": frame(b"\x0a\x05" + LINK),
     "S(WTX) for nothing": frame(b"\xf2\x01"), "PPS too late": frame(b"\x00"),
 }
 
@@ -148,7 +194,7 @@ def test_noise(air, noise):
 
 
 def test_nad_that_it_has_not(air):
-    air.send(b"\x06\x00" + SELECT)
+    air.send(b"\x06\x00" + LINK)
     answers(air)
 
 
@@ -160,7 +206,7 @@ def test_byte_by_byte(air):
 
 
 def test_two_frames_at_once(air):
-    """The second comes while it is not the reader's turn: it is never done."""
+    """The second comes while it is not the reader's turn: it is lost or heard later, and the two ends agree."""
     air.say(frame(b"\x02" + SELECT) + frame(b"\x03" + SELECT))
     assert air.answer()[0] == 2
     answers(air, 1)
