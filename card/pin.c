@@ -141,8 +141,12 @@ enum cw_err pin_verify(struct card *card, enum link_pin pin, const uint8_t *digi
     *given = hard_both(*given, again);
     if (err != CW_OK)
         return err;
-    if (hard_is_yes(given))
-        return tries_write(card, pin, tries[1], tries[1]);
+    if (hard_is_yes(given)) {
+        err = tries_write(card, pin, tries[1], tries[1]);
+        if (err != CW_OK)
+            hard_clear(given);
+        return err;
+    }
     if (pin == LINK_PIN_HOLDER && tries[0] == 1)
         session_forget_all(card); /* no line goes on without the PIN */
     return CW_ERR_AUTH;
@@ -156,7 +160,10 @@ enum cw_err pin_change(struct card *card, enum link_pin pin, const uint8_t *old,
         return err;
     if (!hard_is_yes(given))
         return CW_ERR_AUTH;
-    return pin_set(card, pin, (uint8_t)pin_tries_max(card, pin), 0, digits, len);
+    err = pin_set(card, pin, (uint8_t)pin_tries_max(card, pin), 0, digits, len);
+    if (err != CW_OK)
+        hard_clear(given);
+    return err;
 }
 
 enum cw_err pin_unblock(struct card *card, enum link_pin puk, enum link_pin pin,

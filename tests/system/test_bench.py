@@ -110,9 +110,10 @@ def test_beside_a_piv_card(costs, times):
     """curl and OpenSC with a PIV card need more round trips than a card that is the TLS client: for each key the
     least that they need against the most that ours needs, first with first and second with second."""
     rows = bench("piv", folder=ROOT / "bench")
-    assert {r["rate"] for r in rows} == {t["rate"] for t in times}
+    rates = {t["rate"] for t in times if t["link"] == "t1"}
+    assert {r["rate"] for r in rows} == rates
     seen = {(r["key"], r["certificates"], r["tls"], r["login"], r["rate"]) for r in rows}
-    assert len(seen) == len(rows) == 2 * 2 * 2 * 2 * len({t["rate"] for t in times})
+    assert len(seen) == len(rows) == 2 * 2 * 2 * 2 * len(rates)
     assert all(r["ms"] >= r["minimum_ms"] > 0 and r["resets"] == 0 for r in rows)
     for key in ("p256", "rsa2048"):
         for name, resumed in (("first", False), ("second", True)):

@@ -269,6 +269,29 @@ static void test_transport_when_memory_fails(void **state)
     assert_true(reads >= 2);
 }
 
+/* A right PIN whose VERIFY ends in an error, because the tries could not be given back, opens
+ * nothing. */
+static void test_verify_when_memory_fails(void **state)
+{
+    unsigned failed = 0;
+    uint16_t sw = 0;
+    (void)state;
+    for (long budget = 0; sw != SW_OK; budget++) {
+        assert_true(lab_power_cycle(&lab));
+        assert_int_equal(lab_select(&lab), SW_OK);
+        assert_int_equal(lab_verify(&lab, LINK_PIN_ORDER, LAB_PIN), SW_OK);
+        lab.flash.budget = budget;
+        sw = lab_verify(&lab, LINK_PIN_ORDER, LAB_PIN);
+        lab.flash.budget = -1;
+        lab.flash.dead = false;
+        failed += sw != SW_OK;
+        if (sw != SW_OK)
+            assert_int_not_equal(
+                lab_apdu(&lab, 0x00, INS_VERIFY, 0, LINK_PIN_ORDER, NULL, 0, 0, NULL, NULL), SW_OK);
+    }
+    assert_true(failed > 0);
+}
+
 /* What the old PIN had opened ends with it: replaced with the PUK, or by the issuer. */
 static void test_what_was_given_ends_with_the_pin(void **state)
 {
@@ -546,6 +569,7 @@ int main(int argc, char **argv)
         T(test_transport),
         T(test_transport_to_itself),
         T(test_transport_when_memory_fails),
+        T(test_verify_when_memory_fails),
         T(test_what_was_given_ends_with_the_pin),
         T(test_contactless),
         cmocka_unit_test_setup_teardown(test_brute_force_with_power_cuts, setup_piv, teardown),
