@@ -214,8 +214,8 @@ enum t1_do t1_card_byte(struct t1_card *c, uint8_t byte, bool parity_ok)
     bool pps = c->first && c->in[0] == PPS_PPSS;
     size_t expected =
         pps ? pps_expected(c->in, c->in_len) : t1_expected(c->in, c->in_len, c->params.crc);
-    /* A block with a bad byte, or with LEN = FF, may be of any length: it ends with silence. So does
-     * one with a wrong EDC, for its LEN may be what is wrong. */
+    /* A block with a bad byte, or with LEN = FF, may be of any length: it ends with silence. So
+     * does one with a wrong EDC, for its LEN may be what is wrong. */
     if (c->bad || expected == 0 || expected > sizeof c->in || c->in_len < expected)
         return T1_WAIT;
     if (!pps && t1_parse(c->in, c->in_len, c->params.crc, &block) == CW_ERR_IO) {

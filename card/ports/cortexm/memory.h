@@ -15,7 +15,8 @@
 #define MEMORY_PAGES  32u
 #define MEMORY_WINDOW 0x20000u /* with the factory page, as the MPU has it */
 
-/* Fills in flash, unique id, initial key and field. CW_ERR_FORMAT: the chip never left its maker. */
+/* Fills in flash, unique id, initial key and field. CW_ERR_FORMAT: the chip never left its maker.
+ */
 CW_MUST_USE enum cw_err memory_start(struct card_port *port);
 
 #endif
