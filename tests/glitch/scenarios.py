@@ -58,6 +58,9 @@ def look(card, *commands):
 
 
 def power(card):
+    """Off and on. False: it does not start, or there is nothing in memory that were not there without the fault."""
+    if card.machine.memory() == card.stored:
+        return False
     try:
         card.machine.power()
     except (Crashed, Endless):
