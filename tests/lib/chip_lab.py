@@ -30,7 +30,7 @@ def chip(lab, folder, device, *options, board="an385"):
     """A chip with its memory in `folder` and its line at `device`; stop() ends it."""
     process = lab.start("chip", [ROOT / "scripts" / "chip", "--state", folder, "--t1", device, "--image",
                                  image(board), "--board", board, *options])
-    wait_for("the chip's line", lambda: os.path.islink(device), process)
+    wait_for("the chip's line", lambda: os.path.exists(device), process)
     return process
 
 
