@@ -8,6 +8,18 @@ const struct slow_speed slow_speeds[SLOW_SPEEDS] = {
     {"t1", 223200, 32}, {"t1", 446400, 64}, {"tcl", 106000, 0},
     {"tcl", 212000, 1}, {"tcl", 424000, 2}, {"tcl", 848000, 3}};
 
+void *slow_make(size_t size, struct reader *inner, struct say *why)
+{
+    struct slow_line *l = calloc(1, size);
+    if (l == NULL) {
+        reader_free(&inner);
+        (void)say_fail(why, CW_ERR_SPACE, "out of memory");
+        return NULL;
+    }
+    l->inner = inner;
+    return l;
+}
+
 enum cw_err slow_run(struct slow_line *l, size_t len, struct say *why)
 {
     return reader_transceive(l->inner, l->command, len, l->response, sizeof l->response,

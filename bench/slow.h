@@ -33,7 +33,7 @@ CW_MUST_USE enum cw_err slow_t1_open(struct reader *inner, uint8_t di, struct re
 CW_MUST_USE enum cw_err slow_tcl_open(struct reader *inner, uint8_t rate, struct reader **out,
                                       const struct slow_times **times, struct say *why);
 
-/* What the links share; the first member of theirs, which calloc made. */
+/* What the links share; the first member of theirs, which slow_make made. */
 struct slow_line {
     struct reader *inner;
     struct slow_times times;
@@ -42,6 +42,9 @@ struct slow_line {
     uint8_t response[CARD_RESPONSE_MAX];
 };
 
+/* A line of `size` bytes, zeros, with a slow_line at its beginning that owns `inner`. NULL: no
+ * memory, and `inner` is freed. */
+void *slow_make(size_t size, struct reader *inner, struct say *why);
 /* The command in `command`: its answer is in `response` afterwards. */
 CW_MUST_USE enum cw_err slow_run(struct slow_line *l, size_t len, struct say *why);
 /* The reader in front of the line, which was activated with `err`: *out, or all is freed. */

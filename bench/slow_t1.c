@@ -5,7 +5,6 @@
 #include "proto/t1_card.h"
 #include "proto/t1_reader.h"
 
-#include <stdlib.h>
 #include <string.h>
 
 #define CLOCK_HZ 3571200u /* 9,600 baud at 372 cycles */
@@ -111,11 +110,8 @@ static enum cw_err activate(struct slow *s, uint8_t di)
 enum cw_err slow_t1_open(struct reader *inner, uint8_t di, struct reader **out,
                          const struct slow_times **times, struct say *why)
 {
-    struct slow *s = calloc(1, sizeof *s);
-    if (s == NULL) {
-        reader_free(&inner);
-        return say_fail(why, CW_ERR_SPACE, "out of memory");
-    }
-    s->line.inner = inner;
+    struct slow *s = slow_make(sizeof *s, inner, why);
+    if (s == NULL)
+        return CW_ERR_SPACE;
     return slow_front(&s->line, &ops, activate(s, di), out, times, why);
 }

@@ -5,8 +5,6 @@
 #include "proto/tcl_card.h"
 #include "proto/tcl_reader.h"
 
-#include <stdlib.h>
-
 struct slow {
     struct slow_line line; /* first */
     struct tcl_card card;
@@ -83,11 +81,8 @@ static enum cw_err activate(struct slow *s, uint8_t rate, struct say *why)
 enum cw_err slow_tcl_open(struct reader *inner, uint8_t rate, struct reader **out,
                           const struct slow_times **times, struct say *why)
 {
-    struct slow *s = calloc(1, sizeof *s);
-    if (s == NULL) {
-        reader_free(&inner);
-        return say_fail(why, CW_ERR_SPACE, "out of memory");
-    }
-    s->line.inner = inner;
+    struct slow *s = slow_make(sizeof *s, inner, why);
+    if (s == NULL)
+        return CW_ERR_SPACE;
     return slow_front(&s->line, &ops, activate(s, rate, why), out, times, why);
 }

@@ -143,3 +143,21 @@ void device_flush(struct device *d)
 {
     (void)tcflush(d->fd, TCIFLUSH);
 }
+
+enum cw_err device_gone(const struct device *d, enum cw_err err, struct say *why)
+{
+    return say_fail(why, err, "the card at %s is gone; start it again and try again", d->path);
+}
+
+enum cw_err device_ended(struct device *d, enum cw_err err, bool failed, const char *standard,
+                         const char *power, struct say *why)
+{
+    if (err != CW_OK)
+        return device_gone(d, err, why);
+    if (!failed)
+        return CW_OK;
+    device_close(d);
+    return say_fail(why, CW_ERR_GONE,
+                    "the card at %s does not answer as %s asks; %s was switched off, so try again",
+                    d->path, standard, power);
+}

@@ -5,6 +5,7 @@
 
 #include "host/say.h"
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -35,5 +36,13 @@ CW_MUST_USE enum cw_err device_first(struct device *d, uint8_t *out, struct say 
 /* CW_ERR_GONE: nobody takes the bytes. */
 CW_MUST_USE enum cw_err device_put(struct device *d, const uint8_t *data, size_t len);
 void device_flush(struct device *d); /* forgets what came in */
+
+/* Says that the card is gone. Returns `err`. */
+enum cw_err device_gone(const struct device *d, enum cw_err err, struct say *why);
+/* How an exchange ended: `err` as above, and whether the link gave up on the card, which then has
+ * its power taken: whatever it was doing, it forgets. `standard` is what it should have kept to,
+ * `power` what was switched off. CW_ERR_GONE. */
+CW_MUST_USE enum cw_err device_ended(struct device *d, enum cw_err err, bool failed,
+                                     const char *standard, const char *power, struct say *why);
 
 #endif

@@ -47,8 +47,7 @@ static enum cw_err get_atr(struct line *l, struct say *why)
             continue;
         }
         if (err == CW_ERR_GONE)
-            return say_fail(why, err, "the card at %s is gone; start it again and try again",
-                            l->device.path);
+            return device_gone(&l->device, err, why);
         if (err != CW_OK)
             return err;
         if (l->atr_len == 0 && byte != 0x3B && byte != 0x3F)
@@ -84,12 +83,6 @@ static enum cw_err power_up(struct line *l, struct say *why)
     return CW_OK;
 }
 
-static enum cw_err restart(struct line *l, struct say *why)
-{
-    enum cw_err err = device_restart(&l->device, why);
-    return err == CW_OK ? power_up(l, why) : err;
-}
-
 /* One byte, or the silence that the machine has to be told of. CW_ERR_GONE. */
 static enum cw_err receive(struct line *l, enum t1_reader_do *what)
 {
@@ -120,16 +113,9 @@ static enum cw_err transceive(void *self, const uint8_t *command, size_t len, ui
             err = receive(l, &what);
         }
     }
+    err = device_ended(&l->device, err, what == T1R_FAILED, "T=1", "it", why);
     if (err != CW_OK)
-        return say_fail(why, err, "the card at %s is gone; start it again and try again",
-                        l->device.path);
-    if (what == T1R_FAILED) {
-        device_close(&l->device); /* power off: whatever it was doing, it forgets */
-        return say_fail(why, CW_ERR_GONE,
-                        "the card at %s does not answer as T=1 asks; it was switched off, so try "
-                        "again",
-                        l->device.path);
-    }
+        return err;
     if (l->link.response_len > cap)
         return say_fail(why, CW_ERR_SPACE, "the card answered with too many bytes");
     *response_len = l->link.response_len;
@@ -138,7 +124,9 @@ static enum cw_err transceive(void *self, const uint8_t *command, size_t len, ui
 
 static enum cw_err reset(void *self, struct say *why)
 {
-    return restart(self, why);
+    struct line *l = self;
+    enum cw_err err = device_restart(&l->device, why);
+    return err == CW_OK ? power_up(l, why) : err;
 }
 
 static void release(void *self)

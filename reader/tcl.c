@@ -76,8 +76,7 @@ static enum cw_err activate(struct air *a, struct say *why)
         err = exchange(a, &what, DEVICE_START_MS);
     }
     if (err != CW_OK)
-        return say_fail(why, err, "the card at %s is gone; start it again and try again",
-                        a->device.path);
+        return device_gone(&a->device, err, why);
     if (what != TCLR_DONE)
         return say_fail(why, CW_ERR_NOT_FOUND, "no card answers at %s; is one there, and running?",
                         a->device.path);
@@ -92,16 +91,9 @@ static enum cw_err transceive(void *self, const uint8_t *command, size_t len, ui
     enum tcl_reader_do what = tcl_reader_command(&a->link, command, len, response, cap);
     if (err == CW_OK)
         err = exchange(a, &what, WAIT_MIN_MS);
+    err = device_ended(&a->device, err, what == TCLR_FAILED, "ISO/IEC 14443-4", "its field", why);
     if (err != CW_OK)
-        return say_fail(why, err, "the card at %s is gone; start it again and try again",
-                        a->device.path);
-    if (what == TCLR_FAILED) {
-        device_close(&a->device); /* field off: whatever it was doing, it forgets */
-        return say_fail(why, CW_ERR_GONE,
-                        "the card at %s does not answer as ISO/IEC 14443-4 asks; its field was "
-                        "switched off, so try again",
-                        a->device.path);
-    }
+        return err;
     if (a->link.response_len > cap)
         return say_fail(why, CW_ERR_SPACE, "the card answered with too many bytes");
     *response_len = a->link.response_len;

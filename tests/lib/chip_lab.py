@@ -14,7 +14,7 @@ from t1 import T1Reader
 
 sys.path.insert(0, str(ROOT / "tests" / "replay"))
 
-from readers import Line  # noqa: E402
+from readers import Carried  # noqa: E402
 
 BOARDS = {"an385": "m3", "an505": "m33"}
 
@@ -62,26 +62,13 @@ def stats(transceive, anew=False):
                                  stack=stack, stack_size=stack_size, rate=rate, ticks=ticks)
 
 
-class ChipLine(Line):
+class ChipLine(Carried):
     """Chips, one after the other, through reader/ (t1:DEVICE)."""
 
     def __init__(self, lab, board, build):
-        self.field = []
-        super().__init__(lambda folder, device: chip(lab, folder, device, *self.field, board=board),
+        super().__init__(lambda folder, device: chip(lab, folder, device,
+                                                     *(["--contactless"] if self.contactless else []), board=board),
                          lab.subfolder(board), build)
-
-    def power(self, contactless=None):
-        if contactless is None:
-            super().power()
-            return
-        folder = self.folder
-        self.close()
-        self.field = ["--contactless"] if contactless else []
-        self.insert(folder)
-
-    def blank(self):
-        self.field = []
-        super().blank()
 
 
 class ChipReader(T1Reader):

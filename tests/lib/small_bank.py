@@ -9,7 +9,7 @@ NAME = "bank.cardwire.test"  # the server name that cardwired writes to its card
 
 def small_bank(lab, pin, kind="p256", options=()):
     """Makes it and serves: .port, .payer and .payee (account numbers), .card (its folder), .serial, .pin
-    (a file), .admin(*args) -> JSON of cardwired, .server (its process). options: more of `card issue`."""
+    (a file), .admin(*args) -> JSON of cardwired, .cardwire(reader, *args), .server (its process). options: more of `card issue`."""
     folder, card = lab.folder / "bank", lab.folder / "card"
     pin = lab.file("pin", pin + "\n")
 
@@ -32,5 +32,24 @@ def small_bank(lab, pin, kind="p256", options=()):
                                      "127.0.0.1:0", "--port-file", port_file])
     port = wait_for("the bank naming its port", lambda: port_file.exists()
                     and port_file.read_text().strip(), server)
-    return types.SimpleNamespace(lab=lab, port=port, payer=accounts[0], payee=accounts[1], card=card,
+    def cardwire(reader, *args, **options):
+        """(exit code, the last that it said in JSON) of cardwire with the card in that reader."""
+        done = lab.run("cardwire", "--json", "--reader", reader, "--server", f"127.0.0.1:{port}", "--pin-file", pin,
+                       *args, **options)
+        return done.returncode, json_lines(done.stdout)[-1]
+    return types.SimpleNamespace(lab=lab, cardwire=cardwire, port=port, payer=accounts[0], payee=accounts[1], card=card,
                                  serial=serial, pin=pin, admin=admin, server=server)
+
+
+def logs_in(bank, reader, profile):
+    for _ in range(2):  # the second from the session in the card, which had its power cut
+        code, said = bank.cardwire(reader, "--profile", profile, "login")
+        assert code == 0, said
+        assert said["session"]["card"]["serial"] == bank.serial
+
+
+def pays(bank, reader):
+    before = bank.admin("report")["payments"]
+    code, said = bank.cardwire(reader, "pay", "--to", bank.payee, "--amount", "1.00", "--currency", "EUR", "--yes")
+    assert code == 0, said
+    assert bank.admin("report")["payments"] == before + 1

@@ -234,12 +234,13 @@ class Line(Pipe):
         self.open()
 
 
-class Fields(Line):
-    """A card in a field (tcl:DEVICE), carried to a contact line (t1:DEVICE) and back as the corpus asks.
-    start(folder, device, kind=KIND) as for Line."""
+class Carried(Line):
+    """A card that is carried out of a field and into one as the corpus asks; start() looks at .contactless. A blank
+    one is `at_home`."""
 
-    def __init__(self, start, folder, build):
-        super().__init__(lambda folder, device: start(folder, device, kind=self.kind), folder, build, "tcl")
+    def __init__(self, start, folder, build, kind="t1", at_home=False):
+        self.at_home = at_home
+        super().__init__(start, folder, build, kind)
 
     def power(self, contactless=None):
         if contactless is None:
@@ -247,12 +248,24 @@ class Fields(Line):
             return
         folder = self.folder
         self.close()
-        self.kind = "tcl" if contactless else "t1"
+        self.contactless = contactless
         self.insert(folder)
 
     def blank(self):
-        self.kind = "tcl"
+        self.contactless = self.at_home
         super().blank()
+
+
+class Fields(Carried):
+    """A card in a field (tcl:DEVICE), carried to a contact line (t1:DEVICE) and back.
+    start(folder, device, kind=KIND) as for Line."""
+
+    def __init__(self, start, folder, build):
+        super().__init__(lambda folder, device: start(folder, device, kind=self.kind), folder, build, "tcl", True)
+
+    def insert(self, folder):
+        self.kind = "tcl" if self.contactless else "t1"
+        super().insert(folder)
 
 
 def asking(command):

@@ -10,7 +10,7 @@ import pytest
 
 from cardwire_lab import ROOT, Lab, json_lines, wait_for
 from serial_lab import RATS, Air, crc_a, frame, serial_card, slip
-from small_bank import small_bank
+from small_bank import logs_in, pays, small_bank
 
 sys.path.insert(0, str(ROOT / "tests" / "replay"))
 
@@ -34,25 +34,17 @@ def bank():
         yield it
 
 
-def cardwire(bank, *args, device=None):
-    done = bank.lab.run("cardwire", "--json", "--reader", f"tcl:{device or bank.device}", "--server",
-                        f"127.0.0.1:{bank.port}", "--pin-file", bank.pin, *args)
-    return done.returncode, json_lines(done.stdout)[-1]
+def cardwire(bank, *args, device=None, **options):
+    return bank.cardwire(f"tcl:{device or bank.device}", *args, **options)
 
 
 @pytest.mark.parametrize("profile", ["tls13", "ecdhe", "rsa"])
 def test_login(bank, profile):
-    for _ in range(2):  # the second from the session in the card, whose field was off
-        code, said = cardwire(bank, "--profile", profile, "login")
-        assert code == 0, said
-        assert said["session"]["card"]["serial"] == bank.serial
+    logs_in(bank, f"tcl:{bank.device}", profile)
 
 
 def test_payment(bank):
-    before = bank.admin("report")["payments"]
-    code, said = cardwire(bank, "pay", "--to", bank.payee, "--amount", "1.00", "--currency", "EUR", "--yes")
-    assert code == 0, said
-    assert bank.admin("report")["payments"] == before + 1
+    pays(bank, f"tcl:{bank.device}")
 
 
 def test_card_knows_its_field(bank):

@@ -21,10 +21,7 @@ def bank():
 
 
 def cardwire(bank, *args):
-    done = bank.lab.run("cardwire", "--json", "--reader", bank.pcscd.reader(0), "--server",
-                        f"127.0.0.1:{bank.port}", "--pin-file", bank.pin, *args,
-                        env=dict(bank.lab.env, **bank.pcscd.env))
-    return done.returncode, json_lines(done.stdout)[-1]
+    return bank.cardwire(bank.pcscd.reader(0), *args, env=dict(bank.lab.env, **bank.pcscd.env))
 
 
 def test_reader_says_that_it_is_contactless(bank):

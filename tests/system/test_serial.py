@@ -7,10 +7,10 @@ import time
 
 import pytest
 
-from cardwire_lab import Lab, json_lines, wait_for
+from cardwire_lab import Lab, wait_for
 from chip_lab import chip
 from serial_lab import Wire, block, serial_card
-from small_bank import small_bank
+from small_bank import logs_in, pays, small_bank
 
 PIN = "135790"
 ATR = bytes.fromhex("3BF59700FF8131FE4580738001C024")
@@ -31,32 +31,22 @@ def bank(request):
         yield it
 
 
-def cardwire(bank, *args, **options):
-    done = bank.lab.run("cardwire", "--json", "--reader", f"t1:{bank.device}", "--server",
-                        f"127.0.0.1:{bank.port}", "--pin-file", bank.pin, *args, **options)
-    return done.returncode, json_lines(done.stdout)[-1]
+def cardwire(bank, *args, device=None, **options):
+    return bank.cardwire(f"t1:{device or bank.device}", *args, **options)
 
 
 @pytest.mark.parametrize("profile", ["tls13", "ecdhe", "rsa"])
 def test_login(bank, profile):
-    for _ in range(2):  # the second from the session in the card, which had its power cut
-        code, said = cardwire(bank, "--profile", profile, "login")
-        assert code == 0, said
-        assert said["session"]["card"]["serial"] == bank.serial
+    logs_in(bank, f"t1:{bank.device}", profile)
 
 
 def test_payment(bank):
-    before = bank.admin("report")["payments"]
-    code, said = cardwire(bank, "pay", "--to", bank.payee, "--amount", "1.00", "--currency", "EUR", "--yes")
-    assert code == 0, said
-    assert bank.admin("report")["payments"] == before + 1
+    pays(bank, f"t1:{bank.device}")
 
 
 def test_nobody_there(bank):
-    done = bank.lab.run("cardwire", "--json", "--reader", f"t1:{bank.device}-not", "--server",
-                        f"127.0.0.1:{bank.port}", "--pin-file", bank.pin, "login")
-    said = json_lines(done.stdout)[-1]
-    assert done.returncode != 0 and "start the card there" in said["detail"], said
+    code, said = cardwire(bank, "login", device=f"{bank.device}-not")
+    assert code != 0 and "start the card there" in said["detail"], said
 
 
 def test_one_at_a_time(bank):

@@ -8,6 +8,10 @@
 #include <stddef.h>
 #include <stdint.h>
 
+/* Before the card answers, for UARTs with a rate. BGT (§11.4.3) is 22 etu between the edges of two
+ * characters in opposite directions, of which 10 have passed when the first was received. */
+#define UART_GUARD_ETU 12u
+
 /* `base` is the UART's. With `interrupt`, each byte received raises its interrupt. */
 void uart_start(uintptr_t base, bool interrupt);
 /* Takes the byte that was received, if there is one, and its interrupt with it; `intact`: its

@@ -28,10 +28,6 @@
 #define IRQ_TIMEOUT (1u << 6) /* something is there, and nothing came for 32 bits */
 
 #define RATIO (BOARD_CLOCK_HZ / BOARD_LINE_HZ)
-/* §11.4.3, BGT: 22 etu between the edges of two characters in opposite directions, of which 10 have
- * passed when the first was received. */
-#define GUARD_ETU 12u
-
 static uint32_t etu; /* clocks of ours */
 
 void uart_rate(uintptr_t base, uint8_t fi_di)
@@ -73,7 +69,7 @@ static void forget_echo(uintptr_t base)
 
 void uart_send(uintptr_t base, const uint8_t *data, size_t len)
 {
-    for (uint32_t begin = timer_count(); timer_count() - begin < GUARD_ETU * etu;)
+    for (uint32_t begin = timer_count(); timer_count() - begin < UART_GUARD_ETU * etu;)
         continue;
     for (size_t i = 0; i < len; i++) {
         while (FR(base) & FR_TX_FULL)

@@ -30,10 +30,6 @@
 #define ISR_SENT     (1u << 6)
 #define ISR_TX_EMPTY (1u << 7)
 
-/* §11.4.3, BGT: 22 etu between the edges of two characters in opposite directions, of which 10 have
- * passed when the first was received. */
-#define GUARD_ETU 12u
-
 static uint32_t control; /* of CR1, while it receives */
 
 void uart_rate(uintptr_t base, uint8_t fi_di)
@@ -71,7 +67,7 @@ bool uart_take(uintptr_t base, uint8_t *out, bool *intact)
 /* The receiver is off: it would hear us. */
 void uart_send(uintptr_t base, const uint8_t *data, size_t len)
 {
-    const uint32_t guard = GUARD_ETU * BRR(base);
+    const uint32_t guard = UART_GUARD_ETU * BRR(base);
     for (uint32_t begin = timer_count(); timer_count() - begin < guard;)
         continue;
     CR1(base) = control & ~(CR1_RECEIVE | CR1_RX_IRQ);
