@@ -3,17 +3,12 @@
 #include "card/state.h"
 
 #include "base/ct.h"
+#include "card/pool.h"
 
-#include <mbedtls/memory_buffer_alloc.h>
 #include <psa/crypto.h>
-#include <string.h>
 
 static struct card the_card;
 static bool in_use;
-/* The TLS library's heap; its size is the card's. What was never used of it still has its paint. */
-#define PAINT      0xC7
-#define POOL_BEGIN (16u * sizeof(void *)) /* the allocator's first header is in it */
-static _Alignas(max_align_t) unsigned char pool[CARD_POOL_SIZE];
 
 /* Memory in which nothing was ever written is that of a new card. Being blank is written down,
  * last, so that a memory that has lost its state is not taken for a new one. */
@@ -34,8 +29,7 @@ static enum cw_err start(struct card *card)
     const struct card_port *port = card->port;
     ct_wipe(card, sizeof *card);
     card->port = port;
-    mbedtls_memory_buffer_alloc_init(pool, sizeof pool); /* wipes it */
-    memset(pool + POOL_BEGIN, PAINT, sizeof pool - POOL_BEGIN);
+    pool_begin();
     its_attach(card);
     enum cw_err err = nvm_mount(&card->nvm, &port->flash);
     if (err == CW_OK)
@@ -50,19 +44,11 @@ static enum cw_err start(struct card *card)
     return err;
 }
 
-size_t card_pool_peak(void)
-{
-    size_t used = sizeof pool;
-    while (used > 0 && pool[used - 1] == PAINT)
-        used--;
-    return used;
-}
-
 static void stop(struct card *card)
 {
     line_drop(&card->line);
     mbedtls_psa_crypto_free();
-    mbedtls_memory_buffer_alloc_free();
+    pool_end();
     its_attach(NULL);
 }
 
@@ -93,7 +79,6 @@ void card_power_down(struct card **card)
         return;
     stop(*card);
     ct_wipe(*card, sizeof **card);
-    ct_wipe(pool, sizeof pool);
     in_use = false;
     *card = NULL;
 }

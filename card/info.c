@@ -1,6 +1,7 @@
 /* info.c - INFO: what the card tells of itself, of its line, and of the handshake that it saw. */
 #include "card/state.h"
 
+#include "card/pool.h"
 #include "proto/ber.h"
 
 static void put_keys(const struct card *card, struct buf_writer *out)
@@ -56,7 +57,7 @@ static enum cw_err info_card(struct card *card, struct buf_writer *out)
     buf_put_u8(out, LINK_VERSION_MINOR);
     ber_put_u8(out, LINK_TAG_INTERFACE, card->port->contactless);
     ber_put_header(out, LINK_TAG_HEAP, 8);
-    buf_put_u32(out, (uint32_t)card_pool_peak());
+    buf_put_u32(out, (uint32_t)pool_peak());
     buf_put_u32(out, CARD_POOL_SIZE);
     put_tries(card, LINK_TAG_PUK, LINK_PIN_PUK, out);
     ber_put_u8(out, LINK_TAG_FLAGS, pin_transport(card, LINK_PIN_HOLDER) ? LINK_FLAG_TRANSPORT : 0);

@@ -6,6 +6,7 @@
 #include "card/line.h"
 
 #include "base/ct.h"
+#include "card/pool.h"
 #include "proto/ber.h"
 
 #include <mbedtls/platform.h>
@@ -139,62 +140,103 @@ static int net_receive(void *ctx, unsigned char *data, size_t len)
 
 /* --- life ------------------------------------------------------------------------------------- */
 
-/* Parses a certificate from the card's memory into `crt`. */
-static enum cw_err load_certificate(const struct nvm *nvm, uint16_t key, mbedtls_x509_crt *crt)
+enum cw_err line_der(const struct line *line, uint16_t key, unsigned char **der, size_t *len)
 {
-    size_t len = 0;
-    enum cw_err err = nvm_size(nvm, key, &len);
+    *der = NULL;
+    enum cw_err err = nvm_size(line->nvm, key, len);
     if (err != CW_OK)
         return err;
-    unsigned char *der = mbedtls_calloc(1, len);
-    if (der == NULL)
+    *der = mbedtls_calloc(1, *len);
+    if (*der == NULL)
         return CW_ERR_SPACE;
-    err = nvm_read(nvm, key, 0, der, len, &len);
-    if (err == CW_OK && mbedtls_x509_crt_parse_der(crt, der, len) != 0)
-        err = CW_ERR_SPACE; /* it parsed when it was written: the pool is too small */
+    err = nvm_read(line->nvm, key, 0, *der, *len, len);
+    if (err != CW_OK) {
+        mbedtls_free(*der);
+        *der = NULL;
+    }
+    return err;
+}
+
+/* Parses a certificate from the card's memory into `crt`. */
+static enum cw_err load_certificate(const struct line *line, uint16_t key, mbedtls_x509_crt *crt)
+{
+    unsigned char *der;
+    size_t len = 0;
+    enum cw_err err = line_der(line, key, &der, &len);
+    if (err != CW_OK)
+        return err;
+    if (mbedtls_x509_crt_parse_der(crt, der, len) != 0)
+        err = CW_ERR_INTERNAL; /* it parsed when it was written */
     mbedtls_free(der);
     return err;
 }
 
-static enum cw_err load_material(struct line *line, const struct nvm *nvm)
+static enum cw_err load_own(struct line *line)
 {
-    enum cw_err err = load_certificate(nvm, (uint16_t)(LINK_DO_CERT | line->key), &line->own);
-    if (err != CW_OK)
-        return err;
-    bool any = false;
-    for (uint16_t i = 0; i < LINK_ROOT_MAX; i++) {
-        err = load_certificate(nvm, (uint16_t)(LINK_DO_ROOT | i), &line->roots);
-        if (err == CW_OK)
-            any = true;
-        else if (err != CW_ERR_NOT_FOUND)
-            return err;
+    return load_certificate(line, (uint16_t)(LINK_DO_CERT | line->key), &line->own);
+}
+
+/* The roots that may have issued `child`, from the card's memory: a CA writes its name the same way
+ * in both (RFC 5280 §4.1.2.6). The engine frees them when it has looked. */
+static int find_roots(void *ctx, const mbedtls_x509_crt *child, mbedtls_x509_crt **list)
+{
+    struct line *line = ctx;
+    enum cw_err err = CW_OK;
+    *list = NULL;
+    for (uint16_t i = 0; i < LINK_ROOT_MAX && (err == CW_OK || err == CW_ERR_NOT_FOUND); i++) {
+        mbedtls_x509_crt *root = mbedtls_calloc(1, sizeof *root);
+        err = root == NULL ? CW_ERR_SPACE
+                           : load_certificate(line, (uint16_t)(LINK_DO_ROOT | i), root);
+        if (err == CW_OK && root->subject_raw.len == child->issuer_raw.len &&
+            memcmp(root->subject_raw.p, child->issuer_raw.p, child->issuer_raw.len) == 0) {
+            root->next = *list;
+            *list = root;
+            continue;
+        }
+        mbedtls_x509_crt_free(root);
+        mbedtls_free(root);
     }
-    if (!any)
-        return CW_ERR_NOT_FOUND;
-    return mbedtls_pk_setup_opaque(&line->pk, line->key) == 0 ? CW_OK : CW_ERR_CRYPTO;
+    if (err == CW_OK || err == CW_ERR_NOT_FOUND)
+        return 0;
+    line->reason = pool_was_short() ? LINK_REASON_MEMORY : LINK_REASON_INTERNAL;
+    return MBEDTLS_ERR_X509_FATAL_ERROR;
+}
+
+static enum cw_err load_material(struct line *line)
+{
+    enum cw_err err = load_own(line);
+    bool any = false;
+    for (uint16_t i = 0; i < LINK_ROOT_MAX; i++)
+        any = nvm_size(line->nvm, (uint16_t)(LINK_DO_ROOT | i), &(size_t){0}) == CW_OK || any;
+    if (err != CW_OK || !any)
+        return err != CW_OK ? err : CW_ERR_NOT_FOUND;
+    int ret = mbedtls_pk_setup_opaque(&line->pk, line->key);
+    (void)psa_purge_key(line->key); /* its copy in the pool, until the signature */
+    return ret == 0 ? CW_OK : CW_ERR_CRYPTO;
 }
 
 enum cw_err line_start(struct line *line, const struct nvm *nvm)
 {
     mbedtls_ssl_init(&line->ssl);
     mbedtls_ssl_config_init(&line->conf);
-    mbedtls_x509_crt_init(&line->roots);
     mbedtls_x509_crt_init(&line->own);
     mbedtls_pk_init(&line->pk);
     line->engine = true;
+    line->nvm = nvm;
     line->alert_in = -1;
     line->alert_out = -1;
-    enum cw_err err = load_material(line, nvm);
+    pool_watch();
+    enum cw_err err = load_material(line);
     if (err != CW_OK)
         goto fail;
-    err = CW_ERR_SPACE;
+    err = CW_ERR_INTERNAL;
     if (mbedtls_ssl_config_defaults(&line->conf, MBEDTLS_SSL_IS_CLIENT,
                                     MBEDTLS_SSL_TRANSPORT_STREAM, MBEDTLS_SSL_PRESET_DEFAULT) != 0)
         goto fail;
     conf_profile(line);
     mbedtls_ssl_conf_rng(&line->conf, mbedtls_psa_get_random, MBEDTLS_PSA_RANDOM_STATE);
     mbedtls_ssl_conf_authmode(&line->conf, MBEDTLS_SSL_VERIFY_REQUIRED);
-    mbedtls_ssl_conf_ca_chain(&line->conf, &line->roots, NULL);
+    mbedtls_ssl_conf_ca_cb(&line->conf, find_roots, line);
     mbedtls_ssl_conf_verify(&line->conf, line_verify, line);
     line->alpn[0] = line->name.alpn[0] != '\0' ? line->name.alpn : NULL;
     line->alpn[1] = NULL;
@@ -205,6 +247,7 @@ enum cw_err line_start(struct line *line, const struct nvm *nvm)
         goto fail;
     line->session.ends = line_not_after(&line->own);
     err = line_session_offer(line);
+    mbedtls_x509_crt_free(&line->own); /* until it is sent */
     if (err != CW_OK)
         goto fail;
     mbedtls_ssl_set_bio(&line->ssl, line, net_send, net_receive, NULL);
@@ -212,7 +255,7 @@ enum cw_err line_start(struct line *line, const struct nvm *nvm)
     return CW_OK;
 fail:
     line_drop(line);
-    return err;
+    return pool_was_short() ? CW_ERR_SPACE : err;
 }
 
 /* Gives the engine's memory back, keys wiped; what INFO tells stays. */
@@ -222,7 +265,6 @@ static void engine_free(struct line *line)
         return;
     mbedtls_ssl_free(&line->ssl);
     mbedtls_ssl_config_free(&line->conf);
-    mbedtls_x509_crt_free(&line->roots);
     mbedtls_x509_crt_free(&line->own);
     mbedtls_pk_free(&line->pk);
     line->engine = false;
@@ -325,23 +367,25 @@ static void opened(struct line *line, bool extended)
         line_session_keep(line);
 }
 
-/* The next step is our signature, which takes more of the pool than any other with an RSA key: all
- * certificates have done their work, ours was sent, and make room. Without roots nothing would be
- * trusted that might still come. */
-static void make_room(struct line *line)
+/* What a step needs of the pool it gets just then, and what was needed before it goes: our own
+ * certificate is there while it is sent, and none is while the card signs, which with an RSA key
+ * takes more than any other step. */
+static enum cw_err make_room(struct line *line)
 {
     mbedtls_ssl_session *session = line->ssl.session_negotiate;
+    if (line->ssl.state == MBEDTLS_SSL_CLIENT_CERTIFICATE)
+        return line->own.raw.p == NULL ? load_own(line) : CW_OK;
     if (line->ssl.state != (line->profile == LINK_PROFILE_TLS13
                                 ? MBEDTLS_SSL_CLIENT_CERTIFICATE_VERIFY
                                 : MBEDTLS_SSL_CERTIFICATE_VERIFY))
-        return;
-    mbedtls_x509_crt_free(&line->roots);
+        return CW_OK;
     mbedtls_x509_crt_free(&line->own);
     if (session != NULL && session->peer_cert != NULL) {
         mbedtls_x509_crt_free(session->peer_cert);
         mbedtls_free(session->peer_cert);
         session->peer_cert = NULL;
     }
+    return CW_OK;
 }
 
 /* One step of the handshake. Returns false when it cannot go on now. */
@@ -352,7 +396,12 @@ static bool handshake_step(struct line *line)
     bool extended =
         line->profile == LINK_PROFILE_TLS13 ||
         (ssl->handshake != NULL && ssl->handshake->extended_ms == MBEDTLS_SSL_EXTENDED_MS_ENABLED);
-    make_room(line);
+    pool_watch();
+    if (make_room(line) != CW_OK) {
+        refuse(line, pool_was_short() ? LINK_REASON_MEMORY : LINK_REASON_INTERNAL,
+               MBEDTLS_SSL_ALERT_MSG_INTERNAL_ERROR);
+        return false;
+    }
     int ret = mbedtls_ssl_handshake_step(ssl);
     if (ret == MBEDTLS_ERR_SSL_WANT_READ || ret == MBEDTLS_ERR_SSL_WANT_WRITE)
         return false;
@@ -392,6 +441,7 @@ static bool record_step(struct line *line)
 {
     if (mbedtls_ssl_get_bytes_avail(&line->ssl) > 0)
         return false;
+    pool_watch();
     int ret = mbedtls_ssl_read(&line->ssl, NULL, 0);
     if (ret == MBEDTLS_ERR_SSL_RECEIVED_NEW_SESSION_TICKET) {
         line_session_keep(line); /* now: the card may be torn out before the line is closed */
@@ -448,6 +498,7 @@ enum cw_err line_write(struct line *line, const uint8_t *data, size_t len, struc
     if (line->ssl.out_left > 0)
         return CW_ERR_STATE;
     line->out = out;
+    pool_watch();
     int ret = mbedtls_ssl_write(&line->ssl, data, len);
     line->out = NULL;
     /* WANT_WRITE: the record is made and waits in the engine; the plaintext has been taken. */

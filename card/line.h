@@ -12,15 +12,6 @@
 #include <mbedtls/ssl.h>
 #include <mbedtls/x509_crt.h>
 
-/* Bytes of heap for the TLS library. With pointers of 32 bits the longest chain that a server may
- * send takes 19,168 of them; with 64, more. */
-#ifndef CARD_POOL_SIZE
-#if UINTPTR_MAX > 0xFFFFFFFFu
-#define CARD_POOL_SIZE (32u * 1024u)
-#else
-#define CARD_POOL_SIZE (19u * 1024u)
-#endif
-#endif
 #define LINE_EVENTS_MAX 32u
 #define LINE_ALPN_MAX   16u
 
@@ -59,10 +50,11 @@ struct line {
     uint8_t binding[LINK_BINDING_LEN];
     bool bound;
     struct line_session session;
-    bool engine; /* the mbedTLS objects below are in use */
+    const struct nvm *nvm; /* roots and certificates are there */
+    bool engine;           /* the mbedTLS objects below are in use */
     mbedtls_ssl_context ssl;
     mbedtls_ssl_config conf;
-    mbedtls_x509_crt roots, own;
+    mbedtls_x509_crt own;
     mbedtls_pk_context pk;
     /* The command being carried out: net bytes in and out. */
     struct buf_reader *in;
@@ -104,6 +96,10 @@ void line_info_put(const struct line *line, struct buf_writer *out);
 void line_events_put(const struct line *line, unsigned first, struct buf_writer *out);
 
 /* Between the files of the line. */
+/* A value of the card's memory, in the pool: *der is the caller's to mbedtls_free. CW_ERR_NOT_FOUND,
+ * CW_ERR_SPACE, CW_ERR_IO. */
+CW_MUST_USE enum cw_err line_der(const struct line *line, uint16_t key, unsigned char **der,
+                                 size_t *len);
 void line_event(struct line *line, enum link_event_kind kind, uint8_t code, size_t length,
                 uint8_t result, uint8_t flags);
 /* line_verify.c: callback of the engine for each certificate of the chain, the leaf last. */

@@ -13,6 +13,7 @@
 #include "base/ct.h"
 #include "card/state.h"
 
+#include <mbedtls/platform.h>
 #include <psa/crypto.h>
 #include <ssl_misc.h>
 #include <string.h>
@@ -124,8 +125,7 @@ static bool sum_up(psa_hash_operation_t *op, bool good, uint8_t out[SEAL_LEN])
     return psa_hash_abort(op) == PSA_SUCCESS && good;
 }
 
-/* Hash over everything that a session of this line is made under: taken while the roots are there.
- */
+/* Hash over everything that a session of this line is made under. */
 static bool make_under(struct line *line)
 {
     const struct line_name *n = &line->name;
@@ -133,8 +133,13 @@ static bool make_under(struct line *line)
     bool good = psa_hash_setup(&op, PSA_ALG_SHA_256) == PSA_SUCCESS &&
                 add(&op, n->host, sizeof n->host) && add(&op, &n->profiles, sizeof n->profiles) &&
                 add(&op, n->alpn, sizeof n->alpn) && add(&op, line->own.raw.p, line->own.raw.len);
-    for (const mbedtls_x509_crt *r = &line->roots; good && r != NULL; r = r->next)
-        good = add(&op, r->raw.p, r->raw.len);
+    for (uint16_t i = 0; good && i < LINK_ROOT_MAX; i++) {
+        unsigned char *der;
+        size_t len = 0;
+        enum cw_err err = line_der(line, (uint16_t)(LINK_DO_ROOT | i), &der, &len);
+        good = err == CW_ERR_NOT_FOUND || (err == CW_OK && add(&op, der, len));
+        mbedtls_free(der);
+    }
     return sum_up(&op, good, line->session.under);
 }
 

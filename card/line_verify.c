@@ -4,6 +4,7 @@
 #include "card/line.h"
 
 #include "base/cal.h"
+#include "card/pool.h"
 
 #include <mbedtls/oid.h>
 #include <ssl_misc.h>
@@ -90,11 +91,17 @@ static void found(struct line *line, enum link_reason reason, uint32_t *flags)
     *flags |= MBEDTLS_X509_BADCERT_OTHER;
 }
 
+/* A signature of which the engine could not tell, for want of room, is to it a wrong one. */
+static enum link_reason untrusted(void)
+{
+    return pool_was_short() ? LINK_REASON_MEMORY : LINK_REASON_UNTRUSTED;
+}
+
 /* The engine's findings, in the order in which a person should hear of them. */
 static enum link_reason reason_of_flags(uint32_t flags)
 {
     if (flags & MBEDTLS_X509_BADCERT_NOT_TRUSTED)
-        return LINK_REASON_UNTRUSTED;
+        return untrusted();
     if (flags &
         (MBEDTLS_X509_BADCERT_BAD_MD | MBEDTLS_X509_BADCERT_BAD_PK | MBEDTLS_X509_BADCERT_BAD_KEY))
         return LINK_REASON_WEAK;
@@ -114,7 +121,7 @@ HARD_DECIDES static void look(struct line *line, const mbedtls_x509_crt *crt, in
     /* The engine calls from the root down to the leaf: the first finding is the nearest the root.
      */
     if ((*flags & MBEDTLS_X509_BADCERT_NOT_TRUSTED) != 0)
-        found(line, LINK_REASON_UNTRUSTED, flags);
+        found(line, untrusted(), flags);
     if (expired(line, crt) && *flags == 0)
         found(line, LINK_REASON_EXPIRED, flags);
     if (depth != 0) {
@@ -167,26 +174,6 @@ int line_verify(void *ctx, mbedtls_x509_crt *crt, int depth, uint32_t *flags)
     return 0;
 }
 
-static bool out_of_memory(int ret)
-{
-    switch (ret) {
-    case MBEDTLS_ERR_SSL_ALLOC_FAILED:
-    case MBEDTLS_ERR_X509_ALLOC_FAILED:
-    case MBEDTLS_ERR_PK_ALLOC_FAILED:
-    case MBEDTLS_ERR_MPI_ALLOC_FAILED:
-    case MBEDTLS_ERR_ASN1_ALLOC_FAILED:
-    case MBEDTLS_ERR_ECP_ALLOC_FAILED:
-    case MBEDTLS_ERR_MD_ALLOC_FAILED:
-    case MBEDTLS_ERR_CIPHER_ALLOC_FAILED:
-    case PSA_ERROR_INSUFFICIENT_MEMORY:
-        return true;
-    default:
-        /* The X.509 parser adds the ASN.1 error to its own. */
-        return ret < -0x1000 && (-ret & 0x7F) == (-MBEDTLS_ERR_ASN1_ALLOC_FAILED & 0x7F) &&
-               (-ret & 0xFF80) >= 0x2080 && (-ret & 0xFF80) <= 0x2B00;
-    }
-}
-
 /* A record whose header announces more than the buffer holds, or a message in several records that
  * does. What is no TLS record at all announces nothing. */
 static bool oversize(const struct line *line)
@@ -214,7 +201,7 @@ enum link_reason line_reason_of(const struct line *line, int ret, int state)
         return line->reason;
     if (ret == MBEDTLS_ERR_SSL_FATAL_ALERT_MESSAGE)
         return LINK_REASON_ALERT;
-    if (out_of_memory(ret))
+    if (pool_was_short())
         return LINK_REASON_MEMORY;
     if (ret == MBEDTLS_ERR_SSL_INVALID_MAC)
         return LINK_REASON_RECORD;

@@ -14,6 +14,14 @@
 #define MBEDTLS_PLATFORM_MEMORY
 #define MBEDTLS_MEMORY_BUFFER_ALLOC_C
 #define MBEDTLS_MEMORY_ALIGN_MULTIPLE 8
+/* card/pool.c, which says when a request did not fit. */
+#include <stddef.h>
+void *pool_calloc(size_t count, size_t size);
+void pool_free(void *p);
+int mbedtls_platform_set_calloc_free(void *(*calloc_func)(size_t, size_t),
+                                     void (*free_func)(void *));
+#define MBEDTLS_PLATFORM_CALLOC_MACRO pool_calloc
+#define MBEDTLS_PLATFORM_FREE_MACRO   pool_free
 #if !defined(__arm__)
 #define MBEDTLS_MEMORY_DEBUG /* for tests: what of the pool is in use; it pulls in printf */
 #else
@@ -99,6 +107,7 @@
 #define MBEDTLS_X509_USE_C
 #define MBEDTLS_X509_CRT_PARSE_C
 #define MBEDTLS_X509_REMOVE_INFO
+#define MBEDTLS_X509_TRUSTED_CERTIFICATE_CALLBACK /* a root is in the pool while it is needed */
 #define MBEDTLS_X509_MAX_INTERMEDIATE_CA 3
 
 /* TLS: client only. */

@@ -149,8 +149,6 @@ uint16_t card_dispatch(struct card *card, const struct apdu_command *cmd, struct
 /* Handlers; rows in link.c say when each may run. */
 card_handler card_do_verify, card_do_change_pin, card_do_reset_pin; /* pin_commands.c */
 card_handler card_do_get_data, card_do_put_data;                    /* objects.c */
-/* Most bytes of the TLS library's heap that were in use since power up: card.c */
-size_t card_pool_peak(void);
 card_handler card_do_info;                      /* info.c */
 card_handler card_do_set_status;                /* life.c */
 card_handler card_do_generate, card_do_request; /* keys.c */

@@ -3,6 +3,7 @@
  * The making itself is in test_card_keygen.c. */
 #include "unit.h"
 
+#include "card/pool.h"
 #include "card/state.h"
 #include "card_lab.h"
 #include "proto/ber.h"

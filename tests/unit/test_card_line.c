@@ -3,10 +3,12 @@
  */
 #include "unit.h"
 
+#include "card/pool.h"
 #include "card_lab.h"
 #include "proto/ber.h"
 #include "proto/order.h"
 
+#include <mbedtls/platform.h>
 #include <string.h>
 
 #define ALL_PROFILES 7
@@ -293,6 +295,58 @@ static void test_failing_memory_opens_no_line(void **state)
     SSL_CTX_free(ctx);
     lab_identity_free(&server);
     lab_free(&lab);
+}
+
+/* A pool of which another part of the card holds any share: a good server gets its line, or hears
+ * that the card's memory is too small, and never that it is not trusted. */
+static void any_pool(uint8_t slots, enum link_profile profile, const struct lab_identity *server)
+{
+    struct lab lab;
+    unsigned opened = 0, refused_at_open = 0, refused_later = 0;
+    lab_init(&lab);
+    lab_personalise(&lab, slots, &card_ca, &root, ALL_PROFILES);
+    SSL_CTX *ctx = lab_server_context(server, &card_ca);
+    for (size_t held = CARD_POOL_SIZE - 4096; held > 0; held -= 256) {
+        struct lab_line line = {0};
+        assert_true(lab_power_cycle(&lab));
+        assert_int_equal(lab_verify(&lab, LINK_PIN_LINE, LAB_PIN), SW_OK);
+        void *block = mbedtls_calloc(1, held);
+        if (block == NULL)
+            continue;
+        lab_line_begin(&lab, ctx, profile, LINK_KEY_AUTO, &line);
+        mbedtls_free(block);
+        if (line.sw != SW_OK) {
+            assert_int_equal(line.sw, SW_NOT_ENOUGH_MEMORY);
+            refused_at_open++;
+        } else if (line.state & LINK_STATE_OPEN) {
+            opened++;
+        } else {
+            assert_int_equal(lab_reason(&lab), LINK_REASON_MEMORY);
+            assert_true(line.state & LINK_STATE_ERROR);
+            refused_later++;
+        }
+        lab_line_free(&line);
+    }
+    print_message("%u opened, %u refused at OPEN, %u in the handshake\n", opened, refused_at_open,
+                  refused_later);
+    assert_true(opened > 5 && refused_at_open > 5 && refused_later > 5);
+    SSL_CTX_free(ctx);
+    lab_free(&lab);
+}
+
+static void test_any_pool_p256(void **state)
+{
+    (void)state;
+    any_pool(P256_SLOTS, LINK_PROFILE_TLS13, &ec_server);
+    any_pool(P256_SLOTS, LINK_PROFILE_ECDHE, &ec_server);
+    any_pool(P256_SLOTS, LINK_PROFILE_RSA, &rsa_server);
+}
+
+static void test_any_pool_rsa(void **state)
+{
+    (void)state;
+    any_pool(RSA_SLOTS, LINK_PROFILE_TLS13, &ec_server);
+    any_pool(RSA_SLOTS, LINK_PROFILE_RSA, &rsa_server);
 }
 
 static void test_refuses_server_that_does_not_ask(void **state)
@@ -655,6 +709,8 @@ int main(int argc, char **argv)
         T(test_what_is_no_tls_is_a_protocol_error),
         T(test_refuses_loose_certificates),
         T(test_failing_memory_opens_no_line),
+        T(test_any_pool_p256),
+        T(test_any_pool_rsa),
         T(test_refuses_server_that_does_not_ask),
         T(test_survives_flipped_bytes),
         T(test_any_chunking),
