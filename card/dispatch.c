@@ -378,29 +378,33 @@ static void space_wipe(struct card *card)
     ct_wipe(space, cap);
 }
 
-static size_t process(struct card *card, const uint8_t *command, size_t len, uint8_t *response,
-                      size_t cap)
+/* What became of a command: its status word, and whether data of the answer go with it. */
+struct outcome {
+    uint16_t sw;
+    bool data;
+    size_t ne; /* how much of it was asked for */
+};
+
+static struct outcome work(struct card *card, const uint8_t *command, size_t len)
 {
     struct apdu_command cmd = {0};
     struct buf_writer out;
     uint16_t object = 0;
-    if (cap < CARD_RESPONSE_MAX)
-        return 0;
     if (!card->chaining)
         card->commands++;
     bool parsed = apdu_parse(command, len, &cmd) == CW_OK;
     if (card->chaining && !chain_goes_on(card, &cmd, parsed)) {
         chain_drop(card);
         secure_drop(card);
-        return answer(response, SW_LAST_OF_CHAIN);
+        return (struct outcome){.sw = SW_LAST_OF_CHAIN};
     }
     if (!parsed) {
         secure_drop(card);
-        return answer(response, SW_WRONG_LENGTH);
+        return (struct outcome){.sw = SW_WRONG_LENGTH};
     }
     if (cmd.ins == INS_GET_RESPONSE) {
         uint16_t sw = rest_check(card, &cmd);
-        return sw == SW_OK ? give(card, cmd.ne, SW_OK, response) : answer(response, sw);
+        return (struct outcome){.sw = sw, .data = sw == SW_OK, .ne = cmd.ne};
     }
     /* Any other command: what was left of the last answer is gone. */
     answer_forget(card);
@@ -411,20 +415,43 @@ static size_t process(struct card *card, const uint8_t *command, size_t len, uin
         answer_forget(card);
         sw = SW_MEMORY_FAILURE;
     }
-    return give(card, ne_of(card, &cmd), sw, response);
+    return (struct outcome){.sw = sw, .data = true, .ne = ne_of(card, &cmd)};
+}
+
+/* A command that its space could not hold is refused by its length alone. */
+static struct outcome take(struct card *card, const uint8_t *command, size_t len)
+{
+    struct outcome o = {.sw = SW_WRONG_LENGTH};
+    size_t room;
+    if (command == card_command_space(card, &room) && len > room) {
+        chain_drop(card);
+        secure_drop(card);
+    } else {
+        o = work(card, command, len);
+    }
+    space_wipe(card);
+    return o;
+}
+
+static size_t put(struct card *card, const struct outcome *o, uint8_t *response)
+{
+    return o->data ? give(card, o->ne, o->sw, response) : answer(response, o->sw);
 }
 
 size_t card_process(struct card *card, const uint8_t *command, size_t len, uint8_t *response,
                     size_t cap)
 {
-    size_t room, n;
-    if (command == card_command_space(card, &room) && len > room && cap >= CARD_RESPONSE_MAX) {
-        chain_drop(card);
-        secure_drop(card);
-        n = answer(response, SW_WRONG_LENGTH);
-    } else {
-        n = process(card, command, len, response, cap);
-    }
-    space_wipe(card);
-    return n;
+    if (cap < CARD_RESPONSE_MAX)
+        return 0;
+    struct outcome o = take(card, command, len);
+    return put(card, &o, response);
+}
+
+const uint8_t *card_process_here(struct card *card, size_t len, size_t *response_len)
+{
+    size_t room;
+    struct outcome o = take(card, card_command_space(card, &room), len);
+    uint8_t *response = card_command_space(card, &room); /* behind what has come of a chain */
+    *response_len = put(card, &o, response);
+    return response;
 }

@@ -206,16 +206,32 @@ HARD_DECIDES static enum cw_err permit(struct card *card, const struct order_fie
     return l->counter < UINT32_MAX ? CW_OK : CW_ERR_SPACE;
 }
 
+/* A frame of its own: the text and the decision need not be on the stack together. */
+__attribute__((noinline)) static enum cw_err sign(struct card_call *call, unsigned slot,
+                                                  const struct order_fields *fields,
+                                                  const struct order_seal *seal)
+{
+    uint8_t text[ORDER_TEXT_MAX];
+    uint8_t signature[SIGNATURE_MAX];
+    size_t signature_len = 0;
+    struct buf_writer w;
+    buf_writer_init(&w, text, sizeof text);
+    enum cw_err err = order_text_write(fields, seal, &w);
+    if (err == CW_OK)
+        err = key_sign(slot, text, w.len, signature, sizeof signature, &signature_len);
+    if (err != CW_OK)
+        return err;
+    ber_put(call->out, LINK_TAG_ORDER_TEXT, text, w.len);
+    ber_put(call->out, LINK_TAG_SIGNATURE, signature, signature_len);
+    return CW_OK;
+}
+
 enum cw_err card_do_sign_order(struct card_call *call)
 {
     struct card *card = call->card;
     struct order_fields fields;
     struct order_seal seal;
     struct ledger ledger, again;
-    uint8_t text[ORDER_TEXT_MAX];
-    uint8_t signature[SIGNATURE_MAX];
-    size_t signature_len = 0;
-    struct buf_writer w;
 
     card->refused = LINK_REFUSAL_NONE;
     unsigned slot = order_slot(card, call->cmd->p2);
@@ -238,15 +254,5 @@ enum cw_err card_do_sign_order(struct card_call *call)
      * power cut, and is never used twice. */
     seal.counter = ++ledger.counter;
     err = ledger_write(card, &ledger);
-    if (err != CW_OK)
-        return err;
-    buf_writer_init(&w, text, sizeof text);
-    err = order_text_write(&fields, &seal, &w);
-    if (err == CW_OK)
-        err = key_sign(slot, text, w.len, signature, sizeof signature, &signature_len);
-    if (err != CW_OK)
-        return err;
-    ber_put(call->out, LINK_TAG_ORDER_TEXT, text, w.len);
-    ber_put(call->out, LINK_TAG_SIGNATURE, signature, signature_len);
-    return CW_OK;
+    return err == CW_OK ? sign(call, slot, &fields, &seal) : err;
 }

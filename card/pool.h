@@ -14,7 +14,7 @@
 #if UINTPTR_MAX > 0xFFFFFFFFu
 #define CARD_POOL_SIZE (32u * 1024u)
 #else
-#define CARD_POOL_SIZE (19u * 1024u)
+#define CARD_POOL_SIZE 20928u
 #endif
 #endif
 

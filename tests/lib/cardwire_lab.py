@@ -333,8 +333,8 @@ distinguished_name = none
 [none]
 """
 
-    def __init__(self, folder, name="Test Root", cert=None, key=None):
-        """With cert and key: an authority that is there already (the bank's own, in a test)."""
+    def __init__(self, folder, name="Test Root", cert=None, key=None, kind="ec"):
+        """With cert and key: an authority that is there already (the bank's own, in a test). kind: of its key."""
         self.folder = pathlib.Path(folder)
         self.folder.mkdir(parents=True, exist_ok=True)
         self.count = 0
@@ -345,9 +345,9 @@ distinguished_name = none
             self.cert, self.key = pathlib.Path(cert).resolve(), pathlib.Path(key).resolve()
             return
         self.cert, self.key = self.folder / "root.pem", self.folder / "root.key"
-        self.make_key(self.key, "ec")
+        self.make_key(self.key, kind)
         self.openssl("req", "-config", "ca.cnf", "-x509", "-new", "-key", self.key, "-days", "3650",
-                     "-subj", f"/CN={name}", "-extensions", "root", "-out", self.cert)
+                     "-subj", name if name.startswith("/") else f"/CN={name}", "-extensions", "root", "-out", self.cert)
 
     def openssl(self, *args):
         done = subprocess.run(["openssl", *map(str, args)], cwd=self.folder, capture_output=True,
@@ -393,9 +393,9 @@ distinguished_name = none
         return path, pathlib.Path(key)
 
     def intermediate(self, name="Test Intermediate", usage="keyCertSign,cRLSign", extended="",
-                     authority=True, **options):
+                     authority=True, kind="ec", **options):
         """An authority under this one; what it issues carries the chain up to the root, without it."""
-        cert, key = self.issue(name, "ec", usage, extended, authority, san="", **options)
+        cert, key = self.issue(name, kind, usage, extended, authority, san="", **options)
         below = Ca(self.folder / f"below-{self.count}", cert=cert, key=key)
         below.above = cert.read_text()
         return below

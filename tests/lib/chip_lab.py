@@ -9,7 +9,7 @@ import types
 import pytest
 
 from cardwire_lab import ROOT, wait_for
-from rawcard import tlv
+from rawcard import RawCard, tlv
 from t1 import T1Reader
 
 sys.path.insert(0, str(ROOT / "tests" / "replay"))
@@ -60,6 +60,21 @@ def stats(transceive, anew=False):
     rate, ticks = struct.unpack(">IQ", found[0x84])
     return types.SimpleNamespace(flash=flash, flash_window=flash_window, static=static, ram_window=ram_window,
                                  stack=stack, stack_size=stack_size, rate=rate, ticks=ticks)
+
+
+class ChipCard(RawCard):
+    """rawcard's terminal at a chip (ChipReader), which is the caller's to stop."""
+
+    def __init__(self, reader):  # pylint: disable=super-init-not-called
+        self.reader, self.net, self.log = reader, None, []
+
+    def reset(self):
+        self.reader.reset()
+
+    def raw(self, apdu):
+        answer = self.reader.transceive(apdu)
+        self.log.append((apdu, answer))
+        return answer[:-2], struct.unpack(">H", answer[-2:])[0]
 
 
 class ChipLine(Carried):

@@ -154,7 +154,6 @@ uint16_t lab_apdu(struct lab *lab, uint8_t cla, uint8_t ins, uint8_t p1, uint8_t
                   const void *data, size_t nc, size_t ne, uint8_t *out, size_t *len)
 {
     uint8_t command[CARD_COMMAND_MAX];
-    uint8_t response[CARD_RESPONSE_MAX];
     size_t n = 0;
     struct apdu_command cmd = {cla, ins, p1, p2, data, nc, ne, false};
     assert_int_equal(apdu_write(&cmd, command, sizeof command, &n), CW_OK);
@@ -162,7 +161,7 @@ uint16_t lab_apdu(struct lab *lab, uint8_t cla, uint8_t ins, uint8_t p1, uint8_t
     size_t cap = 0;
     uint8_t *space = card_command_space(lab->card, &cap);
     memcpy(space, command, n < cap ? n : cap);
-    n = card_process(lab->card, space, n, response, sizeof response);
+    const uint8_t *response = card_process_here(lab->card, n, &n);
     assert_true(n >= 2 && n - 2 <= ne);
     if (out != NULL)
         memcpy(out, response, n - 2);

@@ -18,7 +18,6 @@
 #define IDLE_MS       5000u /* wakes the main loop, for the watchdog */
 
 static struct t1_card link;
-static uint8_t response[CARD_RESPONSE_MAX];
 static uint8_t rate;        /* Fi/Di of the line */
 static uint8_t silent;      /* parts of a silence that have passed */
 static volatile bool ready; /* a command is there for the main loop, or its answer may be sent */
@@ -58,21 +57,20 @@ void serve_timer(void)
         act(t1_card_silence(&link));
 }
 
-static size_t answer(struct card *card)
+static const uint8_t *answer(struct card *card, size_t *len)
 {
-    size_t len = 0;
     if (link.command_len <= link.command_cap &&
-        stats_answer(link.command, link.command_len, response, sizeof response, &len))
-        return len;
+        stats_answer(link.command, link.command_len, link.command_cap, len))
+        return link.command;
     stats_begin();
-    len = card_process(card, link.command, link.command_len, response, sizeof response);
+    const uint8_t *response = card_process_here(card, link.command_len, len);
     stats_end();
     link.command = card_command_space(card, &link.command_cap);
-    return len;
+    return response;
 }
 
 /* Not before the reader has granted the time that was asked for last. */
-static void send_answer(size_t len)
+static void send_answer(const uint8_t *response, size_t len)
 {
     for (;;) {
         cpu_lock();
@@ -109,7 +107,10 @@ _Noreturn void serve(struct card *card)
     for (;;) {
         watchdog_feed();
         cpu_wait_for(&ready);
-        if (ready)
-            send_answer(answer(card));
+        if (ready) {
+            size_t len = 0;
+            const uint8_t *response = answer(card, &len);
+            send_answer(response, len);
+        }
     }
 }

@@ -8,6 +8,8 @@
 #define SW_OK         0x9000u
 #define SW_WRONG_P1P2 0x6A86u
 #define SW_LENGTH     0x6700u
+#define SW_CONDITIONS 0x6985u
+#define STATS_LEN     46u /* of the longest response, with its status word */
 
 static uint32_t begun;
 static uint64_t spent;
@@ -47,18 +49,20 @@ static void put_pair(struct buf_writer *w, uint8_t tag, uint32_t used, uint32_t 
     buf_put_u32(w, window);
 }
 
-bool stats_answer(const uint8_t *command, size_t len, uint8_t *response, size_t cap,
-                  size_t *response_len)
+bool stats_answer(uint8_t *command, size_t len, size_t cap, size_t *response_len)
 {
     struct buf_writer w;
     uint16_t sw = SW_OK;
     if (len < 4 || command[0] != STATS_CLA || command[1] != STATS_INS)
         return false;
-    buf_writer_init(&w, response, cap);
+    uint8_t p1 = command[2];
     if (len != 5)
         sw = SW_LENGTH;
-    else if (command[2] > 1 || command[3] != 0)
+    else if (p1 > 1 || command[3] != 0)
         sw = SW_WRONG_P1P2;
+    else if (cap < STATS_LEN) /* behind a chain that fills the card's space */
+        sw = SW_CONDITIONS;
+    buf_writer_init(&w, command, cap);
     if (sw == SW_OK) {
         uint32_t stack = (uint32_t)__stack_top - (uint32_t)__stack_bottom;
         put_pair(&w, 0x81, (uint32_t)__flash_used, (uint32_t)__flash_size);
@@ -70,7 +74,7 @@ bool stats_answer(const uint8_t *command, size_t len, uint8_t *response, size_t 
         buf_put_u64(&w, spent);
     }
     buf_put_u16(&w, sw);
-    if (sw == SW_OK && command[2] == 1)
+    if (sw == SW_OK && p1 == 1)
         begin_anew();
     *response_len = w.len;
     return true;
