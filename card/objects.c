@@ -5,6 +5,7 @@
 
 #include "base/cal.h"
 #include "base/ct.h"
+#include "card/pool.h"
 
 #include <mbedtls/x509_crt.h>
 #include <psa/crypto.h>
@@ -59,14 +60,21 @@ enum cw_err card_do_get_data(struct card_call *call)
     return err;
 }
 
+/* What the library did not take: it is wrong, or there was no room to look at it, beside a line. */
+static enum cw_err not_taken(void)
+{
+    return pool_was_short() ? CW_ERR_SPACE : CW_ERR_FORMAT;
+}
+
 static enum cw_err root_check(const uint8_t *der, size_t len)
 {
     mbedtls_x509_crt crt;
     mbedtls_x509_crt_init(&crt);
+    pool_watch();
     bool good =
         mbedtls_x509_crt_parse_der(&crt, der, len) == 0 && crt.raw.len == len && crt.ca_istrue != 0;
     mbedtls_x509_crt_free(&crt);
-    return good ? CW_OK : CW_ERR_FORMAT;
+    return good ? CW_OK : not_taken();
 }
 
 /* The floor of time only grows, whoever says so. */
@@ -100,9 +108,10 @@ static enum cw_err point_check(const uint8_t *data, size_t len)
     psa_set_key_bits(&a, 256);
     psa_set_key_usage_flags(&a, PSA_KEY_USAGE_VERIFY_MESSAGE);
     psa_set_key_algorithm(&a, PSA_ALG_ECDSA(PSA_ALG_SHA_256));
+    pool_watch();
     psa_status_t status = psa_import_key(&a, data, len, &id);
     psa_destroy_key(id);
-    return status == PSA_SUCCESS ? CW_OK : CW_ERR_FORMAT;
+    return status == PSA_SUCCESS ? CW_OK : not_taken();
 }
 
 enum cw_err object_check(struct card *card, uint16_t object, const uint8_t *value, size_t len)

@@ -10,7 +10,7 @@ from cardwire_lab import wait_for
 def serial_card(lab, folder, device, *options, kind="t1"):
     """cardwire-card with its memory in `folder` and its line, or its field (tcl), at `device`; stop() ends it."""
     card = lab.start("cardwire-card", [lab.program("cardwire-card"), "--state", folder, f"--{kind}", device, *options])
-    wait_for("the card's line", lambda: os.path.islink(device), card)
+    wait_for("the card's line", lambda: os.path.exists(device), card)
     return card
 
 

@@ -9,9 +9,10 @@ import sys
 import pytest
 
 from cardwire_lab import ROOT, Lab
-from chip_lab import BOARDS, ChipReader, stats
-from rawcard import AID, tlv
-from t1 import Silent, block, lrc
+from chip_lab import BOARDS, ChipCard, ChipReader, stats
+from rawcard import AID, INITIAL, OWN, Issuer, tlv
+from serial_lab import serial_card
+from t1 import S_RESPONSE, S_WTX, Silent, block, lrc
 
 sys.path.insert(0, str(ROOT / "tests" / "replay"))
 
@@ -119,9 +120,9 @@ def test_each_block_hurt_once(card, fault):
     """Each block of an exchange that chains both ways is hurt in its turn. The answer is right all the same, and the
     PIN, which is wrong, costs one try and not two: no command is done twice."""
     commands = (SELECT, ROOT_CERTIFICATE, bytes.fromhex("0020008106") + b"000000")
-    card.patience = 2.0  # for what is lost: the standard's tries, one after the other
     try:
         for number in range(100):
+            card.patience = 60.0
             card.reset()
             card.transceive(SELECT)
             assert card.transceive(bytes.fromhex("0020008106") + PIN) == b"\x90\x00"
@@ -132,6 +133,7 @@ def test_each_block_hurt_once(card, fault):
                 seen += 1
                 return fault(data) if seen == number + 1 else data
             card.damage = damage
+            card.patience = 2.0  # for what is lost: the standard's tries, one after the other
             answers = [card.transceive(command) for command in commands]
             card.damage = lambda data: data
             assert answers[1] == card.world.values["ROOT"] + b"\x90\x00"
@@ -173,6 +175,34 @@ def test_speed(card):
     card.put(request + bytes([lrc(request)]))
     assert card.take(4) == request + bytes([lrc(request)])
     assert card.transceive(SELECT)[-2:] == b"\x90\x00"
+
+
+@pytest.mark.parametrize("noise", [0, 20], ids=["quiet", "noise"])
+def test_asks_for_time(card, noise):
+    """A key of RSA takes many seconds: before BWT has passed (1.6 s) the card asks for more, though bytes that mean
+    nothing come in all the while, `noise` in a second."""
+    with ChipReader(card.lab, card.board) as blank:
+        terminal = ChipCard(blank)
+        terminal.select()
+        issuer = Issuer(terminal, INITIAL)
+        issuer.put_keys(INITIAL, OWN)
+        cla, data = issuer.host.wrap(0x00, 0x47, 0x00, 0x02, b"")
+        command = bytes([cla, 0x47, 0x00, 0x02, len(data)]) + data + b"\x00"
+        blank.send(blank.mine << 6, command)
+        got, said = None, 0
+        while got is None and said < 100 * (noise or 1):  # a hundred seconds: the machine may be busy
+            if noise:
+                blank.put(b"\x55")
+            said += 1
+            try:
+                got = blank.receive(patience=1 / (noise or 1))
+            except Silent:
+                pass
+        assert got == (S_WTX, b"\x01")
+        blank.send(S_WTX | S_RESPONSE, got[1])
+        for _ in range(3):  # and again, once it was granted
+            assert blank.receive() == (S_WTX, b"\x01")
+            blank.send(S_WTX | S_RESPONSE, b"\x01")
 
 
 # --- the chip's own command -------------------------------------------------------------------------
@@ -237,6 +267,32 @@ def test_a_program_takes_the_memory_over(card):
     card.stop()
     done = card.lab.run("cardwire-card", "inspect", "--state", card.folder)
     assert done.returncode == 0 and "Life      active" in done.stdout, done
+    card.start()
+    card.open()
+    assert card.transceive(SELECT)[-2:] == b"\x90\x00"
+
+
+def killed(card, process):
+    """Its link goes at once: the next terminal that anybody makes may have the number that it names. In its place comes
+    one to nowhere, as it would be before that."""
+    process.kill()
+    process.wait()
+    card.line.unlink()
+    card.line.symlink_to(card.line.with_name("nowhere"))
+
+
+def test_launcher_that_was_killed(card):
+    """The card goes on from where it was, in a program and in the next launcher, and nothing has to be tidied up."""
+    card.close()
+    killed(card, card.process)
+    card.process = None
+    done = card.lab.run("cardwire-card", "inspect", "--state", card.folder)
+    assert done.returncode == 0 and "Life      active" in done.stdout, done
+    program = serial_card(card.lab, card.folder, card.line)
+    card.open()
+    assert card.transceive(SELECT)[-2:] == b"\x90\x00"
+    card.close()
+    killed(card, program)
     card.start()
     card.open()
     assert card.transceive(SELECT)[-2:] == b"\x90\x00"

@@ -45,7 +45,8 @@ void serve_byte(void)
     uint8_t byte;
     bool intact;
     while (uart_take(BOARD_UART_LINK, &byte, &intact))
-        act(t1_card_byte(&link, byte, intact));
+        if (!t1_card_working(&link)) /* then it is noise, and must not put off the timer */
+            act(t1_card_byte(&link, byte, intact));
 }
 
 void serve_timer(void)

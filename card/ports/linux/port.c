@@ -16,6 +16,7 @@
 #define PAGE_SIZE  2048u
 #define PAGE_COUNT 32u /* 64 KB: half of a small microcontroller's flash */
 #define FLASH_SIZE (PAGE_SIZE * PAGE_COUNT)
+#define CHIP_SIZE  (16u << 20) /* as scripts/chip leaves it when it was killed: the rest is not ours */
 
 #define LOOK_TRIES    1000u
 #define LOOK_PAUSE_US 1000u
@@ -199,7 +200,7 @@ static enum cw_err check_files(struct card_linux *c, const char *dir, struct say
     if (fstat(c->flash, &st) != 0)
         return say_fail(why, CW_ERR_IO, "cannot open the card's memory %s/flash.bin: %s", dir,
                         strerror(errno));
-    if (st.st_size != (off_t)FLASH_SIZE)
+    if (st.st_size != (off_t)FLASH_SIZE && st.st_size != (off_t)CHIP_SIZE)
         return say_fail(why, CW_ERR_FORMAT,
                         "%s/flash.bin is no card's memory (it must have %u bytes); restore it or "
                         "choose another folder",

@@ -41,6 +41,14 @@ static enum cw_err make(struct pty *p, char slave[SLAVE_MAX], struct say *why)
     return CW_OK;
 }
 
+/* Nothing but a link to nowhere. */
+static void unlink_link(const char *path)
+{
+    char to[SLAVE_MAX];
+    if (readlink(path, to, sizeof to) > 0)
+        (void)unlink(path);
+}
+
 enum cw_err pty_open(struct pty *p, const char *path, int signals, struct say *why)
 {
     char slave[SLAVE_MAX];
@@ -48,6 +56,8 @@ enum cw_err pty_open(struct pty *p, const char *path, int signals, struct say *w
     enum cw_err err = make(p, slave, why);
     if (err != CW_OK)
         return err;
+    if (access(path, F_OK) != 0)
+        unlink_link(path); /* of a card that was killed */
     if (symlink(slave, path) != 0)
         return say_fail(why, errno == EEXIST ? CW_ERR_EXISTS : CW_ERR_IO,
                         errno == EEXIST ? "%s is there already: another card's line? remove it, or "
