@@ -36,10 +36,11 @@ enum cw_err objects_root_load(const char *path, struct objects_root *out, struct
                        "P-256 or of RSA with 2048 bits or more",
                        path);
     } else if ((size_t)len > sizeof out->der) {
-        err = say_fail(why, CW_ERR_LENGTH,
-                       "the certificate in %s has %d bytes, and a card takes %zu: a key of RSA-2048 or "
-                       "on P-256, and a short name, fit",
-                       path, len, sizeof out->der);
+        err = say_fail(
+            why, CW_ERR_LENGTH,
+            "the certificate in %s has %d bytes, and a card takes %zu: a key of RSA-2048 or "
+            "on P-256, and a short name, fit",
+            path, len, sizeof out->der);
     } else {
         memcpy(out->der, der, (size_t)len);
         out->len = (size_t)len;

@@ -36,8 +36,8 @@ uint8_t *card_command_space(struct card *card, size_t *cap);
 size_t card_process(struct card *card, const uint8_t *command, size_t len, uint8_t *response,
                     size_t cap);
 
-/* The same for a port that has no room for a response either: the command is in the space above, and
- * so is the response, until the next command is put there. */
+/* The same for a port that has no room for a response either: the command is in the space above,
+ * and so is the response, until the next command is put there. */
 const uint8_t *card_process_here(struct card *card, size_t len, size_t *response_len);
 
 /* What the answer to reset of the contact interface says of the line: a driver need not read it. */

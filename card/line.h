@@ -96,8 +96,8 @@ void line_info_put(const struct line *line, struct buf_writer *out);
 void line_events_put(const struct line *line, unsigned first, struct buf_writer *out);
 
 /* Between the files of the line. */
-/* A value of the card's memory, in the pool: *der is the caller's to mbedtls_free. CW_ERR_NOT_FOUND,
- * CW_ERR_SPACE, CW_ERR_IO. */
+/* A value of the card's memory, in the pool: *der is the caller's to mbedtls_free.
+ * CW_ERR_NOT_FOUND, CW_ERR_SPACE, CW_ERR_IO. */
 CW_MUST_USE enum cw_err line_der(const struct line *line, uint16_t key, unsigned char **der,
                                  size_t *len);
 void line_event(struct line *line, enum link_event_kind kind, uint8_t code, size_t length,

@@ -108,7 +108,7 @@ int mbedtls_platform_set_calloc_free(void *(*calloc_func)(size_t, size_t),
 #define MBEDTLS_X509_CRT_PARSE_C
 #define MBEDTLS_X509_REMOVE_INFO
 #define MBEDTLS_X509_TRUSTED_CERTIFICATE_CALLBACK /* a root is in the pool while it is needed */
-#define MBEDTLS_X509_MAX_INTERMEDIATE_CA 3
+#define MBEDTLS_X509_MAX_INTERMEDIATE_CA          3
 
 /* TLS: client only. */
 #define MBEDTLS_SSL_TLS_C

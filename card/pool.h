@@ -1,6 +1,6 @@
-/* pool.h - the heap of the TLS library: a fixed pool that mbedTLS's buffer allocator divides, and that
- * remembers when a request did not fit. The library takes a failed request in the middle of a check
- * for a failed check; who asks here can tell the two apart. */
+/* pool.h - the heap of the TLS library: a fixed pool that mbedTLS's buffer allocator divides, and
+ * that remembers when a request did not fit. The library takes a failed request in the middle of a
+ * check for a failed check; who asks here can tell the two apart. */
 #ifndef CARDWIRE_CARD_POOL_H
 #define CARDWIRE_CARD_POOL_H
 

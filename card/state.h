@@ -149,11 +149,11 @@ uint16_t card_dispatch(struct card *card, const struct apdu_command *cmd, struct
 /* Handlers; rows in link.c say when each may run. */
 card_handler card_do_verify, card_do_change_pin, card_do_reset_pin; /* pin_commands.c */
 card_handler card_do_get_data, card_do_put_data;                    /* objects.c */
-card_handler card_do_info;                      /* info.c */
-card_handler card_do_set_status;                /* life.c */
-card_handler card_do_generate, card_do_request; /* keys.c */
-card_handler card_do_sign_order;                /* order.c */
-card_handler card_do_challenge, card_do_apply;  /* issuer.c */
+card_handler card_do_info;                                          /* info.c */
+card_handler card_do_set_status;                                    /* life.c */
+card_handler card_do_generate, card_do_request;                     /* keys.c */
+card_handler card_do_sign_order;                                    /* order.c */
+card_handler card_do_challenge, card_do_apply;                      /* issuer.c */
 card_handler card_do_open, card_do_step, card_do_write, card_do_read, card_do_close;
 /* Rows in piv.c */
 card_handler piv_do_get_data, piv_do_put_data;                   /* piv_data.c */

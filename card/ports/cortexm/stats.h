@@ -21,8 +21,8 @@
 /* A command begins, and has ended. */
 void stats_begin(void);
 void stats_end(void);
-/* Answers the command if it is ours: true, and the response with its status word in its place, which
- * has `cap` bytes. */
+/* Answers the command if it is ours: true, and the response with its status word in its place,
+ * which has `cap` bytes. */
 bool stats_answer(uint8_t *command, size_t len, size_t cap, size_t *response_len);
 
 #endif

@@ -16,7 +16,8 @@
 #define PAGE_SIZE  2048u
 #define PAGE_COUNT 32u /* 64 KB: half of a small microcontroller's flash */
 #define FLASH_SIZE (PAGE_SIZE * PAGE_COUNT)
-#define CHIP_SIZE  (16u << 20) /* as scripts/chip leaves it when it was killed: the rest is not ours */
+#define CHIP_SIZE                                                                                  \
+    (16u << 20) /* as scripts/chip leaves it when it was killed: the rest is not ours */
 
 #define LOOK_TRIES    1000u
 #define LOOK_PAUSE_US 1000u
