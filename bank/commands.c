@@ -2,10 +2,12 @@
  * accounts, and the table of all commands. Each opens the bank, calls one thing, and prints. */
 #include "bank/commands.h"
 
+#include "bank/audit.h"
 #include "bank/tlsd.h"
 
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 /* ---- init ---- */
 
@@ -179,6 +181,56 @@ static enum cw_err run_report(const struct cli_args *args, struct say *why)
     return CW_OK;
 }
 
+/* For people who wait: a line that is written over, or nothing where nobody looks. */
+static void show_progress(void *ctx, int64_t done, int64_t total)
+{
+    int *shown = ctx;
+    int percent = total > 0 ? (int)(done * 100 / total) : 100;
+    if (percent == *shown)
+        return;
+    *shown = percent;
+    fprintf(stderr, "\raudit: %lld of %lld entries, %d %%", (long long)done, (long long)total,
+            percent);
+}
+
+static enum cw_err run_audit(const struct cli_args *args, struct say *why)
+{
+    struct bank *bank = NULL;
+    struct audit_head noted;
+    struct audit_result r;
+    char head[AUDIT_HEAD_TEXT_LEN];
+    int shown = -1;
+    struct audit_options o = {.ctx = &shown};
+    enum cw_err err = CW_OK;
+    if (isatty(STDERR_FILENO))
+        o.progress = show_progress;
+    if (args->head != NULL) {
+        err = audit_head_parse(args->head, &noted, why);
+        o.noted = &noted;
+    }
+    if (err == CW_OK)
+        err = commands_bank_open(args, &bank, why);
+    if (err == CW_OK)
+        err = audit_run(bank, &o, &r, why);
+    bank_free(&bank);
+    if (shown >= 0)
+        fputs("\r\033[K", stderr);
+    if (err != CW_OK)
+        return err;
+    audit_head_text(&r.head, head);
+    if (args->json)
+        return commands_print_json(
+            json_pack("{s:I, s:I, s:I, s:I, s:s}", "entries", (json_int_t)r.entries, "payments",
+                      (json_int_t)r.payments, "accounts", (json_int_t)r.accounts, "certificates",
+                      (json_int_t)r.certificates, "head", head),
+            why);
+    printf("entries %lld\npayments %lld, each signed by its card\naccounts %lld\n"
+           "certificates %lld\nhead %s\neverything is in order\n",
+           (long long)r.entries, (long long)r.payments, (long long)r.accounts,
+           (long long)r.certificates, head);
+    return CW_OK;
+}
+
 #define POLICY_HELP                                                                                \
     "POLICY is any of:\n"                                                                          \
     "  --payees listed|any              pay to the card's list only, or to anybody (listed)\n"     \
@@ -303,5 +355,10 @@ const struct cli_command cli_commands[] = {
      "--insecure-keylog writes the secrets of all lines to FILE: whoever has it reads them.\n"},
     {"report", NULL, 0, CLI_DIR, run_report, "report",
      "Totals, and whether entries, balances and currencies add up; fails when they do not.\n"},
+    {"audit", NULL, CLI_HEAD, CLI_DIR, run_audit, "audit [--head ENTRY:HASH]",
+     "Goes over the books from the first entry: chain, postings, balances, every card's signature\n"
+     "and certificate; says the first thing that is wrong, and fails. The head that it prints\n"
+     "stands for all entries up to there: note it elsewhere, and a later audit with --head finds\n"
+     "out if anything before was changed or taken away. The bank may go on meanwhile.\n"},
     {NULL, NULL, 0, 0, NULL, NULL, NULL},
 };

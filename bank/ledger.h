@@ -18,12 +18,14 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define LEDGER_SCHEMA         3
+#define LEDGER_SCHEMA         4
 #define LEDGER_CERT_MAX       2048u /* bytes of DER */
 #define LEDGER_SIGNATURE_MAX  512u  /* bytes */
 #define LEDGER_STATEMENT_MAX  100u  /* transactions in one statement */
 #define LEDGER_CERTS_PER_CARD 4u
 #define LEDGER_CONFIRMED_MAX  200u /* bytes of how a payee was confirmed */
+#define LEDGER_HASH_LEN       32u  /* SHA-256 */
+#define LEDGER_LEGS_MAX       64u  /* postings of one entry */
 
 struct ledger;
 
@@ -51,6 +53,11 @@ CW_MUST_USE enum cw_err ledger_together(struct ledger *l,
                                         enum cw_err (*act)(void *ctx, struct say *why), void *ctx,
                                         struct say *why);
 
+/* Runs `act` on one state of the books, whatever is booked meanwhile. It must not write. */
+CW_MUST_USE enum cw_err ledger_snapshot(struct ledger *l,
+                                        enum cw_err (*act)(void *ctx, struct say *why), void *ctx,
+                                        struct say *why);
+
 /* Settings of the bank: short texts by name, written once or changed from what is known. */
 CW_MUST_USE enum cw_err ledger_setting_put(struct ledger *l, const char *name, const char *value,
                                            struct say *why);
@@ -69,6 +76,7 @@ struct ledger_customer {
 };
 
 struct ledger_account {
+    int64_t row; /* what postings call it by */
     char number[ACCOUNT_NUMBER_LEN + 1];
     int64_t customer;              /* 0: the bank's own */
     char name[ORDER_NAME_MAX + 1]; /* of the holder */
@@ -174,6 +182,11 @@ CW_MUST_USE enum cw_err ledger_card_each(struct ledger *l,
 /* Finds a certificate by the SHA-256 of its DER: what was issued, to the byte. */
 CW_MUST_USE enum cw_err ledger_certificate_find(struct ledger *l, const uint8_t sha256[32],
                                                 struct ledger_certificate *out, struct say *why);
+/* All of them, of every kind. */
+CW_MUST_USE enum cw_err ledger_certificate_each(struct ledger *l,
+                                                void (*each)(void *ctx,
+                                                             const struct ledger_certificate *c),
+                                                void *ctx, struct say *why);
 /* Certificates of one card and kind into out[0..LEDGER_CERTS_PER_CARD), by slot. */
 CW_MUST_USE enum cw_err ledger_certificates_get(struct ledger *l,
                                                 const uint8_t serial[ORDER_SERIAL_LEN],
@@ -315,6 +328,8 @@ CW_MUST_USE enum cw_err ledger_payment_book(struct ledger *l, const struct ledge
 struct ledger_payment {
     int64_t id;
     int64_t customer; /* of the payer */
+    uint8_t order[ORDER_ID_LEN];
+    int64_t counter; /* of the card */
     uint8_t request[32];
     uint8_t card[ORDER_SERIAL_LEN];
     uint8_t certificate[32];
@@ -328,6 +343,37 @@ struct ledger_payment {
 CW_MUST_USE enum cw_err ledger_payment_find(struct ledger *l, const uint8_t order_id[ORDER_ID_LEN],
                                             struct ledger_payment **out, struct say *why);
 void ledger_payment_free(struct ledger_payment **payment);
+
+/* ---- the journal as a chain ---- */
+
+struct ledger_leg {
+    int64_t account; /* its row */
+    char number[ACCOUNT_NUMBER_LEN + 1];
+    char currency[4];
+    int64_t amount, balance; /* minor units; the account's after it */
+};
+
+/* An entry with all that belongs to it. */
+struct ledger_entry {
+    int64_t id, time;
+    char kind[16], reference[ORDER_REFERENCE_MAX + 1];
+    struct ledger_leg legs[LEDGER_LEGS_MAX];
+    size_t leg_count;
+    const struct ledger_payment *payment; /* NULL: none belongs to it */
+    bool chained;                         /* `stored` is there */
+    uint8_t stored[LEDGER_HASH_LEN];      /* what the chain says */
+    uint8_t hash[LEDGER_HASH_LEN];        /* what it should, by the entry and the hash before */
+};
+
+/* Every entry in its order. `each` stops it by an error, whose sentence is its own. The entry lives
+ * until it returns. */
+CW_MUST_USE enum cw_err
+ledger_entry_each(struct ledger *l,
+                  enum cw_err (*each)(void *ctx, const struct ledger_entry *e, struct say *why),
+                  void *ctx, struct say *why);
+/* How many entries there are, and how many hashes. */
+CW_MUST_USE enum cw_err ledger_chain_count(struct ledger *l, int64_t *entries, int64_t *hashes,
+                                           struct say *why);
 
 /* ---- statements and totals ---- */
 

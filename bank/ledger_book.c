@@ -166,7 +166,7 @@ static enum cw_err book(struct ledger *l, const struct ledger_order *o, int64_t 
                      o->text_len, o->signature, o->signature_len, text);
     err = db_run(l, err, st, why);
     free(text);
-    return err;
+    return err == CW_OK ? db_chain_append(l, b.id, why) : err;
 }
 
 enum cw_err ledger_payment_book(struct ledger *l, const struct ledger_order *order,
@@ -197,22 +197,27 @@ enum cw_err ledger_payment_book(struct ledger *l, const struct ledger_order *ord
     return err;
 }
 
-static enum cw_err read_payment(sqlite3_stmt *st, struct ledger_payment *p, struct say *why)
+enum cw_err db_payment_read(sqlite3_stmt *st, int column, struct ledger_payment *p, struct say *why)
 {
-    p->id = sqlite3_column_int64(st, 0);
-    p->customer = sqlite3_column_int64(st, 1);
-    enum cw_err err = db_blob_exact(st, 2, p->request, sizeof p->request, why);
+    p->id = sqlite3_column_int64(st, column);
+    p->customer = sqlite3_column_int64(st, column + 1);
+    p->counter = sqlite3_column_int64(st, column + 3);
+    enum cw_err err = db_blob_exact(st, column + 2, p->order, sizeof p->order, why);
     if (err == CW_OK)
-        err = db_blob_exact(st, 3, p->card, sizeof p->card, why);
+        err = db_blob_exact(st, column + 4, p->request, sizeof p->request, why);
     if (err == CW_OK)
-        err = db_blob_exact(st, 4, p->certificate, sizeof p->certificate, why);
+        err = db_blob_exact(st, column + 5, p->card, sizeof p->card, why);
     if (err == CW_OK)
-        err = db_blob(st, 5, p->text, sizeof p->text, &p->text_len, why);
+        err = db_blob_exact(st, column + 6, p->certificate, sizeof p->certificate, why);
     if (err == CW_OK)
-        err = db_blob(st, 6, p->signature, sizeof p->signature, &p->signature_len, why);
-    if (err == CW_OK && (p->reply = strdup((const char *)sqlite3_column_text(st, 7))) == NULL)
-        err = say_fail(why, CW_ERR_SPACE, "out of memory");
-    return err;
+        err = db_blob(st, column + 7, p->text, sizeof p->text, &p->text_len, why);
+    if (err == CW_OK)
+        err = db_blob(st, column + 8, p->signature, sizeof p->signature, &p->signature_len, why);
+    if (err != CW_OK)
+        return err;
+    const char *reply = (const char *)sqlite3_column_text(st, column + 9);
+    p->reply = reply != NULL ? strdup(reply) : NULL;
+    return p->reply != NULL ? CW_OK : say_fail(why, CW_ERR_SPACE, "out of memory");
 }
 
 enum cw_err ledger_payment_find(struct ledger *l, const uint8_t order_id[ORDER_ID_LEN],
@@ -223,16 +228,15 @@ enum cw_err ledger_payment_find(struct ledger *l, const uint8_t order_id[ORDER_I
     struct ledger_payment *p = calloc(1, sizeof *p);
     if (p == NULL)
         return say_fail(why, CW_ERR_SPACE, "out of memory");
-    enum cw_err err = db_prepare(l, &st, why,
-                                 "SELECT journal, customer, request, card, certificate, text, "
-                                 "signature, reply FROM payment WHERE order_id = ?",
-                                 "b", order_id, (size_t)ORDER_ID_LEN);
+    enum cw_err err =
+        db_prepare(l, &st, why, "SELECT " DB_PAYMENT_COLUMNS "FROM payment pay WHERE order_id = ?",
+                   "b", order_id, (size_t)ORDER_ID_LEN);
     if (err == CW_OK)
         err = db_step(l, st, &row, why);
     if (err == CW_OK && !row)
         err = say_fail(why, CW_ERR_NOT_FOUND, "there is no payment of that order");
     if (err == CW_OK)
-        err = read_payment(st, p, why);
+        err = db_payment_read(st, 0, p, why);
     sqlite3_finalize(st);
     if (err != CW_OK) {
         ledger_payment_free(&p);
@@ -301,39 +305,47 @@ enum cw_err ledger_statement_get(struct ledger *l, const char *number, size_t li
     return err;
 }
 
-enum cw_err ledger_totals_get(struct ledger *l, struct ledger_totals *out, struct say *why)
-{
+struct totalling {
+    struct ledger *l;
     struct ledger_totals t;
+};
+
+static enum cw_err total(void *ctx, struct say *why)
+{
+    struct totalling *x = ctx;
     const struct {
         const char *sql;
         int64_t *to;
     } queries[] = {
-        {"SELECT count(*) FROM customer", &t.customers},
-        {"SELECT count(*) FROM account WHERE customer IS NOT NULL", &t.accounts},
-        {"SELECT count(*) FROM card WHERE status <> 'issuing'", &t.cards},
-        {"SELECT count(*) FROM journal", &t.entries},
-        {"SELECT count(*) FROM payment", &t.payments},
+        {"SELECT count(*) FROM customer", &x->t.customers},
+        {"SELECT count(*) FROM account WHERE customer IS NOT NULL", &x->t.accounts},
+        {"SELECT count(*) FROM card WHERE status <> 'issuing'", &x->t.cards},
+        {"SELECT count(*) FROM journal", &x->t.entries},
+        {"SELECT count(*) FROM payment", &x->t.payments},
         {"SELECT count(*) FROM journal j WHERE "
          "(SELECT coalesce(sum(amount), 1) FROM posting WHERE journal = j.id) <> 0",
-         &t.unbalanced},
+         &x->t.unbalanced},
         {"SELECT count(*) FROM account a WHERE "
          "balance <> (SELECT coalesce(sum(amount), 0) FROM posting WHERE account = a.id)",
-         &t.wrong_balance},
+         &x->t.wrong_balance},
         {"SELECT count(*) FROM (SELECT 1 FROM account GROUP BY currency HAVING sum(balance) <> 0)",
-         &t.currencies_off},
+         &x->t.currencies_off},
     };
-    /* One read transaction: a payment booked between two of the queries must not look like a fault.
-     */
-    enum cw_err err = db_exec(l, "BEGIN", why);
-    if (err != CW_OK)
-        return err;
+    enum cw_err err = CW_OK;
     for (size_t i = 0; i < sizeof queries / sizeof queries[0] && err == CW_OK; i++) {
         sqlite3_stmt *st;
-        err = db_prepare(l, &st, why, queries[i].sql, "");
-        err = db_number(l, err, st, queries[i].to, why);
+        err = db_prepare(x->l, &st, why, queries[i].sql, "");
+        err = db_number(x->l, err, st, queries[i].to, why);
     }
-    err = db_end(l, err, why);
+    return err;
+}
+
+/* A payment booked between two of the queries must not look like a fault. */
+enum cw_err ledger_totals_get(struct ledger *l, struct ledger_totals *out, struct say *why)
+{
+    struct totalling x = {.l = l};
+    enum cw_err err = ledger_snapshot(l, total, &x, why);
     if (err == CW_OK)
-        *out = t;
+        *out = x.t;
     return err;
 }

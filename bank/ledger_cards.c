@@ -2,6 +2,7 @@
 #include "bank/ledger_db.h"
 
 #include <openssl/sha.h>
+#include <stdlib.h>
 #include <string.h>
 
 static const char *const status_names[] = {
@@ -318,6 +319,24 @@ enum cw_err ledger_certificate_find(struct ledger *l, const uint8_t sha256[32],
     if (err == CW_OK)
         err = read_certificate(st, out, why);
     sqlite3_finalize(st);
+    return err;
+}
+
+enum cw_err ledger_certificate_each(struct ledger *l,
+                                    void (*each)(void *ctx, const struct ledger_certificate *c),
+                                    void *ctx, struct say *why)
+{
+    sqlite3_stmt *st;
+    bool row = true;
+    struct ledger_certificate *c = calloc(1, sizeof *c);
+    if (c == NULL)
+        return say_fail(why, CW_ERR_SPACE, "out of memory");
+    enum cw_err err = db_prepare(l, &st, why, CERT_COLUMNS "ORDER BY card, slot", "");
+    while (err == CW_OK && (err = db_step(l, st, &row, why)) == CW_OK && row)
+        if ((err = read_certificate(st, c, why)) == CW_OK)
+            each(ctx, c);
+    sqlite3_finalize(st);
+    free(c);
     return err;
 }
 

@@ -62,6 +62,18 @@ CW_MUST_USE enum cw_err db_post(struct ledger *l, const char *kind, const char *
                                 struct db_leg *legs, size_t count, int64_t time, int64_t *entry,
                                 struct say *why);
 
+/* Inside the transaction that makes entry `id`, when all of it is written: its place in the chain.
+ */
+CW_MUST_USE enum cw_err db_chain_append(struct ledger *l, int64_t id, struct say *why);
+/* Inside a transaction: hashes for all entries that have none. */
+CW_MUST_USE enum cw_err db_chain_fill(struct ledger *l, struct say *why);
+/* A payment from the columns of DB_PAYMENT_COLUMNS, which begin at `column`. */
+#define DB_PAYMENT_COLUMNS                                                                         \
+    "pay.journal, pay.customer, pay.order_id, pay.counter, pay.request, pay.card, "                \
+    "pay.certificate, pay.text, pay.signature, pay.reply "
+CW_MUST_USE enum cw_err db_payment_read(sqlite3_stmt *st, int column, struct ledger_payment *p,
+                                        struct say *why);
+
 /* Inside a transaction, for a card that is `issuing`. */
 CW_MUST_USE enum cw_err db_management_add(struct ledger *l, const uint8_t serial[ORDER_SERIAL_LEN],
                                           const struct ledger_terms *terms, struct say *why);

@@ -141,7 +141,8 @@ static enum cw_err open_account(struct ledger *l, int64_t customer, const char c
         return err;
     struct db_leg legs[2] = {{.account = cash, .amount = -deposit},
                              {.account = id, .amount = deposit}};
-    return db_post(l, "deposit", "Opening deposit", legs, 2, ledger_now(l), &entry, why);
+    err = db_post(l, "deposit", "Opening deposit", legs, 2, ledger_now(l), &entry, why);
+    return err == CW_OK ? db_chain_append(l, entry, why) : err;
 }
 
 enum cw_err ledger_account_open(struct ledger *l, int64_t customer, const char currency[4],
@@ -168,13 +169,15 @@ enum cw_err ledger_account_open(struct ledger *l, int64_t customer, const char c
 
 #define ACCOUNT_COLUMNS                                                                            \
     "SELECT a.number, coalesce(a.customer, 0), coalesce(c.name, (SELECT value FROM setting WHERE " \
-    "name = 'name'), ''), a.currency, a.balance FROM account a LEFT JOIN customer c ON c.id = "    \
+    "name = 'name'), ''), a.currency, a.balance, a.id FROM account a LEFT JOIN customer c ON "     \
+    "c.id = "                                                                                      \
     "a.customer "
 
 static enum cw_err read_account(sqlite3_stmt *st, struct ledger_account *out, struct say *why)
 {
     struct ledger_account a = {.customer = sqlite3_column_int64(st, 1),
-                               .balance = sqlite3_column_int64(st, 4)};
+                               .balance = sqlite3_column_int64(st, 4),
+                               .row = sqlite3_column_int64(st, 5)};
     enum cw_err err = db_text(st, 0, a.number, sizeof a.number, why);
     if (err == CW_OK)
         err = db_text(st, 2, a.name, sizeof a.name, why);

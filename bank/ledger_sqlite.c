@@ -12,6 +12,7 @@
 
 #define APPLICATION_ID  0x43574C42 /* "CWLB": tells a ledger from any other SQLite file */
 #define BUSY_TIMEOUT_MS 3000
+#define CHAINED         4 /* the schema from which on entries have hashes */
 
 static int64_t system_now(void *ctx)
 {
@@ -303,6 +304,9 @@ static enum cw_err migrate(struct ledger *l, struct say *why)
         err = check_version(l, version, why);
     for (int64_t i = version; i < LEDGER_SCHEMA && err == CW_OK; i++)
         err = db_exec(l, db_steps[i], why);
+    /* Of a ledger that has its chain, an entry without a hash is a fault, for the audit to find. */
+    if (err == CW_OK && version < CHAINED)
+        err = db_chain_fill(l, why);
     if (err == CW_OK)
         err = check_references(l, why);
     if (err == CW_OK)
@@ -384,6 +388,15 @@ enum cw_err ledger_together(struct ledger *l, enum cw_err (*act)(void *ctx, stru
                             void *ctx, struct say *why)
 {
     enum cw_err err = db_begin(l, why);
+    return err == CW_OK ? db_end(l, act(ctx, why), why) : err;
+}
+
+enum cw_err ledger_snapshot(struct ledger *l, enum cw_err (*act)(void *ctx, struct say *why),
+                            void *ctx, struct say *why)
+{
+    enum cw_err err = unstick(l, why);
+    if (err == CW_OK)
+        err = db_exec(l, "BEGIN", why); /* the first read takes the snapshot */
     return err == CW_OK ? db_end(l, act(ctx, why), why) : err;
 }
 

@@ -36,23 +36,24 @@ static enum cw_err decode(const struct api_request *request, struct signed_order
     return err;
 }
 
-/* One hash over both, unambiguous about where the text ends. */
-static void hash_request(const struct signed_order *s, uint8_t out[32])
+void pay_request_hash(const uint8_t *text, size_t text_len, const uint8_t *signature,
+                      size_t signature_len, uint8_t out[32])
 {
     uint8_t bytes[4 + ORDER_TEXT_MAX + LEDGER_SIGNATURE_MAX];
     struct buf_writer w;
     buf_writer_init(&w, bytes, sizeof bytes);
-    buf_put_u32(&w, (uint32_t)s->text_len);
-    buf_put_bytes(&w, s->text, s->text_len);
-    buf_put_bytes(&w, s->signature, s->signature_len);
+    buf_put_u32(&w, (uint32_t)text_len);
+    buf_put_bytes(&w, text, text_len);
+    buf_put_bytes(&w, signature, signature_len);
     SHA256(bytes, w.len, out);
 }
 
-static bool verify(EVP_PKEY *key, const struct signed_order *s)
+bool pay_signature_good(EVP_PKEY *key, const uint8_t *text, size_t text_len,
+                        const uint8_t *signature, size_t signature_len)
 {
     EVP_MD_CTX *ctx = EVP_MD_CTX_new();
     bool good = ctx != NULL && EVP_DigestVerifyInit(ctx, NULL, EVP_sha256(), NULL, key) == 1 &&
-                EVP_DigestVerify(ctx, s->signature, s->signature_len, s->text, s->text_len) == 1;
+                EVP_DigestVerify(ctx, signature, signature_len, text, text_len) == 1;
     EVP_MD_CTX_free(ctx);
     ERR_clear_error();
     return good;
@@ -84,7 +85,9 @@ static enum cw_err find_signer(struct api *api, const uint8_t card[ORDER_SERIAL_
             say_fail(why, err, "an order certificate in the ledger is damaged");
             break;
         }
-        if (!in_date(cert, ledger_now(api->bank->ledger)) || !verify(X509_get0_pubkey(cert), s))
+        if (!in_date(cert, ledger_now(api->bank->ledger)) ||
+            !pay_signature_good(X509_get0_pubkey(cert), s->text, s->text_len, s->signature,
+                                s->signature_len))
             continue;
         memcpy(sha256, certs[i].sha256, 32);
         *good = true;
@@ -269,7 +272,7 @@ enum cw_err pay_serve(struct api *api, const struct api_line *line,
                                  "That is no order in the form that cards sign.");
     o.text_len = s.text_len;
     o.signature_len = s.signature_len;
-    hash_request(&s, o.request);
+    pay_request_hash(s.text, s.text_len, s.signature, s.signature_len, o.request);
     enum cw_err err = serve_repeat(api, line, &o, reply);
     return err == CW_ERR_NOT_FOUND ? serve_new(api, line, &s, &o, reply) : err;
 }

@@ -1,0 +1,292 @@
+/* ledger_chain.c - the journal as a chain: the hash of each entry covers all that belongs to it and
+ * the hash of the one before. It is made of what stands in the tables, when it is written and when
+ * it is checked, by the same code. docs/bank.md has the bytes. */
+#include "bank/ledger_db.h"
+
+#include "base/buf.h"
+
+#include <openssl/evp.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define LABEL "CARDWIRE ENTRY 1\n"
+
+/* Statements that read one entry after the other. */
+struct reading {
+    struct ledger *l;
+    sqlite3_stmt *entry, *legs;
+    struct ledger_payment payment;
+    struct ledger_entry e;
+    uint8_t before[LEDGER_HASH_LEN]; /* hash of the last that was read */
+};
+
+/* ---- the hash ---- */
+
+static void add(EVP_MD_CTX *md, bool *good, const void *data, size_t len)
+{
+    *good = *good && EVP_DigestUpdate(md, data, len) == 1;
+}
+
+static void add_number(EVP_MD_CTX *md, bool *good, int64_t v)
+{
+    uint8_t bytes[8];
+    struct buf_writer w;
+    buf_writer_init(&w, bytes, sizeof bytes);
+    buf_put_u64(&w, (uint64_t)v);
+    add(md, good, bytes, sizeof bytes);
+}
+
+/* With its length before it. */
+static void add_bytes(EVP_MD_CTX *md, bool *good, const void *data, size_t len)
+{
+    add_number(md, good, (int64_t)len);
+    add(md, good, data, len);
+}
+
+static void add_payment(EVP_MD_CTX *md, bool *good, const struct ledger_payment *p)
+{
+    add(md, good, p->order, sizeof p->order);
+    add(md, good, p->request, sizeof p->request);
+    add_number(md, good, p->customer);
+    add(md, good, p->card, sizeof p->card);
+    add_number(md, good, p->counter);
+    add(md, good, p->certificate, sizeof p->certificate);
+    add_bytes(md, good, p->text, p->text_len);
+    add_bytes(md, good, p->signature, p->signature_len);
+    add_bytes(md, good, p->reply, strlen(p->reply));
+}
+
+static enum cw_err hash_entry(const struct ledger_entry *e, const uint8_t before[LEDGER_HASH_LEN],
+                              uint8_t out[LEDGER_HASH_LEN], struct say *why)
+{
+    EVP_MD_CTX *md = EVP_MD_CTX_new();
+    bool good = md != NULL && EVP_DigestInit_ex(md, EVP_sha256(), NULL) == 1;
+    add(md, &good, LABEL, sizeof LABEL - 1);
+    add(md, &good, before, LEDGER_HASH_LEN);
+    add_number(md, &good, e->id);
+    add_number(md, &good, e->time);
+    add_bytes(md, &good, e->kind, strlen(e->kind));
+    add_bytes(md, &good, e->reference, strlen(e->reference));
+    add_number(md, &good, (int64_t)e->leg_count);
+    for (size_t i = 0; i < e->leg_count; i++) {
+        const struct ledger_leg *leg = &e->legs[i];
+        add_bytes(md, &good, leg->number, strlen(leg->number));
+        add_bytes(md, &good, leg->currency, strlen(leg->currency));
+        add_number(md, &good, leg->amount);
+        add_number(md, &good, leg->balance);
+    }
+    add_number(md, &good, e->payment != NULL);
+    if (e->payment != NULL)
+        add_payment(md, &good, e->payment);
+    good = good && EVP_DigestFinal_ex(md, out, NULL) == 1;
+    EVP_MD_CTX_free(md);
+    return good ? CW_OK : say_fail(why, CW_ERR_CRYPTO, "cannot hash a journal entry");
+}
+
+/* ---- reading ---- */
+
+static enum cw_err reading_begin(struct reading **out, struct ledger *l, struct say *why)
+{
+    struct reading *r = calloc(1, sizeof *r);
+    if (r == NULL)
+        return say_fail(why, CW_ERR_SPACE, "out of memory");
+    r->l = l;
+    enum cw_err err = db_prepare(l, &r->entry, why,
+                                 "SELECT j.time, j.kind, j.reference, c.hash, " DB_PAYMENT_COLUMNS
+                                 "FROM journal j LEFT JOIN chain c ON c.journal = j.id "
+                                 "LEFT JOIN payment pay ON pay.journal = j.id WHERE j.id = ?",
+                                 "");
+    if (err == CW_OK)
+        err = db_prepare(l, &r->legs, why,
+                         "SELECT p.account, a.number, a.currency, p.amount, p.balance "
+                         "FROM posting p LEFT JOIN account a ON a.id = p.account "
+                         "WHERE p.journal = ? ORDER BY p.line",
+                         "");
+    *out = r;
+    return err;
+}
+
+static void reading_end(struct reading **reading)
+{
+    struct reading *r = *reading;
+    if (r == NULL)
+        return;
+    sqlite3_finalize(r->entry);
+    sqlite3_finalize(r->legs);
+    free(r->payment.reply);
+    free(r);
+    *reading = NULL;
+}
+
+static enum cw_err again(struct reading *r, sqlite3_stmt *st, int64_t id, struct say *why)
+{
+    sqlite3_reset(st);
+    int rc = sqlite3_bind_int64(st, 1, id);
+    return rc == SQLITE_OK ? CW_OK : db_fail(r->l, rc, why);
+}
+
+static enum cw_err read_legs(struct reading *r, int64_t id, struct say *why)
+{
+    struct ledger_entry *e = &r->e;
+    bool row = true;
+    enum cw_err err = again(r, r->legs, id, why);
+    e->leg_count = 0;
+    while (err == CW_OK && (err = db_step(r->l, r->legs, &row, why)) == CW_OK && row) {
+        if (e->leg_count == LEDGER_LEGS_MAX)
+            return say_fail(why, CW_ERR_FORMAT, "entry %lld has more than %u postings",
+                            (long long)id, LEDGER_LEGS_MAX);
+        struct ledger_leg *leg = &e->legs[e->leg_count++];
+        leg->account = sqlite3_column_int64(r->legs, 0);
+        leg->amount = sqlite3_column_int64(r->legs, 3);
+        leg->balance = sqlite3_column_int64(r->legs, 4);
+        err = db_text(r->legs, 1, leg->number, sizeof leg->number, why);
+        if (err == CW_OK)
+            err = db_text(r->legs, 2, leg->currency, sizeof leg->currency, why);
+    }
+    return err;
+}
+
+/* Entry `id` into r->e, its hash behind the last that was read. */
+static enum cw_err read_entry(struct reading *r, int64_t id, struct say *why)
+{
+    struct ledger_entry *e = &r->e;
+    bool row = false;
+    free(r->payment.reply);
+    r->payment.reply = NULL;
+    enum cw_err err = again(r, r->entry, id, why);
+    if (err == CW_OK)
+        err = db_step(r->l, r->entry, &row, why);
+    if (err == CW_OK && !row)
+        err = say_fail(why, CW_ERR_NOT_FOUND, "there is no entry %lld", (long long)id);
+    if (err != CW_OK)
+        return err;
+    e->id = id;
+    e->time = sqlite3_column_int64(r->entry, 0);
+    e->chained = sqlite3_column_type(r->entry, 3) != SQLITE_NULL;
+    e->payment = sqlite3_column_type(r->entry, 4) != SQLITE_NULL ? &r->payment : NULL;
+    err = db_text(r->entry, 1, e->kind, sizeof e->kind, why);
+    if (err == CW_OK)
+        err = db_text(r->entry, 2, e->reference, sizeof e->reference, why);
+    if (err == CW_OK && e->chained)
+        err = db_blob_exact(r->entry, 3, e->stored, sizeof e->stored, why);
+    if (err == CW_OK && e->payment != NULL)
+        err = db_payment_read(r->entry, 4, &r->payment, why);
+    if (err == CW_OK)
+        err = read_legs(r, id, why);
+    if (err == CW_OK)
+        err = hash_entry(e, r->before, e->hash, why);
+    if (err == CW_OK)
+        memcpy(r->before, e->hash, sizeof r->before);
+    return err;
+}
+
+/* ---- writing ---- */
+
+/* The hash of the last entry before `id`; zeros when there is none. */
+static enum cw_err load_before(struct reading *r, int64_t id, struct say *why)
+{
+    sqlite3_stmt *st;
+    bool row = false;
+    enum cw_err err = db_prepare(
+        r->l, &st, why, "SELECT hash FROM chain WHERE journal < ? ORDER BY journal DESC LIMIT 1",
+        "i", id);
+    if (err == CW_OK)
+        err = db_step(r->l, st, &row, why);
+    if (err == CW_OK && row)
+        err = db_blob_exact(st, 0, r->before, sizeof r->before, why);
+    sqlite3_finalize(st);
+    return err;
+}
+
+static enum cw_err append(struct reading *r, int64_t id, struct say *why)
+{
+    sqlite3_stmt *st;
+    enum cw_err err = read_entry(r, id, why);
+    if (err != CW_OK)
+        return err;
+    err = db_prepare(r->l, &st, why, "INSERT INTO chain (journal, hash) VALUES (?, ?)", "ib", id,
+                     r->e.hash, sizeof r->e.hash);
+    return db_run(r->l, err, st, why);
+}
+
+enum cw_err db_chain_append(struct ledger *l, int64_t id, struct say *why)
+{
+    struct reading *r = NULL;
+    enum cw_err err = reading_begin(&r, l, why);
+    if (err == CW_OK)
+        err = load_before(r, id, why);
+    if (err == CW_OK)
+        err = append(r, id, why);
+    reading_end(&r);
+    return err;
+}
+
+/* Calls `one` for each entry above `after`. */
+static enum cw_err walk(struct reading *r, int64_t after,
+                        enum cw_err (*one)(void *ctx, struct reading *r, int64_t id,
+                                           struct say *why),
+                        void *ctx, struct say *why)
+{
+    sqlite3_stmt *st = NULL;
+    bool row = true;
+    enum cw_err err =
+        db_prepare(r->l, &st, why, "SELECT id FROM journal WHERE id > ? ORDER BY id", "i", after);
+    while (err == CW_OK && (err = db_step(r->l, st, &row, why)) == CW_OK && row)
+        err = one(ctx, r, sqlite3_column_int64(st, 0), why);
+    sqlite3_finalize(st);
+    return err;
+}
+
+static enum cw_err fill_one(void *ctx, struct reading *r, int64_t id, struct say *why)
+{
+    (void)ctx;
+    return append(r, id, why);
+}
+
+enum cw_err db_chain_fill(struct ledger *l, struct say *why)
+{
+    struct reading *r = NULL;
+    enum cw_err err = reading_begin(&r, l, why);
+    if (err == CW_OK)
+        err = walk(r, INT64_MIN, fill_one, NULL, why);
+    reading_end(&r);
+    return err;
+}
+
+/* ---- for others ---- */
+
+struct visitor {
+    enum cw_err (*each)(void *ctx, const struct ledger_entry *e, struct say *why);
+    void *ctx;
+};
+
+static enum cw_err visit_one(void *ctx, struct reading *r, int64_t id, struct say *why)
+{
+    const struct visitor *v = ctx;
+    enum cw_err err = read_entry(r, id, why);
+    return err == CW_OK ? v->each(v->ctx, &r->e, why) : err;
+}
+
+enum cw_err ledger_entry_each(struct ledger *l,
+                              enum cw_err (*each)(void *ctx, const struct ledger_entry *e,
+                                                  struct say *why),
+                              void *ctx, struct say *why)
+{
+    struct visitor v = {each, ctx};
+    struct reading *r = NULL;
+    enum cw_err err = reading_begin(&r, l, why);
+    if (err == CW_OK)
+        err = walk(r, INT64_MIN, visit_one, &v, why);
+    reading_end(&r);
+    return err;
+}
+
+enum cw_err ledger_chain_count(struct ledger *l, int64_t *entries, int64_t *hashes, struct say *why)
+{
+    sqlite3_stmt *st;
+    enum cw_err err = db_prepare(l, &st, why, "SELECT count(*) FROM journal", "");
+    if ((err = db_number(l, err, st, entries, why)) != CW_OK)
+        return err;
+    err = db_prepare(l, &st, why, "SELECT count(*) FROM chain", "");
+    return db_number(l, err, st, hashes, why);
+}
