@@ -105,6 +105,13 @@ def test_replay_refuses_what_is_no_tape(tmp_path, text):
     assert done.returncode == 1 and not json_lines(done.stdout)
 
 
+def test_audit_takes_no_memory_for_payments():
+    """What it takes does not grow with the books: 256 MB are for a million payments (docs/bank.md has that run)."""
+    few, many = (bench("audit", arguments=["--json", count])[0] for count in ("200", "2000"))
+    assert (few["payments"], many["payments"]) == (200, 2000)
+    assert many["rss_kb"] < few["rss_kb"] + 4096 and many["rss_kb"] < 256 * 1024
+
+
 @pytest.mark.slow
 def test_beside_a_piv_card(costs, times):
     """curl and OpenSC with a PIV card need more round trips than a card that is the TLS client: for each key the
