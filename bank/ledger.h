@@ -25,6 +25,7 @@
 #define LEDGER_CERTS_PER_CARD 4u
 #define LEDGER_CONFIRMED_MAX  200u /* bytes of how a payee was confirmed */
 #define LEDGER_HASH_LEN       32u  /* SHA-256 */
+#define LEDGER_SALT_LEN       16u  /* random, of each entry */
 #define LEDGER_LEGS_MAX       64u  /* postings of one entry */
 
 struct ledger;
@@ -361,8 +362,9 @@ struct ledger_entry {
     size_t leg_count;
     const struct ledger_payment *payment; /* NULL: none belongs to it */
     bool chained;                         /* `stored` is there */
-    uint8_t stored[LEDGER_HASH_LEN];      /* what the chain says */
-    uint8_t hash[LEDGER_HASH_LEN];        /* what it should, by the entry and the hash before */
+    uint8_t salt[LEDGER_SALT_LEN];
+    uint8_t stored[LEDGER_HASH_LEN]; /* what the chain says */
+    uint8_t hash[LEDGER_HASH_LEN];   /* what it should, by the entry and the hash before */
 };
 
 /* Every entry in its order. `each` stops it by an error, whose sentence is its own. The entry lives

@@ -6,6 +6,7 @@
 #include "base/buf.h"
 
 #include <openssl/evp.h>
+#include <openssl/rand.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -21,6 +22,16 @@ struct reading {
 };
 
 /* ---- the hash ---- */
+
+static void begin(EVP_MD_CTX *md, bool *good)
+{
+    *good = *good && md != NULL && EVP_DigestInit_ex(md, EVP_sha256(), NULL) == 1;
+}
+
+static void end(EVP_MD_CTX *md, bool *good, uint8_t out[LEDGER_HASH_LEN])
+{
+    *good = *good && EVP_DigestFinal_ex(md, out, NULL) == 1;
+}
 
 static void add(EVP_MD_CTX *md, bool *good, const void *data, size_t len)
 {
@@ -43,42 +54,60 @@ static void add_bytes(EVP_MD_CTX *md, bool *good, const void *data, size_t len)
     add(md, good, data, len);
 }
 
-static void add_payment(EVP_MD_CTX *md, bool *good, const struct ledger_payment *p)
+/* What was booked: nobody's but the bank's, hence the salt. */
+static void add_booked(EVP_MD_CTX *md, bool *good, const struct ledger_entry *e)
 {
+    add(md, good, e->salt, sizeof e->salt);
+    add_bytes(md, good, e->kind, strlen(e->kind));
+    add_bytes(md, good, e->reference, strlen(e->reference));
+    add_number(md, good, (int64_t)e->leg_count);
+    for (size_t i = 0; i < e->leg_count; i++) {
+        const struct ledger_leg *leg = &e->legs[i];
+        add_bytes(md, good, leg->number, strlen(leg->number));
+        add_bytes(md, good, leg->currency, strlen(leg->currency));
+        add_number(md, good, leg->amount);
+        add_number(md, good, leg->balance);
+    }
+    if (e->payment != NULL) {
+        add_number(md, good, e->payment->customer);
+        add_bytes(md, good, e->payment->reply, strlen(e->payment->reply));
+    }
+}
+
+/* What a card signed, if it is a payment: what its receipt shows. */
+static void add_order(EVP_MD_CTX *md, bool *good, const struct ledger_payment *p)
+{
+    if (p == NULL)
+        return;
     add(md, good, p->order, sizeof p->order);
     add(md, good, p->request, sizeof p->request);
-    add_number(md, good, p->customer);
     add(md, good, p->card, sizeof p->card);
     add_number(md, good, p->counter);
     add(md, good, p->certificate, sizeof p->certificate);
     add_bytes(md, good, p->text, p->text_len);
     add_bytes(md, good, p->signature, p->signature_len);
-    add_bytes(md, good, p->reply, strlen(p->reply));
 }
 
 static enum cw_err hash_entry(const struct ledger_entry *e, const uint8_t before[LEDGER_HASH_LEN],
                               uint8_t out[LEDGER_HASH_LEN], struct say *why)
 {
+    uint8_t booked[LEDGER_HASH_LEN], order[LEDGER_HASH_LEN];
+    bool good = true;
     EVP_MD_CTX *md = EVP_MD_CTX_new();
-    bool good = md != NULL && EVP_DigestInit_ex(md, EVP_sha256(), NULL) == 1;
+    begin(md, &good);
+    add_booked(md, &good, e);
+    end(md, &good, booked);
+    begin(md, &good);
+    add_order(md, &good, e->payment);
+    end(md, &good, order);
+    begin(md, &good);
     add(md, &good, LABEL, sizeof LABEL - 1);
     add(md, &good, before, LEDGER_HASH_LEN);
     add_number(md, &good, e->id);
     add_number(md, &good, e->time);
-    add_bytes(md, &good, e->kind, strlen(e->kind));
-    add_bytes(md, &good, e->reference, strlen(e->reference));
-    add_number(md, &good, (int64_t)e->leg_count);
-    for (size_t i = 0; i < e->leg_count; i++) {
-        const struct ledger_leg *leg = &e->legs[i];
-        add_bytes(md, &good, leg->number, strlen(leg->number));
-        add_bytes(md, &good, leg->currency, strlen(leg->currency));
-        add_number(md, &good, leg->amount);
-        add_number(md, &good, leg->balance);
-    }
-    add_number(md, &good, e->payment != NULL);
-    if (e->payment != NULL)
-        add_payment(md, &good, e->payment);
-    good = good && EVP_DigestFinal_ex(md, out, NULL) == 1;
+    add(md, &good, booked, sizeof booked);
+    add(md, &good, order, sizeof order);
+    end(md, &good, out);
     EVP_MD_CTX_free(md);
     return good ? CW_OK : say_fail(why, CW_ERR_CRYPTO, "cannot hash a journal entry");
 }
@@ -91,11 +120,12 @@ static enum cw_err reading_begin(struct reading **out, struct ledger *l, struct 
     if (r == NULL)
         return say_fail(why, CW_ERR_SPACE, "out of memory");
     r->l = l;
-    enum cw_err err = db_prepare(l, &r->entry, why,
-                                 "SELECT j.time, j.kind, j.reference, c.hash, " DB_PAYMENT_COLUMNS
-                                 "FROM journal j LEFT JOIN chain c ON c.journal = j.id "
-                                 "LEFT JOIN payment pay ON pay.journal = j.id WHERE j.id = ?",
-                                 "");
+    enum cw_err err =
+        db_prepare(l, &r->entry, why,
+                   "SELECT j.time, j.kind, j.reference, c.hash, c.salt, " DB_PAYMENT_COLUMNS
+                   "FROM journal j LEFT JOIN chain c ON c.journal = j.id "
+                   "LEFT JOIN payment pay ON pay.journal = j.id WHERE j.id = ?",
+                   "");
     if (err == CW_OK)
         err = db_prepare(l, &r->legs, why,
                          "SELECT p.account, a.number, a.currency, p.amount, p.balance "
@@ -163,14 +193,18 @@ static enum cw_err read_entry(struct reading *r, int64_t id, struct say *why)
     e->id = id;
     e->time = sqlite3_column_int64(r->entry, 0);
     e->chained = sqlite3_column_type(r->entry, 3) != SQLITE_NULL;
-    e->payment = sqlite3_column_type(r->entry, 4) != SQLITE_NULL ? &r->payment : NULL;
+    e->payment = sqlite3_column_type(r->entry, 5) != SQLITE_NULL ? &r->payment : NULL;
     err = db_text(r->entry, 1, e->kind, sizeof e->kind, why);
     if (err == CW_OK)
         err = db_text(r->entry, 2, e->reference, sizeof e->reference, why);
     if (err == CW_OK && e->chained)
         err = db_blob_exact(r->entry, 3, e->stored, sizeof e->stored, why);
+    if (err == CW_OK && e->chained)
+        err = db_blob_exact(r->entry, 4, e->salt, sizeof e->salt, why);
+    else if (err == CW_OK && RAND_bytes(e->salt, sizeof e->salt) != 1) /* of one to be written */
+        err = say_fail(why, CW_ERR_CRYPTO, "this machine gives no random numbers");
     if (err == CW_OK && e->payment != NULL)
-        err = db_payment_read(r->entry, 4, &r->payment, why);
+        err = db_payment_read(r->entry, 5, &r->payment, why);
     if (err == CW_OK)
         err = read_legs(r, id, why);
     if (err == CW_OK)
@@ -204,8 +238,8 @@ static enum cw_err append(struct reading *r, int64_t id, struct say *why)
     enum cw_err err = read_entry(r, id, why);
     if (err != CW_OK)
         return err;
-    err = db_prepare(r->l, &st, why, "INSERT INTO chain (journal, hash) VALUES (?, ?)", "ib", id,
-                     r->e.hash, sizeof r->e.hash);
+    err = db_prepare(r->l, &st, why, "INSERT INTO chain (journal, salt, hash) VALUES (?, ?, ?)",
+                     "ibb", id, r->e.salt, sizeof r->e.salt, r->e.hash, sizeof r->e.hash);
     return db_run(r->l, err, st, why);
 }
 

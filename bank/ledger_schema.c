@@ -135,6 +135,7 @@ static const char step_3[] =
  * (ledger_chain.c). Entries of the time before get theirs when the ledger comes to this step. */
 static const char step_4[] = "CREATE TABLE chain ("
                              "  journal INTEGER PRIMARY KEY REFERENCES journal (id),"
+                             "  salt BLOB NOT NULL CHECK (length(salt) = 16),"
                              "  hash BLOB NOT NULL CHECK (length(hash) = 32)) STRICT;"
                              "CREATE TRIGGER chain_update BEFORE UPDATE ON chain"
                              "  BEGIN SELECT RAISE (ABORT, 'the chain is append-only'); END;"
