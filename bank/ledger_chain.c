@@ -91,7 +91,7 @@ static void add_order(EVP_MD_CTX *md, bool *good, const struct ledger_payment *p
 static enum cw_err hash_entry(const struct ledger_entry *e, const uint8_t before[LEDGER_HASH_LEN],
                               uint8_t out[LEDGER_HASH_LEN], struct say *why)
 {
-    uint8_t booked[LEDGER_HASH_LEN], order[LEDGER_HASH_LEN];
+    uint8_t booked[LEDGER_HASH_LEN], order[LEDGER_HASH_LEN], entry[LEDGER_HASH_LEN];
     bool good = true;
     EVP_MD_CTX *md = EVP_MD_CTX_new();
     begin(md, &good);
@@ -101,12 +101,15 @@ static enum cw_err hash_entry(const struct ledger_entry *e, const uint8_t before
     add_order(md, &good, e->payment);
     end(md, &good, order);
     begin(md, &good);
-    add(md, &good, LABEL, sizeof LABEL - 1);
-    add(md, &good, before, LEDGER_HASH_LEN);
     add_number(md, &good, e->id);
     add_number(md, &good, e->time);
     add(md, &good, booked, sizeof booked);
     add(md, &good, order, sizeof order);
+    end(md, &good, entry);
+    begin(md, &good);
+    add(md, &good, LABEL, sizeof LABEL - 1);
+    add(md, &good, before, LEDGER_HASH_LEN);
+    add(md, &good, entry, sizeof entry);
     end(md, &good, out);
     EVP_MD_CTX_free(md);
     return good ? CW_OK : say_fail(why, CW_ERR_CRYPTO, "cannot hash a journal entry");
