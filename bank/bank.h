@@ -84,6 +84,10 @@ CW_MUST_USE enum cw_err bank_certificate_load(const struct bank *b, const char *
 CW_MUST_USE enum cw_err bank_key_load(const struct bank *b, const char *stem, EVP_PKEY **out,
                                       struct say *why);
 
+/* Makes the folder, or takes an empty one that is the caller's alone, and shuts others out of it.
+ * CW_ERR_EXISTS, CW_ERR_DENIED, CW_ERR_IO. */
+CW_MUST_USE enum cw_err bank_folder_make(const char *dir, struct say *why);
+
 /* A certificate as the ledger takes it, which fills in the rest. */
 CW_MUST_USE enum cw_err bank_certificate_record(X509 *cert, enum ledger_cert_kind kind,
                                                 unsigned slot, struct ledger_certificate *out,

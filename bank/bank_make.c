@@ -236,7 +236,7 @@ static enum cw_err take_folder(const char *dir, struct say *why)
     return err;
 }
 
-static enum cw_err make_folder(const char *dir, struct say *why)
+enum cw_err bank_folder_make(const char *dir, struct say *why)
 {
     if (mkdir(dir, 0700) == 0)
         return CW_OK;
@@ -255,7 +255,7 @@ enum cw_err bank_init(const char *dir, const struct bank_options *options,
     enum cw_err err = check_options(options, why);
     if (err != CW_OK)
         return err;
-    if ((err = make_folder(dir, why)) != CW_OK)
+    if ((err = bank_folder_make(dir, why)) != CW_OK)
         return err;
     if ((err = bank_path(dir, BANK_DIR_MAILERS, "", path, why)) != CW_OK)
         return err;

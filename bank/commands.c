@@ -3,6 +3,7 @@
 #include "bank/commands.h"
 
 #include "bank/audit.h"
+#include "bank/backup.h"
 #include "bank/tlsd.h"
 
 #include <stdio.h>
@@ -193,12 +194,37 @@ static void show_progress(void *ctx, int64_t done, int64_t total)
             percent);
 }
 
+static void end_progress(int shown)
+{
+    if (shown >= 0)
+        fputs("\r\033[K", stderr);
+}
+
+/* What an audit found; of the copy in `folder`, or of the bank itself. */
+static enum cw_err print_audit(const struct cli_args *args, const struct audit_result *r,
+                               const char *folder, struct say *why)
+{
+    char head[AUDIT_HEAD_TEXT_LEN];
+    audit_head_text(&r->head, head);
+    if (args->json)
+        return commands_print_json(json_pack("{s:s*, s:I, s:I, s:I, s:I, s:s}", "folder", folder,
+                                             "entries", (json_int_t)r->entries, "payments",
+                                             (json_int_t)r->payments, "accounts",
+                                             (json_int_t)r->accounts, "certificates",
+                                             (json_int_t)r->certificates, "head", head),
+                                   why);
+    printf("entries %lld\npayments %lld, each signed by its card\naccounts %lld\n"
+           "certificates %lld\nhead %s\neverything is in order\n",
+           (long long)r->entries, (long long)r->payments, (long long)r->accounts,
+           (long long)r->certificates, head);
+    return CW_OK;
+}
+
 static enum cw_err run_audit(const struct cli_args *args, struct say *why)
 {
     struct bank *bank = NULL;
     struct audit_head noted;
     struct audit_result r;
-    char head[AUDIT_HEAD_TEXT_LEN];
     int shown = -1;
     struct audit_options o = {.ctx = &shown};
     enum cw_err err = CW_OK;
@@ -213,22 +239,25 @@ static enum cw_err run_audit(const struct cli_args *args, struct say *why)
     if (err == CW_OK)
         err = audit_run(bank, &o, &r, why);
     bank_free(&bank);
-    if (shown >= 0)
-        fputs("\r\033[K", stderr);
+    end_progress(shown);
     if (err != CW_OK)
         return err;
-    audit_head_text(&r.head, head);
-    if (args->json)
-        return commands_print_json(
-            json_pack("{s:I, s:I, s:I, s:I, s:s}", "entries", (json_int_t)r.entries, "payments",
-                      (json_int_t)r.payments, "accounts", (json_int_t)r.accounts, "certificates",
-                      (json_int_t)r.certificates, "head", head),
-            why);
-    printf("entries %lld\npayments %lld, each signed by its card\naccounts %lld\n"
-           "certificates %lld\nhead %s\neverything is in order\n",
-           (long long)r.entries, (long long)r.payments, (long long)r.accounts,
-           (long long)r.certificates, head);
-    return CW_OK;
+    return print_audit(args, &r, NULL, why);
+}
+
+static enum cw_err run_backup(const struct cli_args *args, struct say *why)
+{
+    struct bank *bank = NULL;
+    struct audit_result r;
+    int shown = -1;
+    const struct audit_options o = {.progress = isatty(STDERR_FILENO) ? show_progress : NULL,
+                                    .ctx = &shown};
+    enum cw_err err = commands_bank_open(args, &bank, why);
+    if (err == CW_OK)
+        err = backup_run(bank, args->word, &o, &r, why);
+    bank_free(&bank);
+    end_progress(shown);
+    return err == CW_OK ? print_audit(args, &r, args->word, why) : err;
 }
 
 #define POLICY_HELP                                                                                \
@@ -360,5 +389,9 @@ const struct cli_command cli_commands[] = {
      "and certificate; says the first thing that is wrong, and fails. The head that it prints\n"
      "stands for all entries up to there: note it elsewhere, and a later audit with --head finds\n"
      "out if anything before was changed or taken away. The bank may go on meanwhile.\n"},
+    {"backup", "DIR", 0, CLI_DIR, run_backup, "backup DIR",
+     "Copies the whole bank into DIR, a new folder, while it goes on, and audits the copy. DIR is "
+     "a\n"
+     "bank then: with its keys, to be kept as the bank itself is; to restore it, serve from it.\n"},
     {NULL, NULL, 0, 0, NULL, NULL, NULL},
 };

@@ -46,6 +46,9 @@ CW_MUST_USE enum cw_err ledger_create(const char *path, const struct ledger_cloc
 CW_MUST_USE enum cw_err ledger_open(const char *path, const struct ledger_clock *clock,
                                     struct ledger **out, struct say *why);
 void ledger_free(struct ledger **ledger);
+/* One state of the books into a file that must not exist, while others go on writing; it is on the
+ * disk when this returns, and gone when it fails. */
+CW_MUST_USE enum cw_err ledger_copy(struct ledger *l, const char *path, struct say *why);
 int64_t ledger_now(const struct ledger *l);
 
 /* Runs `act` in one transaction: all that it writes, or none. It must not call what says of itself

@@ -373,6 +373,38 @@ enum cw_err ledger_open(const char *path, const struct ledger_clock *clock, stru
     return CW_OK;
 }
 
+static enum cw_err copy_pages(struct ledger *l, struct ledger *to, struct say *why)
+{
+    sqlite3_backup *copy = sqlite3_backup_init(to->db, "main", l->db, "main");
+    if (copy == NULL)
+        return db_fail(to, sqlite3_errcode(to->db), why);
+    int rc = sqlite3_backup_step(copy, -1); /* all at once: of one state */
+    sqlite3_backup_finish(copy);
+    return rc == SQLITE_DONE ? CW_OK : db_fail(to, rc, why);
+}
+
+enum cw_err ledger_copy(struct ledger *l, const char *path, struct say *why)
+{
+    struct ledger *to = NULL;
+    enum cw_err err = unstick(l, why);
+    if (err != CW_OK)
+        return err;
+    int fd = open(path, O_CREAT | O_EXCL | O_WRONLY | O_CLOEXEC, 0600);
+    if (fd < 0)
+        return say_fail(why, CW_ERR_EXISTS, "cannot make %s: %s; choose another folder", path,
+                        strerror(errno));
+    err = open_db(path, SQLITE_OPEN_READWRITE, &l->clock, &to, why);
+    if (err == CW_OK)
+        err = copy_pages(l, to, why);
+    ledger_free(&to);
+    if (err == CW_OK && fsync(fd) != 0)
+        err = say_fail(why, CW_ERR_IO, "cannot bring %s to the disk: %s", path, strerror(errno));
+    close(fd);
+    if (err != CW_OK)
+        unlink(path);
+    return err;
+}
+
 void ledger_free(struct ledger **ledger)
 {
     struct ledger *l = *ledger;

@@ -1,0 +1,132 @@
+#include "bank/backup.h"
+
+#include "host/file.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#define COPY_MAX (1u << 20) /* bytes of a key, a certificate or a mailer */
+#define PART     ".part"
+
+static enum cw_err join(const char *dir, const char *name, char out[BANK_PATH_MAX], struct say *why)
+{
+    int n = snprintf(out, BANK_PATH_MAX, "%s/%s", dir, name);
+    return n > 0 && n < (int)BANK_PATH_MAX
+               ? CW_OK
+               : say_fail(why, CW_ERR_LENGTH, "the path %.80s... is too long", dir);
+}
+
+/* A file and its name are on the disk when this returns. */
+static enum cw_err keep(const char *path, int flags, struct say *why)
+{
+    int fd = open(path, flags | O_RDONLY | O_CLOEXEC);
+    bool good = fd >= 0 && fsync(fd) == 0;
+    if (fd >= 0)
+        close(fd);
+    return good
+               ? CW_OK
+               : say_fail(why, CW_ERR_IO, "cannot bring %s to the disk: %s", path, strerror(errno));
+}
+
+static enum cw_err copy_file(const char *from, const char *to, const struct stat *st,
+                             struct say *why)
+{
+    uint8_t *data = NULL;
+    size_t len = 0;
+    enum cw_err err = file_read(from, COPY_MAX, &data, &len, why);
+    if (err == CW_OK)
+        err = file_write(to, data, len, st->st_mode & 0777, why);
+    if (err == CW_OK)
+        err = keep(to, 0, why);
+    if (data != NULL)
+        explicit_bzero(data, len);
+    free(data);
+    return err;
+}
+
+static bool ends_in(const char *name, const char *end)
+{
+    size_t len = strlen(name), n = strlen(end);
+    return len > n && strcmp(name + len - n, end) == 0;
+}
+
+/* What else lies in a bank's folder, a log or a port file, is not the bank. */
+static bool is_ours(const char *name)
+{
+    return ends_in(name, ".key") || ends_in(name, ".pem") || ends_in(name, ".txt");
+}
+
+/* Keys, certificates and mailers of one folder into another that is there. */
+static enum cw_err copy_files(const char *from, const char *to, struct say *why)
+{
+    char source[BANK_PATH_MAX], target[BANK_PATH_MAX];
+    struct stat st;
+    enum cw_err err = CW_OK;
+    DIR *list = opendir(from);
+    if (list == NULL)
+        return say_fail(why, CW_ERR_IO, "cannot look into %s: %s", from, strerror(errno));
+    for (struct dirent *e; err == CW_OK && (e = readdir(list)) != NULL;) {
+        if (!is_ours(e->d_name))
+            continue;
+        err = join(from, e->d_name, source, why);
+        if (err == CW_OK)
+            err = join(to, e->d_name, target, why);
+        if (err == CW_OK && lstat(source, &st) == 0 && S_ISREG(st.st_mode))
+            err = copy_file(source, target, &st, why);
+    }
+    closedir(list);
+    return err == CW_OK ? keep(to, O_DIRECTORY, why) : err;
+}
+
+static enum cw_err copy_mailers(const struct bank *b, const char *dir, struct say *why)
+{
+    char from[BANK_PATH_MAX], to[BANK_PATH_MAX];
+    enum cw_err err = join(b->dir, BANK_DIR_MAILERS, from, why);
+    if (err == CW_OK)
+        err = join(dir, BANK_DIR_MAILERS, to, why);
+    if (err != CW_OK)
+        return err;
+    if (mkdir(to, 0700) != 0)
+        return say_fail(why, CW_ERR_IO, "cannot make the folder %s: %s", to, strerror(errno));
+    return copy_files(from, to, why);
+}
+
+/* The ledger first, under another name, and then the files: they are only ever added, so that none
+ * is missing that the ledger speaks of. */
+static enum cw_err copy_all(struct bank *b, const char *dir, struct say *why)
+{
+    char part[BANK_PATH_MAX], whole[BANK_PATH_MAX];
+    enum cw_err err = join(dir, BANK_FILE_LEDGER PART, part, why);
+    if (err == CW_OK)
+        err = join(dir, BANK_FILE_LEDGER, whole, why);
+    if (err == CW_OK)
+        err = ledger_copy(b->ledger, part, why);
+    if (err == CW_OK)
+        err = copy_files(b->dir, dir, why);
+    if (err == CW_OK)
+        err = copy_mailers(b, dir, why);
+    if (err == CW_OK && rename(part, whole) != 0)
+        err = say_fail(why, CW_ERR_IO, "cannot rename %s: %s", part, strerror(errno));
+    return err == CW_OK ? keep(dir, O_DIRECTORY, why) : err;
+}
+
+enum cw_err backup_run(struct bank *b, const char *dir, const struct audit_options *options,
+                       struct audit_result *out, struct say *why)
+{
+    struct bank *copy = NULL;
+    enum cw_err err = bank_folder_make(dir, why);
+    if (err == CW_OK)
+        err = copy_all(b, dir, why);
+    if (err == CW_OK)
+        err = bank_open(dir, &ledger_clock_system, &copy, why);
+    if (err == CW_OK)
+        err = audit_run(copy, options, out, why);
+    bank_free(&copy);
+    return err;
+}
