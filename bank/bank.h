@@ -84,6 +84,16 @@ CW_MUST_USE enum cw_err bank_certificate_load(const struct bank *b, const char *
 CW_MUST_USE enum cw_err bank_key_load(const struct bank *b, const char *stem, EVP_PKEY **out,
                                       struct say *why);
 
+/* DNS names of a server's certificate. */
+struct bank_hosts {
+    char text[BANK_HOSTS_MAX][LINK_HOST_MAX + 1];
+    const char *list[BANK_HOSTS_MAX]; /* into text */
+    size_t count;                     /* at least one */
+};
+/* Those of STEM.pem. CW_ERR_FORMAT when there is none. */
+CW_MUST_USE enum cw_err bank_hosts_read(const struct bank *b, const char *stem,
+                                        struct bank_hosts *out, struct say *why);
+
 /* Makes the folder, or takes an empty one that is the caller's alone, and shuts others out of it.
  * CW_ERR_EXISTS, CW_ERR_DENIED, CW_ERR_IO. */
 CW_MUST_USE enum cw_err bank_folder_make(const char *dir, struct say *why);

@@ -337,17 +337,11 @@ enum cw_err bank_piv_root_make(struct bank *b, struct say *why)
 
 /* ---- the next root ---- */
 
-/* The DNS names of the certificate that serves now, which the next one is for as well. */
-struct hosts {
-    char text[BANK_HOSTS_MAX][LINK_HOST_MAX + 1];
-    const char *list[BANK_HOSTS_MAX];
-    size_t count;
-};
-
-static enum cw_err read_hosts(struct bank *b, struct hosts *out, struct say *why)
+enum cw_err bank_hosts_read(const struct bank *b, const char *stem, struct bank_hosts *out,
+                            struct say *why)
 {
     X509 *cert = NULL;
-    enum cw_err err = bank_certificate_load(b, b->server.ec, &cert, why);
+    enum cw_err err = bank_certificate_load(b, stem, &cert, why);
     GENERAL_NAMES *names =
         err == CW_OK ? X509_get_ext_d2i(cert, NID_subject_alt_name, NULL, NULL) : NULL;
     out->count = 0;
@@ -362,8 +356,7 @@ static enum cw_err read_hosts(struct bank *b, struct hosts *out, struct say *why
         out->count++;
     }
     if (err == CW_OK && out->count == 0)
-        err = say_fail(why, CW_ERR_FORMAT, "the server's certificate %s.pem names no server",
-                       b->server.ec);
+        err = say_fail(why, CW_ERR_FORMAT, "the server's certificate %s.pem names no server", stem);
     GENERAL_NAMES_free(names);
     X509_free(cert);
     return err;
@@ -386,13 +379,13 @@ enum cw_err bank_server_roll(struct bank *b, int server_days, struct say *why)
 {
     char cn[BANK_NAME_MAX + 32], generation[16];
     struct bank_server next;
-    struct hosts hosts = {.count = 0};
+    struct bank_hosts hosts = {.count = 0};
     if (b->server_next.generation != 0)
         return say_fail(
             why, CW_ERR_STATE,
             "there is a next root already (%s.pem); 'cardwired root switch' comes first",
             b->server_next.root);
-    enum cw_err err = read_hosts(b, &hosts, why);
+    enum cw_err err = bank_hosts_read(b, b->server.ec, &hosts, why);
     if (err == CW_OK)
         err = free_generation(b, &next, why);
     if (err != CW_OK)

@@ -1,6 +1,7 @@
 #include "bank/tls.h"
 
 #include "bank/ca.h"
+#include "bank/renew.h"
 #include "host/file.h"
 
 #include <errno.h>
@@ -246,6 +247,37 @@ static enum cw_err set_keylog(struct tls *t, const char *path, struct say *why)
     return CW_OK;
 }
 
+static enum cw_err load_identities(struct tls *t, struct say *why)
+{
+    enum cw_err err = load_identity(t, t->bank->server.ec, why);
+    return err == CW_OK ? load_identity(t, t->bank->server.rsa, why) : err;
+}
+
+/* A server that was off for long renews before it starts. If it cannot, it starts all the same
+ * while its certificates are good. */
+static enum cw_err first_identities(struct tls *t, struct say *why)
+{
+    struct say renewing = {""}, loading = {""};
+    unsigned count;
+    enum cw_err renewed = renew_server(t->bank, &count, &renewing);
+    enum cw_err err = load_identities(t, &loading);
+    if (err == CW_OK)
+        return CW_OK;
+    return renewed == CW_OK ? say_fail(why, err, "%s", loading.text)
+                            : say_fail(why, err, "%s; and it cannot be renewed: %s", loading.text,
+                                       renewing.text);
+}
+
+enum cw_err tls_renew(struct tls *t, unsigned *renewed, struct say *why)
+{
+    struct say loading = {""};
+    enum cw_err err = renew_server(t->bank, renewed, why);
+    enum cw_err loaded = load_identities(t, &loading);
+    if (loaded == CW_OK)
+        return err;
+    return say_fail(why, loaded, "%s", loading.text);
+}
+
 enum cw_err tls_new(struct bank *bank, const char *insecure_keylog, struct tls **out,
                     struct say *why)
 {
@@ -259,9 +291,7 @@ enum cw_err tls_new(struct bank *bank, const char *insecure_keylog, struct tls *
     if (t->ctx == NULL || !set_algorithms(t->ctx))
         err = ca_fail(why, "this OpenSSL cannot do what the bank needs");
     if (err == CW_OK)
-        err = load_identity(t, bank->server.ec, why);
-    if (err == CW_OK)
-        err = load_identity(t, bank->server.rsa, why);
+        err = first_identities(t, why);
     if (err == CW_OK)
         err = set_trust(t, why);
     if (err == CW_OK)

@@ -27,6 +27,10 @@ struct tls {
 CW_MUST_USE enum cw_err tls_new(struct bank *bank, const char *insecure_keylog, struct tls **out,
                                 struct say *why);
 void tls_free(struct tls **tls);
+/* Renews what is due of the server's certificates, and takes them, and their keys, as they are in
+ * the bank's folder, for the lines that come; those that are up go on. Says how many were renewed.
+ * What fails leaves what there was. */
+CW_MUST_USE enum cw_err tls_renew(struct tls *t, unsigned *renewed, struct say *why);
 
 /* The card whose TLS certificate `leaf` is, to the byte. CW_ERR_NOT_FOUND when it was never issued,
  * CW_ERR_DENIED when it was issued for another use, whatever else OpenSSL thinks of it. */

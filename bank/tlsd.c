@@ -25,7 +25,8 @@
 
 #define IDLE_SECONDS   300 /* between two bytes of an open line */
 #define HEADERS_MAX    8192
-#define FILES_RESERVED 64 /* descriptors for everything but connections */
+#define RENEW_SECONDS  3600 /* between two looks at the server's certificates */
+#define FILES_RESERVED 64   /* descriptors for everything but connections */
 
 struct server {
     struct api api;
@@ -422,6 +423,27 @@ static void on_signal(evutil_socket_t fd, short what, void *arg)
     event_base_loopbreak(arg);
 }
 
+/* Every hour, and at SIGHUP: what fails is said, and the server goes on with what
+ * it has. */
+static void renew(struct server *s)
+{
+    struct say why = {""};
+    unsigned count = 0;
+    enum cw_err err = tls_renew(s->tls, &count, &why);
+    if (count > 0)
+        log_line("%u server certificates were renewed", count);
+    if (err != CW_OK)
+        log_line("the server's certificates cannot be renewed: %s", why.text);
+}
+
+static void on_hangup(evutil_socket_t fd, short what, void *arg)
+{
+    (void)fd;
+    if (what & EV_SIGNAL)
+        log_line("looking at the server's certificates");
+    renew(arg);
+}
+
 static enum cw_err make_http(struct server *s, int fd, struct say *why)
 {
     struct rlimit files;
@@ -451,17 +473,23 @@ static enum cw_err make_http(struct server *s, int fd, struct say *why)
 
 static enum cw_err run(struct server *s, const struct tlsd_options *o, struct say *why)
 {
-    int fd;
-    unsigned port;
+    int fd = -1;
+    unsigned port = 0;
     char text[16];
     enum cw_err err = listen_on(o->listen, &fd, &port, why);
     if (err != CW_OK || (err = make_http(s, fd, why)) != CW_OK)
         return err;
-    struct event *term = evsignal_new(s->base, SIGTERM, on_signal, s->base);
-    struct event *interrupt = evsignal_new(s->base, SIGINT, on_signal, s->base);
-    if (term == NULL || interrupt == NULL || event_add(term, NULL) != 0 ||
-        event_add(interrupt, NULL) != 0)
-        err = say_fail(why, CW_ERR_IO, "cannot wait for signals");
+    static const struct timeval hour = {RENEW_SECONDS, 0};
+    struct event *events[] = {
+        evsignal_new(s->base, SIGTERM, on_signal, s->base),
+        evsignal_new(s->base, SIGINT, on_signal, s->base),
+        evsignal_new(s->base, SIGHUP, on_hangup, s),
+        event_new(s->base, -1, EV_PERSIST, on_hangup, s),
+    };
+    const size_t count = sizeof events / sizeof events[0];
+    for (size_t i = 0; i < count && err == CW_OK; i++)
+        if (events[i] == NULL || event_add(events[i], i + 1 == count ? &hour : NULL) != 0)
+            err = say_fail(why, CW_ERR_IO, "cannot wait for signals");
     if (err == CW_OK && o->port_file != NULL) {
         int n = snprintf(text, sizeof text, "%u\n", port);
         err = file_write(o->port_file, text, (size_t)n, 0644, why);
@@ -472,10 +500,9 @@ static enum cw_err run(struct server *s, const struct tlsd_options *o, struct sa
             err = say_fail(why, CW_ERR_IO, "the event loop failed");
         log_line("stopped");
     }
-    if (term != NULL)
-        event_free(term);
-    if (interrupt != NULL)
-        event_free(interrupt);
+    for (size_t i = 0; i < count; i++)
+        if (events[i] != NULL)
+            event_free(events[i]);
     return err;
 }
 

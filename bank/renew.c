@@ -1,0 +1,108 @@
+#include "bank/renew.h"
+
+#include "bank/ca.h"
+#include "host/file.h"
+
+#include <openssl/pem.h>
+#include <stdlib.h>
+#include <time.h>
+
+#define DAY 86400
+
+/* Seconds since 1970; 0 for what is no time. */
+static int64_t seconds(const ASN1_TIME *t)
+{
+    struct tm tm;
+    return ASN1_TIME_to_tm(t, &tm) == 1 ? (int64_t)timegm(&tm) : 0;
+}
+
+static enum cw_err replace(const struct bank *b, const char *stem, X509 *cert, struct say *why)
+{
+    char path[BANK_PATH_MAX], *pem = NULL;
+    BIO *bio = BIO_new(BIO_s_mem());
+    long len = bio != NULL && PEM_write_bio_X509(bio, cert) == 1 ? BIO_get_mem_data(bio, &pem) : 0;
+    enum cw_err err = len > 0 ? bank_path(b->dir, stem, ".pem", path, why)
+                              : ca_fail(why, "cannot write a certificate");
+    if (err == CW_OK)
+        err = file_write(path, pem, (size_t)len, 0644, why);
+    BIO_free(bio);
+    return err;
+}
+
+static enum cw_err make_anew(struct bank *b, const char *root_stem, const char *stem,
+                             enum ca_profile profile, int days, struct say *why)
+{
+    struct bank_hosts hosts;
+    X509 *root = NULL, *cert = NULL;
+    EVP_PKEY *root_key = NULL, *key = NULL;
+    int64_t now = ledger_now(b->ledger);
+    enum cw_err err = bank_hosts_read(b, stem, &hosts, why);
+    if (err == CW_OK)
+        err = bank_certificate_load(b, root_stem, &root, why);
+    if (err == CW_OK)
+        err = bank_key_load(b, root_stem, &root_key, why);
+    if (err == CW_OK)
+        err = bank_key_load(b, stem, &key, why);
+    if (err == CW_OK && seconds(X509_get0_notAfter(root)) < now + (int64_t)days * DAY)
+        err =
+            say_fail(why, CW_ERR_STATE,
+                     "the root %s.pem ends before a certificate by it would; 'cardwired root roll' "
+                     "makes the next",
+                     root_stem);
+    if (err == CW_OK) {
+        const struct ca_order order = {.profile = profile,
+                                       .cn = hosts.list[0],
+                                       .hosts = hosts.list,
+                                       .host_count = hosts.count,
+                                       .key = key,
+                                       .days = days,
+                                       .issuer = root,
+                                       .issuer_key = root_key};
+        err = ca_certificate_make(&order, now, &cert, why);
+    }
+    if (err == CW_OK)
+        err = replace(b, stem, cert, why);
+    X509_free(root);
+    X509_free(cert);
+    EVP_PKEY_free(root_key);
+    EVP_PKEY_free(key);
+    return err;
+}
+
+static enum cw_err renew_one(struct bank *b, const char *root, const char *stem,
+                             enum ca_profile profile, unsigned *count, struct say *why)
+{
+    X509 *cert = NULL;
+    enum cw_err err = bank_certificate_load(b, stem, &cert, why);
+    if (err != CW_OK)
+        return err;
+    int64_t begin = seconds(X509_get0_notBefore(cert)), end = seconds(X509_get0_notAfter(cert));
+    X509_free(cert);
+    if (begin == 0 || end <= begin)
+        return say_fail(why, CW_ERR_FORMAT,
+                        "the server certificate %s.pem has no sense in its dates", stem);
+    if (end - ledger_now(b->ledger) > (end - begin) / 3)
+        return CW_OK;
+    /* It began a few minutes before it was made. */
+    int days = (int)((end - begin) / DAY);
+    err = make_anew(b, root, stem, profile, days > 0 ? days : 1, why);
+    if (err == CW_OK)
+        ++*count;
+    return err;
+}
+
+static enum cw_err renew_both(struct bank *b, const struct bank_server *s, unsigned *count,
+                              struct say *why)
+{
+    if (s->generation == 0)
+        return CW_OK;
+    enum cw_err err = renew_one(b, s->root, s->ec, CA_SERVER_EC, count, why);
+    return err == CW_OK ? renew_one(b, s->root, s->rsa, CA_SERVER_RSA, count, why) : err;
+}
+
+enum cw_err renew_server(struct bank *b, unsigned *count, struct say *why)
+{
+    *count = 0;
+    enum cw_err err = renew_both(b, &b->server, count, why);
+    return err == CW_OK ? renew_both(b, &b->server_next, count, why) : err;
+}

@@ -1,0 +1,13 @@
+/* renew.h - the server's certificates, made anew before they end: the same key, the same names, by
+ * the same root, as long as the one before. Cards need no word of it: they hold the root. */
+#ifndef CARDWIRE_BANK_RENEW_H
+#define CARDWIRE_BANK_RENEW_H
+
+#include "bank/bank.h"
+
+/* Renews what has a third of its time left, or less, of the server that is and of the next one, and
+ * says how many that were. Each file is replaced as a whole. CW_ERR_NOT_FOUND when the root's key
+ * is not there; CW_ERR_STATE when the root itself ends too soon. */
+CW_MUST_USE enum cw_err renew_server(struct bank *b, unsigned *count, struct say *why);
+
+#endif

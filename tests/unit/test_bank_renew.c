@@ -1,0 +1,177 @@
+/* test_bank_renew.c - the server's certificates are renewed when a third of their time is left: by
+ * the same root, for the same key and names. With cards and signals: tests/system/test_renew.py. */
+#include "tests/unit/bank_lab.h"
+
+#include "bank/renew.h"
+#include "bank/tls.h"
+
+#include <openssl/x509v3.h>
+
+#define DAY  86400
+#define DAYS 90 /* of the lab's server certificates */
+
+static int setup(void **state)
+{
+    *state = lab_new();
+    return 0;
+}
+
+static int teardown(void **state)
+{
+    struct bank_lab *lab = *state;
+    lab_free(&lab);
+    return 0;
+}
+
+static X509 *certificate(struct bank_lab *lab, const char *stem)
+{
+    struct say why = {""};
+    X509 *cert = NULL;
+    lab_ok(bank_certificate_load(lab->bank, stem, &cert, &why), &why);
+    return cert;
+}
+
+/* Days from the lab's now to the end, rounded. */
+static int days_left(struct bank_lab *lab, const char *stem)
+{
+    int days = 0, seconds = 0;
+    X509 *cert = certificate(lab, stem);
+    ASN1_TIME *now = ASN1_TIME_set(NULL, (time_t)lab->now);
+    assert_int_equal(ASN1_TIME_diff(&days, &seconds, now, X509_get0_notAfter(cert)), 1);
+    ASN1_TIME_free(now);
+    X509_free(cert);
+    return days + (seconds > DAY / 2);
+}
+
+static unsigned renew(struct bank_lab *lab)
+{
+    struct say why = {""};
+    unsigned count = 99;
+    lab_ok(renew_server(lab->bank, &count, &why), &why);
+    return count;
+}
+
+static void move(struct bank_lab *lab, const char *from, const char *to)
+{
+    char a[600], b[600];
+    snprintf(a, sizeof a, "%s/%s", lab->dir, from);
+    snprintf(b, sizeof b, "%s/%s", lab->dir, to);
+    assert_int_equal(rename(a, b), 0);
+}
+
+static void test_only_when_due(void **state)
+{
+    struct bank_lab *lab = *state;
+    assert_int_equal(renew(lab), 0);
+    lab->now += 59 * DAY;
+    assert_int_equal(renew(lab), 0);
+    lab->now += 2 * DAY;
+    assert_int_equal(renew(lab), 2);
+    assert_int_equal(renew(lab), 0);
+    assert_int_equal(days_left(lab, BANK_FILE_SERVER_EC), DAYS);
+    assert_int_equal(days_left(lab, BANK_FILE_SERVER_RSA), DAYS);
+    /* For years. */
+    for (int i = 0; i < 40; i++) {
+        lab->now += 61 * DAY;
+        assert_int_equal(renew(lab), 2);
+        assert_int_equal(days_left(lab, BANK_FILE_SERVER_EC), DAYS);
+    }
+}
+
+/* What cards and other clients see of it is the time alone. */
+static void test_same_but_for_the_time(void **state)
+{
+    static const char *const stems[] = {BANK_FILE_SERVER_EC, BANK_FILE_SERVER_RSA};
+    struct bank_lab *lab = *state;
+    X509 *root = certificate(lab, BANK_FILE_SERVER_ROOT);
+    X509 *before[2], *after[2];
+    for (size_t i = 0; i < 2; i++)
+        before[i] = certificate(lab, stems[i]);
+    lab->now += 80 * DAY;
+    assert_int_equal(renew(lab), 2);
+    for (size_t i = 0; i < 2; i++) {
+        after[i] = certificate(lab, stems[i]);
+        assert_int_equal(X509_verify(after[i], X509_get0_pubkey(root)), 1);
+        assert_int_equal(EVP_PKEY_eq(X509_get0_pubkey(before[i]), X509_get0_pubkey(after[i])), 1);
+        assert_int_equal(
+            X509_NAME_cmp(X509_get_subject_name(before[i]), X509_get_subject_name(after[i])), 0);
+        assert_int_equal(X509_check_host(after[i], "bank.cardwire.test", 0, 0, NULL), 1);
+        assert_int_equal(X509_get_key_usage(before[i]), X509_get_key_usage(after[i]));
+        assert_int_equal(X509_get_extended_key_usage(after[i]), XKU_SSL_SERVER);
+        assert_int_not_equal(
+            ASN1_INTEGER_cmp(X509_get0_serialNumber(before[i]), X509_get0_serialNumber(after[i])),
+            0);
+        X509_free(before[i]);
+        X509_free(after[i]);
+    }
+    X509_free(root);
+}
+
+static void test_next_root_as_well(void **state)
+{
+    struct bank_lab *lab = *state;
+    struct say why = {""};
+    lab_ok(bank_server_roll(lab->bank, DAYS, &why), &why);
+    lab->now += 61 * DAY;
+    assert_int_equal(renew(lab), 4);
+    assert_int_equal(days_left(lab, lab->bank->server_next.ec), DAYS);
+}
+
+/* A server that was off until they had ended. */
+static void test_ended_before_the_start(void **state)
+{
+    struct bank_lab *lab = *state;
+    struct say why = {""};
+    struct tls *tls = NULL;
+    lab->now += 200 * DAY;
+    lab_ok(tls_new(lab->bank, NULL, &tls, &why), &why);
+    tls_free(&tls);
+    assert_int_equal(days_left(lab, BANK_FILE_SERVER_RSA), DAYS);
+}
+
+/* The root's key may be kept elsewhere: the server starts while it can, and says why it cannot. */
+static void test_without_the_roots_key(void **state)
+{
+    struct bank_lab *lab = *state;
+    struct say why = {""};
+    struct tls *tls = NULL;
+    unsigned count;
+    move(lab, BANK_FILE_SERVER_ROOT ".key", "elsewhere");
+    assert_int_equal(renew(lab), 0); /* nothing is due */
+    lab->now += 61 * DAY;
+    assert_int_not_equal(renew_server(lab->bank, &count, &why), CW_OK);
+    assert_non_null(strstr(why.text, BANK_FILE_SERVER_ROOT ".key"));
+    lab_ok(tls_new(lab->bank, NULL, &tls, &why), &why);
+    assert_int_not_equal(tls_renew(tls, &count, &why), CW_OK);
+    tls_free(&tls);
+    lab->now += 60 * DAY;
+    assert_int_equal(tls_new(lab->bank, NULL, &tls, &why), CW_ERR_STATE);
+    assert_non_null(strstr(why.text, "has expired"));
+    assert_non_null(strstr(why.text, "cannot be renewed"));
+    move(lab, "elsewhere", BANK_FILE_SERVER_ROOT ".key");
+    lab_ok(tls_new(lab->bank, NULL, &tls, &why), &why);
+    tls_free(&tls);
+}
+
+static void test_root_that_ends(void **state)
+{
+    struct bank_lab *lab = *state;
+    struct say why = {""};
+    unsigned count;
+    lab->now += (int64_t)(BANK_ROOT_DAYS - 30) * DAY;
+    assert_int_equal(renew_server(lab->bank, &count, &why), CW_ERR_STATE);
+    assert_non_null(strstr(why.text, "root roll"));
+    assert_int_equal(count, 0);
+}
+
+#define TEST(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
+
+int main(int argc, char **argv)
+{
+    const struct CMUnitTest tests[] = {
+        TEST(test_only_when_due),         TEST(test_same_but_for_the_time),
+        TEST(test_next_root_as_well),     TEST(test_ended_before_the_start),
+        TEST(test_without_the_roots_key), TEST(test_root_that_ends),
+    };
+    return unit_main(argc, argv, tests, sizeof tests / sizeof *tests);
+}
