@@ -15,7 +15,7 @@ static bool fits_card(X509 *cert)
     if (key == NULL || X509_check_ca(cert) != 1) /* 1: by its basic constraints */
         return false;
     if (EVP_PKEY_is_a(key, "RSA"))
-        return EVP_PKEY_get_bits(key) >= 2048;
+        return EVP_PKEY_get_bits(key) >= 2048 && EVP_PKEY_get_bits(key) <= 4096;
     return EVP_PKEY_is_a(key, "EC") &&
            EVP_PKEY_get_group_name(key, group, sizeof group, &len) == 1 &&
            strcmp(group, SN_X9_62_prime256v1) == 0;
@@ -33,7 +33,7 @@ enum cw_err objects_root_load(const char *path, struct objects_root *out, struct
     } else if (!fits_card(cert)) {
         err = say_fail(why, CW_ERR_FORMAT,
                        "the certificate in %s is no root that a card takes: a CA's, with a key on "
-                       "P-256 or of RSA with 2048 bits or more",
+                       "P-256 or of RSA with 2048 to 4096 bits",
                        path);
     } else if ((size_t)len > sizeof out->der) {
         err = say_fail(

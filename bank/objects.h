@@ -17,7 +17,7 @@ struct objects_root {
 };
 
 /* The first certificate in a PEM file, if it is a root that a card takes: of a CA, with a key on
- * P-256 or of RSA with 2,048 bits, or more where it fits. A card that cannot take what stands in a
+ * P-256 or of RSA with 2,048 to 4,096 bits. A card that cannot take what stands in a
  * signed update would never take the update. CW_ERR_FORMAT, CW_ERR_LENGTH. */
 CW_MUST_USE enum cw_err objects_root_load(const char *path, struct objects_root *out,
                                           struct say *why);

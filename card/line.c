@@ -176,27 +176,54 @@ static enum cw_err load_own(struct line *line)
     return load_certificate(line, (uint16_t)(LINK_DO_CERT | line->key), &line->own);
 }
 
-/* The roots that may have issued `child`, from the card's memory: a CA writes its name the same way
- * in both (RFC 5280 §4.1.2.6). The engine frees them when it has looked. */
+/* Root `i` into `crt`, which is empty, if it has the name of who issued `child`: a CA writes it the
+ * same way in both (RFC 5280 §4.1.2.6). CW_ERR_NOT_FOUND, CW_ERR_SPACE, CW_ERR_IO. */
+static enum cw_err load_root(const struct line *line, unsigned i, const mbedtls_x509_crt *child,
+                             mbedtls_x509_crt *crt)
+{
+    enum cw_err err = load_certificate(line, (uint16_t)(LINK_DO_ROOT | i), crt);
+    if (err == CW_OK && (crt->subject_raw.len != child->issuer_raw.len ||
+                         memcmp(crt->subject_raw.p, child->issuer_raw.p, crt->subject_raw.len)))
+        err = CW_ERR_NOT_FOUND;
+    if (err != CW_OK)
+        mbedtls_x509_crt_free(crt);
+    return err;
+}
+
+static bool signed_by(const mbedtls_x509_crt *child, mbedtls_x509_crt *root)
+{
+    uint8_t hash[PSA_HASH_MAX_SIZE];
+    const mbedtls_md_info_t *md = mbedtls_md_info_from_type(child->sig_md);
+    return md != NULL && mbedtls_md(md, child->tbs.p, child->tbs.len, hash) == 0 &&
+           mbedtls_pk_verify_ext(child->sig_pk, child->sig_opts, &root->pk, child->sig_md, hash,
+                                 mbedtls_md_get_size(md), child->sig.p, child->sig.len) == 0;
+}
+
+/* Gives the engine, which checks it and frees it, the root that may have issued `child`: one at
+ * most, because two may not fit the pool. Of several with that name, as a CA has them while it
+ * changes its key, the one whose key made the signature. */
 static int find_roots(void *ctx, const mbedtls_x509_crt *child, mbedtls_x509_crt **list)
 {
     struct line *line = ctx;
-    enum cw_err err = CW_OK;
+    unsigned named = 0;
+    enum cw_err err = CW_ERR_NOT_FOUND;
+    mbedtls_x509_crt *root = mbedtls_calloc(1, sizeof *root);
     *list = NULL;
-    for (uint16_t i = 0; i < LINK_ROOT_MAX && (err == CW_OK || err == CW_ERR_NOT_FOUND); i++) {
-        mbedtls_x509_crt *root = mbedtls_calloc(1, sizeof *root);
-        err = root == NULL ? CW_ERR_SPACE
-                           : load_certificate(line, (uint16_t)(LINK_DO_ROOT | i), root);
-        if (err == CW_OK && root->subject_raw.len == child->issuer_raw.len &&
-            memcmp(root->subject_raw.p, child->issuer_raw.p, child->issuer_raw.len) == 0) {
-            root->next = *list;
+    /* Around twice: who has the name, and then which. */
+    for (unsigned i = 0; root != NULL && i < 2 * LINK_ROOT_MAX; i++) {
+        err = load_root(line, i % LINK_ROOT_MAX, child, root);
+        if (err != CW_OK && err != CW_ERR_NOT_FOUND)
+            break;
+        if (err == CW_OK && i < LINK_ROOT_MAX)
+            named++;
+        else if (err == CW_OK && (named == 1 || signed_by(child, root))) {
             *list = root;
-            continue;
+            return 0;
         }
         mbedtls_x509_crt_free(root);
-        mbedtls_free(root);
     }
-    if (err == CW_OK || err == CW_ERR_NOT_FOUND)
+    mbedtls_free(root);
+    if (root != NULL && (err == CW_OK || err == CW_ERR_NOT_FOUND))
         return 0;
     line->reason = pool_was_short() ? LINK_REASON_MEMORY : LINK_REASON_INTERNAL;
     return MBEDTLS_ERR_X509_FATAL_ERROR;
@@ -374,7 +401,7 @@ static enum cw_err make_room(struct line *line)
 {
     mbedtls_ssl_session *session = line->ssl.session_negotiate;
     if (line->ssl.state == MBEDTLS_SSL_CLIENT_CERTIFICATE)
-        return line->own.raw.p == NULL ? load_own(line) : CW_OK;
+        return line->own.raw.p == NULL && line->ssl.handshake->client_auth ? load_own(line) : CW_OK;
     if (line->ssl.state != (line->profile == LINK_PROFILE_TLS13
                                 ? MBEDTLS_SSL_CLIENT_CERTIFICATE_VERIFY
                                 : MBEDTLS_SSL_CERTIFICATE_VERIFY))
@@ -396,13 +423,19 @@ static bool handshake_step(struct line *line)
     bool extended =
         line->profile == LINK_PROFILE_TLS13 ||
         (ssl->handshake != NULL && ssl->handshake->extended_ms == MBEDTLS_SSL_EXTENDED_MS_ENABLED);
-    pool_watch();
+    if (!ssl->send_alert) /* one that waits to be sent has its reason */
+        pool_watch();
     if (make_room(line) != CW_OK) {
         refuse(line, pool_was_short() ? LINK_REASON_MEMORY : LINK_REASON_INTERNAL,
                MBEDTLS_SSL_ALERT_MSG_INTERNAL_ERROR);
         return false;
     }
     int ret = mbedtls_ssl_handshake_step(ssl);
+    /* The alert is made and waits for room, the engine would make it again. */
+    if (ret == MBEDTLS_ERR_SSL_WANT_WRITE && ssl->send_alert) {
+        ssl->send_alert = 0;
+        ret = ssl->alert_reason;
+    }
     if (ret == MBEDTLS_ERR_SSL_WANT_READ || ret == MBEDTLS_ERR_SSL_WANT_WRITE)
         return false;
     if (ret != 0) {
@@ -432,6 +465,11 @@ static bool handshake_step(struct line *line)
     }
     if (mbedtls_ssl_is_handshake_over(ssl))
         opened(line, extended);
+    /* The engine does not ask of every hash that it computes whether it could. */
+    if (pool_was_short()) {
+        refuse(line, LINK_REASON_MEMORY, MBEDTLS_SSL_ALERT_MSG_INTERNAL_ERROR);
+        return false;
+    }
     return true;
 }
 

@@ -67,8 +67,17 @@ class T1Reader:
     # --- the line ---
 
     def open(self):
-        self.open_silently()
-        assert self.ask(S_IFS, b"\xfe") == b"\xfe"
+        """A line that was closed a moment ago may still be there, with what was on it, until the card's side sees
+        that: then it hangs up, and power is switched on once more."""
+        for again in (True, True, False):
+            try:
+                self.open_silently()
+                assert self.ask(S_IFS, b"\xfe") == b"\xfe"
+                break
+            except OSError:
+                self.close()
+                if not again:
+                    raise
         self.card_max = 254
 
     def open_silently(self):

@@ -67,15 +67,16 @@ HEAP = 0x8A  # of INFO
 
 @pytest.fixture(scope="module", params=BOARDS)
 def full(lab, request):
-    """A chip with two keys and the two largest roots: RSA-2048, nearly 1,000 bytes."""
+    """A chip with two keys and the two largest roots: RSA-2048, nearly 1,000 bytes, both of one name, as a CA has them
+    while it changes its key."""
     cards = Ca(lab.subfolder("cards"), "Card Root")
-    roots = [Ca(lab.subfolder("root"), f"/O={'o' * 60}/CN={n} {'x' * 45}", kind="rsa") for n in ("Other", "Root")]
+    roots = [Ca(lab.subfolder("root"), f"/O={'o' * 60}/CN=Root {'x' * 45}", kind="rsa") for _ in range(2)]
     assert all(950 < len(r.der(r.cert)) <= 1000 for r in roots)
     with ChipReader(lab, request.param) as reader:
         card = ChipCard(reader)
         card.at_most = 0
         personalise(card, cards, [r.cert for r in roots], {NAME: 7}, ("p256", "rsa"))
-        yield types.SimpleNamespace(lab=lab, card=card, reader=reader, cards=cards, root=roots[1])
+        yield types.SimpleNamespace(lab=lab, card=card, reader=reader, cards=cards, roots=roots)
         if os.environ.get("CARDWIRE_BUDGET"):
             with open(os.environ["CARDWIRE_BUDGET"], "a", encoding="ascii") as f:
                 f.write(f"firmware {request.param}, two large roots: RAM {card.at_most} of {RAM}\n")
@@ -110,15 +111,23 @@ def chain(authority, *kinds):
 @pytest.mark.parametrize("profile, leaf", [("tls13", "ec"), ("tls13", "rsa"), ("ecdhe", "ec"), ("rsa", "rsa")])
 @pytest.mark.parametrize("above", [(), ("rsa",), ("ec", "ec")], ids=lambda above: "-".join(("root", *above)))
 def test_two_large_roots(full, above, profile, leaf, key):
-    reason, ram = login(full, chain(full.root, *above), profile, leaf, key)
-    assert reason == "none"
-    assert ram <= RAM
+    for root in full.roots:
+        reason, ram = login(full, chain(root, *above), profile, leaf, key)
+        assert reason == "none"
+        assert ram <= RAM
+
+
+def test_third_root_of_that_name(full):
+    subject = full.roots[0].openssl("x509", "-in", full.roots[0].cert, "-noout", "-subject", "-nameopt", "compat")
+    third = Ca(full.lab.subfolder("root"), subject.strip().removeprefix("subject="), kind="rsa")
+    for profile, leaf in [("tls13", "ec"), ("rsa", "rsa")]:
+        assert login(full, third, profile, leaf, "p256")[0] == "untrusted"
 
 
 @pytest.mark.parametrize("profile, leaf", [("tls13", "rsa"), ("ecdhe", "ec"), ("rsa", "rsa")])
 def test_what_does_not_fit_is_called_by_its_name(full, profile, leaf):
     """Three intermediates of RSA-2048: not distrust, and the next line finds everything as it was."""
-    reason, ram = login(full, chain(full.root, "rsa", "rsa", "rsa"), profile, leaf, "p256")
+    reason, ram = login(full, chain(full.roots[1], "rsa", "rsa", "rsa"), profile, leaf, "p256")
     assert reason == "memory"
     assert ram <= RAM
-    assert login(full, full.root, profile, leaf, "p256")[0] == "none"
+    assert login(full, full.roots[0], profile, leaf, "p256")[0] == "none"

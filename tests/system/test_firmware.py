@@ -261,6 +261,22 @@ def test_launcher_says_what_is_wrong(card):
     assert "damaged or missing" in launch("--state", odd, "--t1", line).stderr
 
 
+def test_machine_that_ends_by_itself(card):
+    """The launcher says so, and leaves the card as it is, for whoever comes next."""
+    card.reset()
+    card.transceive(SELECT)
+    subprocess.run(["pkill", "-KILL", "-P", str(card.process.pid), "qemu"], check=True)
+    assert card.process.wait(30) == 1
+    assert "QEMU ended" in card.process.said() and "Traceback" not in card.process.said()
+    card.process = None
+    assert not card.line.is_symlink()
+    assert (pathlib.Path(card.folder) / "flash.bin").stat().st_size == 65536
+    card.close()
+    card.start()
+    card.open()
+    assert card.transceive(SELECT)[-2:] == b"\x90\x00"
+
+
 def test_a_program_takes_the_memory_over(card):
     """And looks at it: cardwire-card knows the chip's memory for its own."""
     card.close()
@@ -278,7 +294,7 @@ def killed(card, process):
     process.kill()
     process.wait()
     card.line.unlink()
-    card.line.symlink_to(card.line.with_name("nowhere"))
+    card.line.symlink_to("/dev/pts/4000000")
 
 
 def test_launcher_that_was_killed(card):

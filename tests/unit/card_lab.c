@@ -416,9 +416,11 @@ static size_t line_apdu(struct lab *lab, struct lab_line *line, uint8_t ins, uin
 {
     uint8_t out[CARD_RESPONSE_MAX];
     size_t n = 0;
-    uint16_t sw = lab_apdu(lab, 0x80, ins, p1, p2, data, nc, 256, out, &n);
+    uint16_t sw =
+        lab_apdu(lab, 0x80, ins, p1, p2, data, nc, line->room > 0 ? line->room : 256, out, &n);
     line->sw = sw;
     line->apdus++;
+    assert_true(line->apdus < 20000); /* whatever happens, it ends */
     line->to_card += 5 + nc + (nc > 0);
     line->from_card += n + 2;
     if (sw != SW_OK) {

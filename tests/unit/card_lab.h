@@ -153,6 +153,7 @@ struct lab_line {
     size_t to_card, from_card; /* bytes of APDUs */
     size_t tls;                /* bytes of TLS, both ways */
     size_t chunk;              /* most TLS bytes in one STEP; 255 */
+    size_t room;               /* most bytes of an answer (Le); 256 */
     size_t flip;               /* offset in the server's stream of a bit to flip; SIZE_MAX: none */
     size_t sent;               /* bytes of the server's stream so far */
     size_t hello;              /* bytes of TLS that OPEN answered with */

@@ -404,6 +404,84 @@ static void test_any_chunking(void **state)
     lab_free(&lab);
 }
 
+/* A terminal that takes a few bytes at a time: the line opens, or ends, and for the same reason. */
+static void test_any_room(void **state)
+{
+    static const size_t rooms[] = {4, 5, 6, 7, 8, 9, 16, 31, 100};
+    struct lab lab;
+    unsigned short_of = 0;
+    (void)state;
+    struct lab_identity other = lab_ca_new("R"), wrong;
+    wrong = lab_server_new(&other, &(struct lab_server_spec){0});
+    lab_init(&lab);
+    lab_personalise(&lab, P256_SLOTS, &card_ca, &root, ALL_PROFILES);
+    SSL_CTX *good = lab_server_context(&ec_server, &card_ca);
+    SSL_CTX *bad = lab_server_context(&wrong, &card_ca);
+    for (size_t i = 0; i < sizeof rooms / sizeof rooms[0]; i++)
+        for (int profile = LINK_PROFILE_TLS13; profile <= LINK_PROFILE_ECDHE; profile++) {
+            struct lab_line line = {.room = rooms[i]}, refused_line = {.room = rooms[i]},
+                            short_line = {.room = rooms[i]};
+            lab_line_open(&lab, good, (enum link_profile)profile, LINK_KEY_AUTO, &line);
+            assert_true(line.state & LINK_STATE_OPEN);
+            lab_line_free(&line);
+            lab_line_open(&lab, bad, (enum link_profile)profile, LINK_KEY_AUTO, &refused_line);
+            assert_int_equal(lab_reason(&lab), LINK_REASON_UNTRUSTED);
+            assert_true(refused_line.state & LINK_STATE_ERROR);
+            assert_false(refused_line.state & LINK_STATE_OUT);
+            lab_line_free(&refused_line);
+            /* What fails for want of memory keeps its reason until the alert is out. */
+            assert_true(lab_power_cycle(&lab));
+            void *held = mbedtls_calloc(1, CARD_POOL_SIZE - 11264);
+            assert_non_null(held);
+            lab_line_open(&lab, good, (enum link_profile)profile, LINK_KEY_AUTO, &short_line);
+            mbedtls_free(held);
+            if (short_line.sw == SW_OK && !(short_line.state & LINK_STATE_OPEN)) {
+                assert_int_equal(lab_reason(&lab), LINK_REASON_MEMORY);
+                short_of++;
+            }
+            lab_line_free(&short_line);
+        }
+    assert_true(short_of > 0);
+    SSL_CTX_free(good);
+    SSL_CTX_free(bad);
+    lab_identity_free(&wrong);
+    lab_identity_free(&other);
+    lab_free(&lab);
+}
+
+/* A CA that changes its key has two roots of one name for a while: what either signed is taken, and
+ * what a third of that name signed is not. */
+static void test_two_roots_of_one_name(void **state)
+{
+    struct lab lab;
+    uint8_t *der = NULL;
+    (void)state;
+    struct lab_identity next = lab_ca_new("R"), third = lab_ca_new("R");
+    const struct lab_identity *const authorities[] = {&root, &next, &third};
+    lab_init(&lab);
+    lab_personalise(&lab, P256_SLOTS, &card_ca, &root, ALL_PROFILES);
+    int n = i2d_X509(next.certificate, &der);
+    assert_true(lab_channel_open(&lab));
+    assert_int_equal(lab_put(&lab, LINK_DO_ROOT | 1, der, (size_t)n), SW_OK);
+    OPENSSL_free(der);
+    for (size_t i = 0; i < 3; i++)
+        for (int profile = LINK_PROFILE_TLS13; profile <= LINK_PROFILE_RSA; profile++) {
+            struct lab_line line = {0};
+            struct lab_identity server = lab_server_new(
+                authorities[i], &(struct lab_server_spec){.rsa = profile == LINK_PROFILE_RSA});
+            SSL_CTX *ctx = lab_server_context(&server, &card_ca);
+            lab_line_open(&lab, ctx, (enum link_profile)profile, LINK_KEY_AUTO, &line);
+            assert_int_equal(lab_reason(&lab), i < 2 ? LINK_REASON_NONE : LINK_REASON_UNTRUSTED);
+            assert_int_equal((line.state & LINK_STATE_OPEN) != 0, i < 2);
+            lab_line_free(&line);
+            SSL_CTX_free(ctx);
+            lab_identity_free(&server);
+        }
+    lab_identity_free(&next);
+    lab_identity_free(&third);
+    lab_free(&lab);
+}
+
 static void test_terminal_cannot_choose_what_issuance_forbids(void **state)
 {
     struct lab lab;
@@ -714,6 +792,8 @@ int main(int argc, char **argv)
         T(test_refuses_server_that_does_not_ask),
         T(test_survives_flipped_bytes),
         T(test_any_chunking),
+        T(test_any_room),
+        T(test_two_roots_of_one_name),
         T(test_terminal_cannot_choose_what_issuance_forbids),
         T(test_a_replayed_session_is_dead),
         T(test_wire_cost),

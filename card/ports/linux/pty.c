@@ -41,11 +41,13 @@ static enum cw_err make(struct pty *p, char slave[SLAVE_MAX], struct say *why)
     return CW_OK;
 }
 
-/* Nothing but a link to nowhere. */
-static void unlink_link(const char *path)
+/* The link of a card that was killed: to a terminal that there is not any more. */
+static void remove_dead(const char *path)
 {
+    static const char terminals[] = "/dev/pts/";
     char to[SLAVE_MAX];
-    if (readlink(path, to, sizeof to) > 0)
+    if (access(path, F_OK) != 0 && errno == ENOENT && readlink(path, to, sizeof to) > 0 &&
+        memcmp(to, terminals, sizeof terminals - 1) == 0)
         (void)unlink(path);
 }
 
@@ -56,8 +58,7 @@ enum cw_err pty_open(struct pty *p, const char *path, int signals, struct say *w
     enum cw_err err = make(p, slave, why);
     if (err != CW_OK)
         return err;
-    if (access(path, F_OK) != 0)
-        unlink_link(path); /* of a card that was killed */
+    remove_dead(path);
     if (symlink(slave, path) != 0)
         return say_fail(why, errno == EEXIST ? CW_ERR_EXISTS : CW_ERR_IO,
                         errno == EEXIST ? "%s is there already: another card's line? remove it, or "
