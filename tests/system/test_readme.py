@@ -33,6 +33,7 @@ def test_own_bank_and_card_step_by_step(tmp_path):
     # The payee that the card refused, and took after the bank's update; what it looks like inside
     assert "refused by the card" in done.stdout and done.stdout.count("Booked: payment") == 2
     assert "order-counter" in done.stdout
+    assert done.stdout.count("everything is in order") == 2 and (tmp_path / "mybank-copy" / "bank.db").exists()
     assert not (tmp_path / "mybank" / "line").is_symlink()  # the chip was there, and is gone
 
 
