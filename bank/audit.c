@@ -8,18 +8,19 @@
 #include <openssl/crypto.h>
 #include <openssl/err.h>
 #include <openssl/sha.h>
+#include <openssl/x509v3.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #define PROGRESS_EVERY 1024 /* entries */
 #define CURRENCIES_MAX 256u
+#define SLACK          60 /* seconds between a check and the booking */
 
 /* An account as the entries make it. */
 struct tally {
-    int64_t row, stored, made;
+    int64_t row, stored, made, customer; /* 0: the bank's own */
     char number[ACCOUNT_NUMBER_LEN + 1], currency[4];
-    bool customer;
 };
 
 struct audit {
@@ -28,7 +29,8 @@ struct audit {
     struct audit_result result;
     struct tally *tallies; /* by row */
     size_t count, cap;
-    int64_t total;              /* entries */
+    struct ledger_rows rows;
+    int64_t postings;           /* that entries led to */
     X509 *card_root, *piv_root; /* piv_root: NULL when there is none */
     struct keycache keys;
     enum cw_err err; /* of a pass that cannot be stopped */
@@ -42,7 +44,7 @@ enum cw_err audit_head_parse(const char *text, struct audit_head *out, struct sa
     size_t len = 0;
     errno = 0;
     h.entry = strtoll(text, &end, 10);
-    if (errno != 0 || text[0] < '0' || text[0] > '9' || *end != ':' || h.entry < 0 ||
+    if (errno != 0 || text[0] < '0' || text[0] > '9' || *end != ':' || h.entry < 1 ||
         OPENSSL_hexstr2buf_ex(h.hash, sizeof h.hash, &len, end + 1, '\0') != 1 ||
         len != sizeof h.hash || strlen(end + 1) != 2 * sizeof h.hash) {
         ERR_clear_error();
@@ -78,7 +80,7 @@ static void take_account(void *ctx, const struct ledger_account *account)
         a->cap = cap;
     }
     struct tally t = {
-        .row = account->row, .stored = account->balance, .customer = account->customer != 0};
+        .row = account->row, .stored = account->balance, .customer = account->customer};
     memcpy(t.number, account->number, sizeof t.number);
     memcpy(t.currency, account->currency, sizeof t.currency);
     a->tallies[a->count++] = t;
@@ -114,6 +116,12 @@ static enum cw_err check_accounts(const struct audit *a, struct say *why)
     for (size_t i = 0; i < a->count; i++) {
         const struct tally *t = &a->tallies[i];
         size_t k = 0;
+        char cash[ACCOUNT_NUMBER_LEN + 1];
+        snprintf(cash, sizeof cash, "CASH-%s", t->currency);
+        if ((t->customer == 0) != (strcmp(t->number, cash) == 0))
+            return say_fail(why, CW_ERR_FORMAT,
+                            "account %s: only the bank's own cash belongs to nobody, and that does",
+                            t->number);
         if (t->stored != t->made)
             return say_fail(why, CW_ERR_FORMAT,
                             "account %s holds %lld minor units, and its entries make %lld",
@@ -140,6 +148,20 @@ static enum cw_err check_accounts(const struct audit *a, struct say *why)
 
 /* ---- certificates ---- */
 
+/* Subject and use are those that issuance gives it (docs/bank.md, Certificates). */
+static bool made_for(X509 *cert, enum ledger_cert_kind kind, const char *serial)
+{
+    char cn[80] = "";
+    (void)X509_NAME_get_text_by_NID(X509_get_subject_name(cert), NID_commonName, cn, sizeof cn);
+    uint32_t usage = X509_get_key_usage(cert), extended = X509_get_extended_key_usage(cert);
+    if (strcmp(cn, serial) != 0)
+        return false;
+    return kind == LEDGER_CERT_PIV ||
+           (kind == LEDGER_CERT_TLS ? extended == XKU_SSL_CLIENT
+                                    : extended == XKU_SMIME && usage != UINT32_MAX &&
+                                          (usage & KU_NON_REPUDIATION) != 0);
+}
+
 static void take_certificate(void *ctx, const struct ledger_certificate *c)
 {
     struct audit *a = ctx;
@@ -161,6 +183,10 @@ static void take_certificate(void *ctx, const struct ledger_certificate *c)
         a->err = say_fail(a->why, CW_ERR_FORMAT,
                           "a certificate of card %s (slot %u) is not by the bank's root", serial,
                           c->slot);
+    else if (!made_for(cert, c->kind, serial))
+        a->err = say_fail(a->why, CW_ERR_FORMAT,
+                          "a certificate of card %s (slot %u) is for another card, or another use",
+                          serial, c->slot);
     X509_free(cert);
     ERR_clear_error();
 }
@@ -212,7 +238,7 @@ static enum cw_err check_leg(struct audit *a, const struct ledger_entry *e,
         return wrong(e, "it moves nothing, or between currencies", why);
     if (__builtin_add_overflow(t->made, leg->amount, &t->made) || t->made != leg->balance)
         return wrong(e, "a balance after it is not what the entries before make it", why);
-    if (t->customer && t->made < 0)
+    if (t->customer != 0 && t->made < 0)
         return wrong(e, "it takes a customer's account below zero", why);
     return CW_OK;
 }
@@ -221,6 +247,7 @@ static enum cw_err check_legs(struct audit *a, const struct ledger_entry *e, str
 {
     int64_t sum = 0;
     bool over = false;
+    a->postings += (int64_t)e->leg_count;
     enum cw_err err = CW_OK;
     for (size_t i = 0; i < e->leg_count && err == CW_OK; i++) {
         over = __builtin_add_overflow(sum, e->legs[i].amount, &sum) || over;
@@ -242,7 +269,8 @@ static bool says_so(const struct ledger_entry *e)
            memcmp(seal.serial, p->card, sizeof seal.serial) == 0 &&
            (int64_t)seal.counter == p->counter && strcmp(f.payer, e->legs[0].number) == 0 &&
            strcmp(f.payee, e->legs[1].number) == 0 && f.amount == e->legs[1].amount &&
-           strcmp(f.currency, e->legs[0].currency) == 0 && strcmp(f.reference, e->reference) == 0;
+           strcmp(f.currency, e->legs[0].currency) == 0 && strcmp(f.reference, e->reference) == 0 &&
+           f.expiry + SLACK >= e->time;
 }
 
 static enum cw_err check_signature(struct audit *a, const struct ledger_entry *e, struct say *why)
@@ -268,9 +296,23 @@ static enum cw_err check_bank_entry(struct audit *a, const struct ledger_entry *
 {
     for (size_t i = 0; i < e->leg_count; i++) {
         const struct tally *t = tally_of(a, e->legs[i].account);
-        if (t != NULL && t->customer && e->legs[i].amount < 0)
+        if (t != NULL && t->customer != 0 && e->legs[i].amount < 0)
             return wrong(e, "it takes from a customer's account without an order", why);
     }
+    return CW_OK;
+}
+
+/* The card's holder pays from an account of his, to one of a customer. */
+static enum cw_err check_parties(struct audit *a, const struct ledger_entry *e, struct say *why)
+{
+    struct ledger_card card;
+    const struct ledger_payment *p = e->payment;
+    enum cw_err err = ledger_card_get(a->bank->ledger, p->card, &card, why);
+    if (err != CW_OK && err != CW_ERR_NOT_FOUND)
+        return err;
+    if (err == CW_ERR_NOT_FOUND || card.customer != p->customer ||
+        e->legs[0].customer != p->customer || e->legs[1].customer == 0)
+        return wrong(e, "it is not from an account of the card's holder to a customer's", why);
     return CW_OK;
 }
 
@@ -285,6 +327,9 @@ static enum cw_err check_payment(struct audit *a, const struct ledger_entry *e, 
     a->result.payments++;
     if (!says_so(e))
         return wrong(e, "it is not what the card's order says", why);
+    enum cw_err err = check_parties(a, e, why);
+    if (err != CW_OK)
+        return err;
     pay_request_hash(p->text, p->text_len, p->signature, p->signature_len, request);
     if (memcmp(request, p->request, sizeof request) != 0)
         return wrong(e, "the hash of its request is another", why);
@@ -301,30 +346,49 @@ static enum cw_err check_entry(void *ctx, const struct ledger_entry *e, struct s
         err = check_payment(a, e, why);
     a->result.entries++;
     if (a->options->progress != NULL && a->result.entries % PROGRESS_EVERY == 0)
-        a->options->progress(a->options->ctx, a->result.entries, a->total);
+        a->options->progress(a->options->ctx, a->result.entries, a->rows.entries);
     return err;
+}
+
+/* Nothing lies beside the entries, and nothing was booked twice. */
+static enum cw_err check_rows(const struct audit *a, struct say *why)
+{
+    const struct ledger_rows *r = &a->rows;
+    const struct audit_head *noted = a->options->noted;
+    if (r->hashes != a->result.entries || r->entries != a->result.entries ||
+        r->postings != a->postings || r->payments != a->result.payments)
+        return say_fail(
+            why, CW_ERR_FORMAT,
+            "there are %lld hashes, %lld postings and %lld payments for %lld entries that "
+            "have %lld postings and %lld payments",
+            (long long)r->hashes, (long long)r->postings, (long long)r->payments,
+            (long long)a->result.entries, (long long)a->postings, (long long)a->result.payments);
+    if (r->orders_twice != 0 || r->counters_twice != 0)
+        return say_fail(why, CW_ERR_FORMAT,
+                        "%lld orders and %lld counters of cards were booked more than once",
+                        (long long)r->orders_twice, (long long)r->counters_twice);
+    if (noted != NULL && noted->entry > a->result.head.entry)
+        return say_fail(why, CW_ERR_FORMAT, "entry %lld, whose hash was noted, is missing",
+                        (long long)noted->entry);
+    return CW_OK;
 }
 
 static enum cw_err check_all(void *ctx, struct say *why)
 {
     struct audit *a = ctx;
-    const struct audit_head *noted = a->options->noted;
-    int64_t hashes = 0;
     a->why = why;
-    enum cw_err err = ledger_chain_count(a->bank->ledger, &a->total, &hashes, why);
+    enum cw_err err = ledger_rows_get(a->bank->ledger, &a->rows, why);
     if (err == CW_OK)
         err = check_certificates(a, why);
     if (err == CW_OK)
         err = load_accounts(a, why);
     if (err == CW_OK)
         err = ledger_entry_each(a->bank->ledger, check_entry, a, why);
-    if (err == CW_OK && hashes != a->result.entries)
-        err = say_fail(why, CW_ERR_FORMAT, "the chain has %lld hashes for %lld entries",
-                       (long long)hashes, (long long)a->result.entries);
-    if (err == CW_OK && noted != NULL && noted->entry > a->result.head.entry)
-        err = say_fail(why, CW_ERR_FORMAT, "entry %lld, whose hash was noted, is missing",
-                       (long long)noted->entry);
-    return err == CW_OK ? check_accounts(a, why) : err;
+    if (err == CW_OK)
+        err = check_rows(a, why);
+    if (err == CW_OK)
+        err = check_accounts(a, why);
+    return err == CW_OK ? ledger_schema_check(a->bank->ledger, why) : err;
 }
 
 enum cw_err audit_run(struct bank *b, const struct audit_options *options, struct audit_result *out,

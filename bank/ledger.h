@@ -351,7 +351,8 @@ void ledger_payment_free(struct ledger_payment **payment);
 /* ---- the journal as a chain ---- */
 
 struct ledger_leg {
-    int64_t account; /* its row */
+    int64_t customer; /* who has the account; 0: the bank */
+    int64_t account;  /* its row */
     char number[ACCOUNT_NUMBER_LEN + 1];
     char currency[4];
     int64_t amount, balance; /* minor units; the account's after it */
@@ -376,9 +377,15 @@ CW_MUST_USE enum cw_err
 ledger_entry_each(struct ledger *l,
                   enum cw_err (*each)(void *ctx, const struct ledger_entry *e, struct say *why),
                   void *ctx, struct say *why);
-/* How many entries there are, and how many hashes. */
-CW_MUST_USE enum cw_err ledger_chain_count(struct ledger *l, int64_t *entries, int64_t *hashes,
-                                           struct say *why);
+/* What there is, whether or not an entry leads to it. */
+struct ledger_rows {
+    int64_t entries, hashes, postings, payments;
+    int64_t orders_twice,
+        counters_twice; /* order ids, and counters of a card, of several payments */
+};
+CW_MUST_USE enum cw_err ledger_rows_get(struct ledger *l, struct ledger_rows *out, struct say *why);
+/* CW_ERR_FORMAT when tables, indexes or triggers are not those that this program makes. */
+CW_MUST_USE enum cw_err ledger_schema_check(struct ledger *l, struct say *why);
 
 /* ---- statements and totals ---- */
 

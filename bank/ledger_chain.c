@@ -64,6 +64,7 @@ static void add_booked(EVP_MD_CTX *md, bool *good, const struct ledger_entry *e)
     for (size_t i = 0; i < e->leg_count; i++) {
         const struct ledger_leg *leg = &e->legs[i];
         add_bytes(md, good, leg->number, strlen(leg->number));
+        add_number(md, good, leg->customer);
         add_bytes(md, good, leg->currency, strlen(leg->currency));
         add_number(md, good, leg->amount);
         add_number(md, good, leg->balance);
@@ -131,7 +132,8 @@ static enum cw_err reading_begin(struct reading **out, struct ledger *l, struct 
                    "");
     if (err == CW_OK)
         err = db_prepare(l, &r->legs, why,
-                         "SELECT p.account, a.number, a.currency, p.amount, p.balance "
+                         "SELECT p.account, coalesce(a.number, ''), coalesce(a.currency, ''), "
+                         "p.amount, p.balance, coalesce(a.customer, 0) "
                          "FROM posting p LEFT JOIN account a ON a.id = p.account "
                          "WHERE p.journal = ? ORDER BY p.line",
                          "");
@@ -172,6 +174,7 @@ static enum cw_err read_legs(struct reading *r, int64_t id, struct say *why)
         leg->account = sqlite3_column_int64(r->legs, 0);
         leg->amount = sqlite3_column_int64(r->legs, 3);
         leg->balance = sqlite3_column_int64(r->legs, 4);
+        leg->customer = sqlite3_column_int64(r->legs, 5);
         err = db_text(r->legs, 1, leg->number, sizeof leg->number, why);
         if (err == CW_OK)
             err = db_text(r->legs, 2, leg->currency, sizeof leg->currency, why);
@@ -258,16 +261,15 @@ enum cw_err db_chain_append(struct ledger *l, int64_t id, struct say *why)
     return err;
 }
 
-/* Calls `one` for each entry above `after`. */
-static enum cw_err walk(struct reading *r, int64_t after,
+/* Calls `one` for each entry. */
+static enum cw_err walk(struct reading *r,
                         enum cw_err (*one)(void *ctx, struct reading *r, int64_t id,
                                            struct say *why),
                         void *ctx, struct say *why)
 {
     sqlite3_stmt *st = NULL;
     bool row = true;
-    enum cw_err err =
-        db_prepare(r->l, &st, why, "SELECT id FROM journal WHERE id > ? ORDER BY id", "i", after);
+    enum cw_err err = db_prepare(r->l, &st, why, "SELECT id FROM journal ORDER BY id", "");
     while (err == CW_OK && (err = db_step(r->l, st, &row, why)) == CW_OK && row)
         err = one(ctx, r, sqlite3_column_int64(st, 0), why);
     sqlite3_finalize(st);
@@ -285,7 +287,7 @@ enum cw_err db_chain_fill(struct ledger *l, struct say *why)
     struct reading *r = NULL;
     enum cw_err err = reading_begin(&r, l, why);
     if (err == CW_OK)
-        err = walk(r, INT64_MIN, fill_one, NULL, why);
+        err = walk(r, fill_one, NULL, why);
     reading_end(&r);
     return err;
 }
@@ -313,17 +315,37 @@ enum cw_err ledger_entry_each(struct ledger *l,
     struct reading *r = NULL;
     enum cw_err err = reading_begin(&r, l, why);
     if (err == CW_OK)
-        err = walk(r, INT64_MIN, visit_one, &v, why);
+        err = walk(r, visit_one, &v, why);
     reading_end(&r);
     return err;
 }
 
-enum cw_err ledger_chain_count(struct ledger *l, int64_t *entries, int64_t *hashes, struct say *why)
+enum cw_err ledger_rows_get(struct ledger *l, struct ledger_rows *out, struct say *why)
 {
-    sqlite3_stmt *st;
-    enum cw_err err = db_prepare(l, &st, why, "SELECT count(*) FROM journal", "");
-    if ((err = db_number(l, err, st, entries, why)) != CW_OK)
-        return err;
-    err = db_prepare(l, &st, why, "SELECT count(*) FROM chain", "");
-    return db_number(l, err, st, hashes, why);
+    struct ledger_rows rows = {0};
+    const struct {
+        const char *sql;
+        int64_t *to;
+    } queries[] = {
+        {"SELECT count(*) FROM journal", &rows.entries},
+        {"SELECT count(*) FROM chain", &rows.hashes},
+        {"SELECT count(*) FROM posting", &rows.postings},
+        {"SELECT count(*) FROM payment", &rows.payments},
+        /* By the rows themselves: an index may be gone, or lie. */
+        {"SELECT count(*) FROM (SELECT 1 FROM payment NOT INDEXED GROUP BY order_id "
+         "HAVING count(*) > 1)",
+         &rows.orders_twice},
+        {"SELECT count(*) FROM (SELECT 1 FROM payment NOT INDEXED GROUP BY card, counter "
+         "HAVING count(*) > 1)",
+         &rows.counters_twice},
+    };
+    enum cw_err err = CW_OK;
+    for (size_t i = 0; i < sizeof queries / sizeof queries[0] && err == CW_OK; i++) {
+        sqlite3_stmt *st;
+        err = db_prepare(l, &st, why, queries[i].sql, "");
+        err = db_number(l, err, st, queries[i].to, why);
+    }
+    if (err == CW_OK)
+        *out = rows;
+    return err;
 }

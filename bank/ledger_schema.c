@@ -133,13 +133,19 @@ static const char step_3[] =
 
 /* The hash of each entry over all that belongs to it and over the hash of the one before
  * (ledger_chain.c). Entries of the time before get theirs when the ledger comes to this step. */
-static const char step_4[] = "CREATE TABLE chain ("
-                             "  journal INTEGER PRIMARY KEY REFERENCES journal (id),"
-                             "  salt BLOB NOT NULL CHECK (length(salt) = 16),"
-                             "  hash BLOB NOT NULL CHECK (length(hash) = 32)) STRICT;"
-                             "CREATE TRIGGER chain_update BEFORE UPDATE ON chain"
-                             "  BEGIN SELECT RAISE (ABORT, 'the chain is append-only'); END;"
-                             "CREATE TRIGGER chain_delete BEFORE DELETE ON chain"
-                             "  BEGIN SELECT RAISE (ABORT, 'the chain is append-only'); END;";
+static const char step_4[] =
+    "CREATE TABLE chain ("
+    "  journal INTEGER PRIMARY KEY REFERENCES journal (id),"
+    "  salt BLOB NOT NULL CHECK (length(salt) = 16),"
+    "  hash BLOB NOT NULL CHECK (length(hash) = 32)) STRICT;"
+    /* An older program that still has the file open books without hashes: once, and no more. */
+    "CREATE TRIGGER journal_chained BEFORE INSERT ON journal"
+    "  WHEN (SELECT max(id) FROM journal) IS NOT (SELECT max(journal) FROM chain)"
+    "  BEGIN SELECT RAISE (ABORT, 'the last entry has no hash; is an older cardwired at work?'); "
+    "END;"
+    "CREATE TRIGGER chain_update BEFORE UPDATE ON chain"
+    "  BEGIN SELECT RAISE (ABORT, 'the chain is append-only'); END;"
+    "CREATE TRIGGER chain_delete BEFORE DELETE ON chain"
+    "  BEGIN SELECT RAISE (ABORT, 'the chain is append-only'); END;";
 
 const char *const db_steps[LEDGER_SCHEMA] = {step_1, step_2, step_3, step_4};

@@ -12,6 +12,7 @@
 
 #define APPLICATION_ID  0x43574C42 /* "CWLB": tells a ledger from any other SQLite file */
 #define BUSY_TIMEOUT_MS 3000
+#define SCHEMA_TEXT_MAX 32768u
 #define CHAINED         4 /* the schema from which on entries have hashes */
 
 static int64_t system_now(void *ctx)
@@ -313,6 +314,49 @@ static enum cw_err migrate(struct ledger *l, struct say *why)
         err = set_schema(l, why);
     err = db_end(l, err, why);
     return err == CW_OK ? db_exec(l, "PRAGMA foreign_keys = ON", why) : err;
+}
+
+/* Everything of the schema in one text. */
+static enum cw_err schema_text(struct ledger *l, char *out, size_t cap, struct say *why)
+{
+    sqlite3_stmt *st;
+    bool row = false;
+    enum cw_err err = db_prepare(
+        l, &st, why,
+        "SELECT coalesce(group_concat(t, char(10)), '') FROM (SELECT type || ' ' || name || "
+        "' ' || coalesce(sql, '') AS t FROM sqlite_schema ORDER BY type, name)",
+        "");
+    if (err == CW_OK)
+        err = db_step(l, st, &row, why);
+    if (err == CW_OK)
+        err = db_text(st, 0, out, cap, why);
+    sqlite3_finalize(st);
+    return err;
+}
+
+/* Every ledger has come by the same steps: those that a new one in memory takes now. */
+enum cw_err ledger_schema_check(struct ledger *l, struct say *why)
+{
+    struct ledger *fresh = NULL;
+    char *texts = malloc(2 * SCHEMA_TEXT_MAX);
+    enum cw_err err = texts != NULL
+                          ? open_db(":memory:", SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE,
+                                    &l->clock, &fresh, why)
+                          : say_fail(why, CW_ERR_SPACE, "out of memory");
+    for (int i = 0; i < LEDGER_SCHEMA && err == CW_OK; i++)
+        err = db_exec(fresh, db_steps[i], why);
+    if (err == CW_OK)
+        err = schema_text(fresh, texts, SCHEMA_TEXT_MAX, why);
+    if (err == CW_OK)
+        err = schema_text(l, texts + SCHEMA_TEXT_MAX, SCHEMA_TEXT_MAX, why);
+    if (err == CW_OK && strcmp(texts, texts + SCHEMA_TEXT_MAX) != 0)
+        err = say_fail(
+            why, CW_ERR_FORMAT,
+            "the ledger's tables, indexes and triggers are not those that cardwired makes: "
+            "they were changed, and with them what keeps the books");
+    free(texts);
+    ledger_free(&fresh);
+    return err;
 }
 
 enum cw_err ledger_create(const char *path, const struct ledger_clock *clock, struct ledger **out,

@@ -100,29 +100,47 @@ static int teardown(void **state)
     return 0;
 }
 
-/* Whoever can write the file is held up by no trigger and no reference. */
-static const char free_hand[] =
-    "PRAGMA foreign_keys = OFF;"
-    "DROP TRIGGER journal_update; DROP TRIGGER journal_delete; DROP TRIGGER posting_update;"
-    "DROP TRIGGER posting_delete; DROP TRIGGER payment_update; DROP TRIGGER payment_delete;"
-    "DROP TRIGGER chain_update; DROP TRIGGER chain_delete;";
+/* What takes every trigger away, and what puts them back: whoever can write the file can do both.
+ */
+static void trigger_texts(sqlite3 *db, char *drop, char *create, size_t cap)
+{
+    sqlite3_stmt *st = NULL;
+    drop[0] = create[0] = '\0';
+    assert_int_equal(
+        sqlite3_prepare_v2(db, "SELECT name, sql FROM sqlite_schema WHERE type = 'trigger'", -1,
+                           &st, NULL),
+        SQLITE_OK);
+    while (sqlite3_step(st) == SQLITE_ROW) {
+        size_t d = strlen(drop), c = strlen(create);
+        snprintf(drop + d, cap - d, "DROP TRIGGER %s;", sqlite3_column_text(st, 0));
+        snprintf(create + c, cap - c, "%s;", sqlite3_column_text(st, 1));
+    }
+    sqlite3_finalize(st);
+}
+
+static void run(sqlite3 *db, const char *sql)
+{
+    char *message = NULL;
+    if (sqlite3_exec(db, sql, NULL, NULL, &message) != SQLITE_OK)
+        fail_msg("%s: %s", sql, message);
+}
 
 /* Good books again, in which `sql` was done. `anew`: and the chain written anew over it. */
 static void tamper(struct fixture *f, const char *sql, bool anew)
 {
+    static char drop[16384], create[16384];
     sqlite3 *db = NULL;
-    char *message = NULL;
     bank_free(&f->lab->bank);
     copy_file(f->copy, f->ledger);
     assert_int_equal(sqlite3_open(f->ledger, &db), SQLITE_OK);
-    if (sqlite3_exec(db, free_hand, NULL, NULL, &message) != SQLITE_OK ||
-        sqlite3_exec(db, sql, NULL, NULL, &message) != SQLITE_OK)
-        fail_msg("%s: %s", sql, message);
+    trigger_texts(db, drop, create, sizeof create);
+    run(db, "PRAGMA foreign_keys = OFF");
+    run(db, drop);
+    run(db, sql);
+    run(db, create);
     /* As a ledger of the time before: opening it makes the chain. */
     if (anew)
-        assert_int_equal(
-            sqlite3_exec(db, "DROP TABLE chain; PRAGMA user_version = 3", NULL, NULL, NULL),
-            SQLITE_OK);
+        run(db, "DROP TABLE chain; DROP TRIGGER journal_chained; PRAGMA user_version = 3");
     sqlite3_close(db);
     open_again(f);
 }
@@ -273,7 +291,7 @@ static void test_what_is_missing(void **state)
            false);
     finds(f, NULL, "entry 1 is missing");
     tamper(f, "INSERT INTO chain VALUES (99, zeroblob(16), zeroblob(32))", false);
-    finds(f, NULL, "8 hashes for 7 entries");
+    finds(f, NULL, "8 hashes, 14 postings and 6 payments for 7 entries");
     /* The end, with every trace of it: only a balance, or who has noted the head, can tell. */
     snprintf(sql, sizeof sql,
              "DELETE FROM chain WHERE journal = %d; DELETE FROM payment WHERE journal = %d;"
@@ -347,6 +365,82 @@ static void test_chain_written_anew(void **state)
         tamper(f, attacks[i].sql, true);
         finds(f, NULL, attacks[i].what);
     }
+}
+
+/* What lies beside the entries, or was booked twice, or belongs to somebody else. */
+static void test_what_no_entry_tells(void **state)
+{
+    static const struct {
+        const char *sql, *what;
+        bool anew;
+    } attacks[] = {
+        {"INSERT INTO posting VALUES (999, 0, 1, 5, 5)", "15 postings", false},
+        {"INSERT INTO payment SELECT 999, randomblob(16), request, customer, card, 999, "
+         "certificate, "
+         "text, signature, reply FROM payment WHERE journal = 3",
+         "7 payments for", false},
+        {"INSERT INTO journal VALUES (-9223372036854775808, 0, 'deposit', 'ghost')",
+         "entry 1 is missing", false},
+        /* without its constraints a table takes an order twice */
+        {"CREATE TABLE p2 AS SELECT * FROM payment; DROP TABLE payment; ALTER TABLE p2 RENAME TO "
+         "payment;"
+         "INSERT INTO journal SELECT 8, time, kind, reference FROM journal WHERE id = 7;"
+         "INSERT INTO payment SELECT 8, order_id, request, customer, card, counter, certificate, "
+         "text, "
+         "  signature, reply FROM payment WHERE journal = 7;"
+         "INSERT INTO posting SELECT 8, line, account, amount, balance + amount FROM posting WHERE "
+         "  journal = 7;"
+         "UPDATE account SET balance = (SELECT sum(amount) FROM posting WHERE account = "
+         "account.id)",
+         "1 orders and 1 counters of cards were booked more than once", true},
+        {"UPDATE account SET customer = 3 - customer WHERE customer IS NOT NULL",
+         "it is not from an account of the card's holder", true},
+        {"UPDATE card SET customer = 2", "it is not from an account of the card's holder", true},
+        {"UPDATE payment SET customer = 2", "it is not from an account of the card's holder", true},
+        {"UPDATE account SET customer = 2 WHERE customer = 1", "entry 1: its hash does not fit",
+         false},
+        {"DROP INDEX account_cash; UPDATE account SET customer = NULL WHERE customer = 2",
+         "it is not from an account of the card's holder", true},
+        {"DROP INDEX account_cash; INSERT INTO account (number, currency, since) VALUES ('ZZ00', "
+         "'EUR', 0)",
+         "account ZZ00: only the bank's own cash", false},
+        {"UPDATE certificate SET card = (SELECT max(serial) FROM card), slot = 77 WHERE slot = 3",
+         "is for another card, or another use", false},
+        {"UPDATE certificate SET kind = 'order' WHERE slot = 1",
+         "is for another card, or another use", false},
+        {"DROP INDEX posting_account", "tables, indexes and triggers are not those", false},
+        {"CREATE TRIGGER mine AFTER INSERT ON posting BEGIN SELECT 1; END",
+         "tables, indexes and triggers are not those", false},
+        {"UPDATE posting SET account = 99 WHERE journal = 7 AND line = 1",
+         "entry 7: its hash does not fit", false},
+    };
+    struct fixture *f = *state;
+    for (size_t i = 0; i < sizeof attacks / sizeof attacks[0]; i++) {
+        tamper(f, attacks[i].sql, attacks[i].anew);
+        finds(f, NULL, attacks[i].what);
+    }
+}
+
+/* An older program that still has the file open when it is taken to the new schema. */
+static void test_older_program_at_work(void **state)
+{
+    struct fixture *f = *state;
+    struct say why = {""};
+    struct ledger_account account;
+    sqlite3 *db = NULL;
+    assert_int_equal(sqlite3_open(f->ledger, &db), SQLITE_OK);
+    run(db, "INSERT INTO journal (time, kind, reference) VALUES (0, 'deposit', 'by an older one')");
+    assert_int_equal(
+        sqlite3_exec(db,
+                     "INSERT INTO journal (time, kind, reference) VALUES (0, 'deposit', "
+                     "'by an older one')",
+                     NULL, NULL, NULL),
+        SQLITE_CONSTRAINT);
+    sqlite3_close(db);
+    assert_int_not_equal(
+        ledger_account_open(f->lab->bank->ledger, f->lab->ada, "EUR", 100, &account, &why), CW_OK);
+    assert_non_null(strstr(why.text, "is an older cardwired at work"));
+    finds(f, NULL, "entry 8: it has no hash");
 }
 
 /* A signature by a key that the attacker has, whose certificate no root of the bank signed; and one
@@ -426,6 +520,8 @@ int main(int argc, char **argv)
         TEST(test_balances),
         TEST(test_chain_written_anew),
         TEST(test_forged_signatures),
+        TEST(test_what_no_entry_tells),
+        TEST(test_older_program_at_work),
         TEST(test_another_history),
     };
     return unit_main(argc, argv, tests, sizeof tests / sizeof *tests);
