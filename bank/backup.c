@@ -5,6 +5,8 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <openssl/err.h>
+#include <openssl/x509.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -40,6 +42,8 @@ static enum cw_err copy_file(const char *from, const char *to, const struct stat
     uint8_t *data = NULL;
     size_t len = 0;
     enum cw_err err = file_read(from, COPY_MAX, &data, &len, why);
+    if (err == CW_ERR_NOT_FOUND) /* a mailer, printed and destroyed in this moment */
+        return CW_OK;
     if (err == CW_OK)
         err = file_write(to, data, len, st->st_mode & 0777, why);
     if (err == CW_OK)
@@ -77,7 +81,7 @@ static enum cw_err copy_files(const char *from, const char *to, struct say *why)
         err = join(from, e->d_name, source, why);
         if (err == CW_OK)
             err = join(to, e->d_name, target, why);
-        if (err == CW_OK && lstat(source, &st) == 0 && S_ISREG(st.st_mode))
+        if (err == CW_OK && stat(source, &st) == 0 && S_ISREG(st.st_mode))
             err = copy_file(source, target, &st, why);
     }
     closedir(list);
@@ -116,15 +120,65 @@ static enum cw_err copy_all(struct bank *b, const char *dir, struct say *why)
     return err == CW_OK ? keep(dir, O_DIRECTORY, why) : err;
 }
 
+/* Whether the bank's folder is above `dir`, which is there. */
+static bool is_inside(const struct bank *b, const char *dir)
+{
+    char *inner = realpath(dir, NULL), *outer = realpath(b->dir, NULL);
+    size_t len = outer != NULL ? strlen(outer) : 0;
+    bool inside = inner != NULL && outer != NULL && strncmp(inner, outer, len) == 0 &&
+                  (inner[len] == '/' || inner[len] == '\0');
+    free(inner);
+    free(outer);
+    return inside;
+}
+
+static enum cw_err check_pair(const struct bank *b, const char *stem, struct say *why)
+{
+    X509 *cert = NULL;
+    EVP_PKEY *key = NULL;
+    enum cw_err err = bank_certificate_load(b, stem, &cert, why);
+    if (err == CW_OK)
+        err = bank_key_load(b, stem, &key, why);
+    if (err == CW_OK && X509_check_private_key(cert, key) != 1)
+        err = say_fail(why, CW_ERR_FORMAT, "%s.key is not the key of %s.pem", stem, stem);
+    ERR_clear_error();
+    X509_free(cert);
+    EVP_PKEY_free(key);
+    return err;
+}
+
+/* Could it serve? Keys of roots may be kept elsewhere, by whoever wants that. */
+static enum cw_err check_server(const struct bank *b, struct say *why)
+{
+    enum cw_err err = check_pair(b, b->server.ec, why);
+    if (err == CW_OK)
+        err = check_pair(b, b->server.rsa, why);
+    if (err == CW_OK && b->server_next.generation != 0)
+        err = check_pair(b, b->server_next.ec, why);
+    if (err == CW_OK && b->server_next.generation != 0)
+        err = check_pair(b, b->server_next.rsa, why);
+    return err;
+}
+
 enum cw_err backup_run(struct bank *b, const char *dir, const struct audit_options *options,
                        struct audit_result *out, struct say *why)
 {
     struct bank *copy = NULL;
-    enum cw_err err = bank_folder_make(dir, why);
+    char above[BANK_PATH_MAX];
+    enum cw_err err = join(dir, "..", above, why);
+    if (err == CW_OK)
+        err = bank_folder_make(dir, why);
+    if (err == CW_OK && is_inside(b, dir))
+        err = say_fail(why, CW_ERR_ARG, "%s is inside the bank itself; choose a folder elsewhere",
+                       dir);
+    if (err == CW_OK)
+        err = keep(above, O_DIRECTORY, why);
     if (err == CW_OK)
         err = copy_all(b, dir, why);
     if (err == CW_OK)
         err = bank_open(dir, &ledger_clock_system, &copy, why);
+    if (err == CW_OK)
+        err = check_server(copy, why);
     if (err == CW_OK)
         err = audit_run(copy, options, out, why);
     bank_free(&copy);

@@ -3,6 +3,7 @@
 #include "bank/ca.h"
 #include "host/file.h"
 
+#include <openssl/err.h>
 #include <openssl/pem.h>
 #include <stdlib.h>
 #include <time.h>
@@ -60,8 +61,11 @@ static enum cw_err make_anew(struct bank *b, const char *root_stem, const char *
                                        .issuer_key = root_key};
         err = ca_certificate_make(&order, now, &cert, why);
     }
+    if (err == CW_OK && X509_verify(cert, X509_get0_pubkey(root)) != 1)
+        err = say_fail(why, CW_ERR_FORMAT, "%s.key is not the key of %s.pem", root_stem, root_stem);
     if (err == CW_OK)
         err = replace(b, stem, cert, why);
+    ERR_clear_error();
     X509_free(root);
     X509_free(cert);
     EVP_PKEY_free(root_key);
@@ -69,40 +73,55 @@ static enum cw_err make_anew(struct bank *b, const char *root_stem, const char *
     return err;
 }
 
-static enum cw_err renew_one(struct bank *b, const char *root, const char *stem,
-                             enum ca_profile profile, unsigned *count, struct say *why)
+/* A third of its time is left, or less; or it has not begun, by a clock that was wrong when it was
+ * made. Only what is by the bank's own root: what an operator has put there is his. */
+static enum cw_err is_due(const struct bank *b, const char *root_stem, const char *stem, bool *due,
+                          int *days, struct say *why)
 {
-    X509 *cert = NULL;
+    X509 *cert = NULL, *root = NULL;
     enum cw_err err = bank_certificate_load(b, stem, &cert, why);
-    if (err != CW_OK)
-        return err;
-    int64_t begin = seconds(X509_get0_notBefore(cert)), end = seconds(X509_get0_notAfter(cert));
-    X509_free(cert);
-    if (begin == 0 || end <= begin)
-        return say_fail(why, CW_ERR_FORMAT,
-                        "the server certificate %s.pem has no sense in its dates", stem);
-    if (end - ledger_now(b->ledger) > (end - begin) / 3)
-        return CW_OK;
-    /* It began a few minutes before it was made. */
-    int days = (int)((end - begin) / DAY);
-    err = make_anew(b, root, stem, profile, days > 0 ? days : 1, why);
     if (err == CW_OK)
-        ++*count;
+        err = bank_certificate_load(b, root_stem, &root, why);
+    if (err == CW_OK) {
+        int64_t begin = seconds(X509_get0_notBefore(cert)), end = seconds(X509_get0_notAfter(cert));
+        int64_t now = ledger_now(b->ledger);
+        *due = X509_verify(cert, X509_get0_pubkey(root)) == 1 &&
+               (end - now <= (end - begin) / 3 || begin > now);
+        *days = end - begin > DAY ? (int)((end - begin) / DAY) : 1;
+    }
+    ERR_clear_error();
+    X509_free(cert);
+    X509_free(root);
     return err;
 }
 
-static enum cw_err renew_both(struct bank *b, const struct bank_server *s, unsigned *count,
-                              struct say *why)
+/* Whatever became of the ones before: one that fails keeps no other from being renewed. */
+static void renew_one(struct bank *b, const char *root, const char *stem, enum ca_profile profile,
+                      unsigned *count, enum cw_err *first, struct say *why)
 {
-    if (s->generation == 0)
-        return CW_OK;
-    enum cw_err err = renew_one(b, s->root, s->ec, CA_SERVER_EC, count, why);
-    return err == CW_OK ? renew_one(b, s->root, s->rsa, CA_SERVER_RSA, count, why) : err;
+    struct say here = {""};
+    bool due = false;
+    int days = 0;
+    enum cw_err err = is_due(b, root, stem, &due, &days, &here);
+    if (err == CW_OK && due)
+        err = make_anew(b, root, stem, profile, days, &here);
+    if (err == CW_OK && due)
+        ++*count;
+    if (err != CW_OK && *first == CW_OK)
+        *first = say_fail(why, err, "%s", here.text);
 }
 
 enum cw_err renew_server(struct bank *b, unsigned *count, struct say *why)
 {
+    const struct bank_server *const servers[] = {&b->server, &b->server_next};
+    enum cw_err first = CW_OK;
     *count = 0;
-    enum cw_err err = renew_both(b, &b->server, count, why);
-    return err == CW_OK ? renew_both(b, &b->server_next, count, why) : err;
+    for (size_t i = 0; i < sizeof servers / sizeof servers[0]; i++) {
+        const struct bank_server *s = servers[i];
+        if (s->generation == 0)
+            continue;
+        renew_one(b, s->root, s->ec, CA_SERVER_EC, count, &first, why);
+        renew_one(b, s->root, s->rsa, CA_SERVER_RSA, count, &first, why);
+    }
+    return first;
 }

@@ -6,8 +6,10 @@
 #include "bank/bank.h"
 
 /* Renews what has a third of its time left, or less, of the server that is and of the next one, and
- * says how many that were. Each file is replaced as a whole. CW_ERR_NOT_FOUND when the root's key
- * is not there; CW_ERR_STATE when the root itself ends too soon. */
+ * says how many that were; also when it fails, by the first that failed. Each file is replaced as a
+ * whole, by a certificate that the root verifies. Leaves alone what is not by the bank's root.
+ * Fails as loading the root's key does (bank_key_load); CW_ERR_STATE when the root itself ends too
+ * soon. */
 CW_MUST_USE enum cw_err renew_server(struct bank *b, unsigned *count, struct say *why);
 
 #endif

@@ -180,6 +180,11 @@ static enum cw_err load_identity(struct tls *t, const char *stem, struct say *wh
     if (err == CW_OK && !in_date(t, cert))
         err = say_fail(why, CW_ERR_STATE,
                        "the server certificate %s.pem has expired: cards would refuse it", stem);
+    /* First: a certificate takes the key away that is there and does not fit it. */
+    if (err == CW_OK && X509_check_private_key(cert, key) != 1) {
+        ERR_clear_error();
+        err = say_fail(why, CW_ERR_FORMAT, "%s.key is not the key of %s.pem", stem, stem);
+    }
     if (err == CW_OK &&
         (SSL_CTX_use_certificate(t->ctx, cert) != 1 || SSL_CTX_use_PrivateKey(t->ctx, key) != 1))
         err = ca_fail(why, stem);
@@ -247,25 +252,13 @@ static enum cw_err set_keylog(struct tls *t, const char *path, struct say *why)
     return CW_OK;
 }
 
+/* Both, also when one fails: its old one stays. */
 static enum cw_err load_identities(struct tls *t, struct say *why)
 {
+    struct say second = {""};
     enum cw_err err = load_identity(t, t->bank->server.ec, why);
-    return err == CW_OK ? load_identity(t, t->bank->server.rsa, why) : err;
-}
-
-/* A server that was off for long renews before it starts. If it cannot, it starts all the same
- * while its certificates are good. */
-static enum cw_err first_identities(struct tls *t, struct say *why)
-{
-    struct say renewing = {""}, loading = {""};
-    unsigned count;
-    enum cw_err renewed = renew_server(t->bank, &count, &renewing);
-    enum cw_err err = load_identities(t, &loading);
-    if (err == CW_OK)
-        return CW_OK;
-    return renewed == CW_OK ? say_fail(why, err, "%s", loading.text)
-                            : say_fail(why, err, "%s; and it cannot be renewed: %s", loading.text,
-                                       renewing.text);
+    enum cw_err rsa = load_identity(t, t->bank->server.rsa, &second);
+    return err == CW_OK && rsa != CW_OK ? say_fail(why, rsa, "%s", second.text) : err;
 }
 
 enum cw_err tls_renew(struct tls *t, unsigned *renewed, struct say *why)
@@ -291,7 +284,7 @@ enum cw_err tls_new(struct bank *bank, const char *insecure_keylog, struct tls *
     if (t->ctx == NULL || !set_algorithms(t->ctx))
         err = ca_fail(why, "this OpenSSL cannot do what the bank needs");
     if (err == CW_OK)
-        err = first_identities(t, why);
+        err = load_identities(t, why);
     if (err == CW_OK)
         err = set_trust(t, why);
     if (err == CW_OK)

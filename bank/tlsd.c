@@ -1,6 +1,7 @@
 #include "bank/tlsd.h"
 
 #include "bank/lobby.h"
+#include "bank/renew.h"
 #include "bank/tls.h"
 #include "host/file.h"
 
@@ -423,17 +424,31 @@ static void on_signal(evutil_socket_t fd, short what, void *arg)
     event_base_loopbreak(arg);
 }
 
-/* Every hour, and at SIGHUP: what fails is said, and the server goes on with what
- * it has. */
+static void say_renewed(enum cw_err err, unsigned count, const struct say *why)
+{
+    if (count > 0)
+        log_line("%u server certificates were renewed", count);
+    if (err != CW_OK)
+        log_line("the server's certificates cannot be renewed: %s", why->text);
+}
+
+/* Every hour, and at SIGHUP: what fails is said, and the server goes on with what it has. */
 static void renew(struct server *s)
 {
     struct say why = {""};
     unsigned count = 0;
     enum cw_err err = tls_renew(s->tls, &count, &why);
-    if (count > 0)
-        log_line("%u server certificates were renewed", count);
-    if (err != CW_OK)
-        log_line("the server's certificates cannot be renewed: %s", why.text);
+    say_renewed(err, count, &why);
+}
+
+/* A server that was off for long renews before it starts, and starts all the same when it cannot
+ * but its certificates are good. */
+static void renew_first(struct bank *bank)
+{
+    struct say why = {""};
+    unsigned count = 0;
+    enum cw_err err = renew_server(bank, &count, &why);
+    say_renewed(err, count, &why);
 }
 
 static void on_hangup(evutil_socket_t fd, short what, void *arg)
@@ -518,6 +533,7 @@ enum cw_err tlsd_run(struct bank *bank, const struct tlsd_options *options, stru
     signal(SIGPIPE, SIG_IGN);
     if (connection_index < 0)
         connection_index = SSL_get_ex_new_index(0, NULL, NULL, NULL, connection_free);
+    renew_first(bank);
     enum cw_err err = tls_new(bank, options->insecure_keylog, &s->tls, why);
     if (err == CW_OK && (connection_index < 0 || (s->base = event_base_new()) == NULL))
         err = say_fail(why, CW_ERR_SPACE, "out of memory");

@@ -103,9 +103,38 @@ def test_folder_that_is_taken(bank):
     (taken / "mine").write_text("mine")
     code, said = backup(bank, taken)
     assert code == 4 and "not empty" in said["detail"]
+    for inside in (bank.folder / "inside", bank.folder / "mailers"):
+        code, said = backup(bank, inside)
+        assert code != 0 and ("inside the bank" in said["detail"] or "not empty" in said["detail"])
+    (bank.folder / "inside").rmdir()
     code, said = backup(bank, bank.folder)
     assert code == 4 and "holds a bank already" in said["detail"]
     assert [p.name for p in taken.iterdir()] == ["mine"]
+
+
+def test_keys_behind_links(bank):
+    """The bank follows them, and so does the copy, which has the keys themselves."""
+    key, elsewhere = bank.folder / "issuer.key", bank.lab.folder / "elsewhere.key"
+    key.rename(elsewhere)
+    key.symlink_to(elsewhere)
+    folder = bank.lab.folder / "behind-links"
+    try:
+        assert backup(bank, folder)[0] == 0
+        assert not (folder / "issuer.key").is_symlink()
+        assert (folder / "issuer.key").read_bytes() == elsewhere.read_bytes()
+    finally:
+        key.unlink()
+        elsewhere.rename(key)
+
+
+def test_bank_that_could_not_serve(bank):
+    key, away = bank.folder / "server-p256.key", bank.lab.folder / "away.key"
+    key.rename(away)
+    try:
+        code, said = backup(bank, bank.lab.folder / "no-server")
+        assert code != 0 and "server-p256.key" in said["detail"]
+    finally:
+        away.rename(key)
 
 
 def test_killed_in_the_middle(bank):

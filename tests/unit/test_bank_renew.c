@@ -117,40 +117,73 @@ static void test_next_root_as_well(void **state)
     assert_int_equal(days_left(lab, lab->bank->server_next.ec), DAYS);
 }
 
-/* A server that was off until they had ended. */
-static void test_ended_before_the_start(void **state)
-{
-    struct bank_lab *lab = *state;
-    struct say why = {""};
-    struct tls *tls = NULL;
-    lab->now += 200 * DAY;
-    lab_ok(tls_new(lab->bank, NULL, &tls, &why), &why);
-    tls_free(&tls);
-    assert_int_equal(days_left(lab, BANK_FILE_SERVER_RSA), DAYS);
-}
-
-/* The root's key may be kept elsewhere: the server starts while it can, and says why it cannot. */
+/* The root's key may be kept elsewhere: the server starts while it can. */
 static void test_without_the_roots_key(void **state)
 {
     struct bank_lab *lab = *state;
     struct say why = {""};
     struct tls *tls = NULL;
     unsigned count;
+    lab_ok(bank_server_roll(lab->bank, DAYS, &why), &why);
     move(lab, BANK_FILE_SERVER_ROOT ".key", "elsewhere");
     assert_int_equal(renew(lab), 0); /* nothing is due */
     lab->now += 61 * DAY;
     assert_int_not_equal(renew_server(lab->bank, &count, &why), CW_OK);
     assert_non_null(strstr(why.text, BANK_FILE_SERVER_ROOT ".key"));
+    assert_int_equal(count, 2); /* the next root's key is there */
     lab_ok(tls_new(lab->bank, NULL, &tls, &why), &why);
     assert_int_not_equal(tls_renew(tls, &count, &why), CW_OK);
     tls_free(&tls);
     lab->now += 60 * DAY;
     assert_int_equal(tls_new(lab->bank, NULL, &tls, &why), CW_ERR_STATE);
     assert_non_null(strstr(why.text, "has expired"));
-    assert_non_null(strstr(why.text, "cannot be renewed"));
     move(lab, "elsewhere", BANK_FILE_SERVER_ROOT ".key");
+    assert_int_equal(renew(lab), 4);
     lab_ok(tls_new(lab->bank, NULL, &tls, &why), &why);
     tls_free(&tls);
+}
+
+/* Another key in the place of the root's makes nothing that would take a good certificate's place.
+ */
+static void test_wrong_root_key(void **state)
+{
+    struct bank_lab *lab = *state;
+    struct say why = {""};
+    unsigned count;
+    move(lab, BANK_FILE_SERVER_ROOT ".key", "elsewhere");
+    move(lab, BANK_FILE_CARD_ROOT ".key", BANK_FILE_SERVER_ROOT ".key");
+    lab->now += 61 * DAY;
+    assert_int_equal(renew_server(lab->bank, &count, &why), CW_ERR_FORMAT);
+    assert_non_null(strstr(why.text, "is not the key of"));
+    assert_int_equal(count, 0);
+    move(lab, "elsewhere", BANK_FILE_SERVER_ROOT ".key");
+    assert_int_equal(renew(lab), 2);
+}
+
+/* A clock that ran ahead for a while: what it made is not good yet, and is made anew. */
+static void test_clock_that_was_wrong(void **state)
+{
+    struct bank_lab *lab = *state;
+    lab->now += 3000LL * DAY;
+    assert_int_equal(renew(lab), 2);
+    lab->now -= 3000LL * DAY;
+    assert_int_equal(renew(lab), 2);
+    assert_int_equal(days_left(lab, BANK_FILE_SERVER_EC), DAYS);
+    assert_int_equal(renew(lab), 0);
+}
+
+/* What an operator put there by another authority is his to renew. */
+static void test_foreign_certificate(void **state)
+{
+    struct bank_lab *lab = *state;
+    struct say why = {""};
+    lab_ok(bank_server_roll(lab->bank, DAYS, &why), &why);
+    move(lab, "server-p256-2.pem", "server-p256.pem"); /* by the other root */
+    lab->now += 61 * DAY;
+    unsigned count = 0;
+    assert_int_not_equal(renew_server(lab->bank, &count, &why), CW_OK); /* -2 has lost its file */
+    assert_int_equal(count, 2);                                         /* both of RSA */
+    assert_int_equal(days_left(lab, BANK_FILE_SERVER_EC), DAYS - 61);
 }
 
 static void test_root_that_ends(void **state)
@@ -170,7 +203,8 @@ int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
         TEST(test_only_when_due),         TEST(test_same_but_for_the_time),
-        TEST(test_next_root_as_well),     TEST(test_ended_before_the_start),
+        TEST(test_next_root_as_well),     TEST(test_wrong_root_key),
+        TEST(test_clock_that_was_wrong),  TEST(test_foreign_certificate),
         TEST(test_without_the_roots_key), TEST(test_root_that_ends),
     };
     return unit_main(argc, argv, tests, sizeof tests / sizeof *tests);
