@@ -113,11 +113,8 @@ class Campaign:
         chosen = random.Random(seed)
         pc, honest, end = self.prepare(scenario)
         seen = collections.Counter()
-        for point, state in walk(machine, pc):
-            address = point.instruction.address
-            seen[address] += 1
-            if times and seen[address] > times:
-                continue
+        for point, state in walk(machine, pc, lambda address: not times or seen[address] < times):
+            seen[point.instruction.address] += 1
             result.instructions += 1
             for kind, where, fault in point.faults(kinds):
                 if one_in > 1 and chosen.randrange(one_in):

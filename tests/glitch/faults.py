@@ -97,8 +97,8 @@ class Point:
                            lambda one=one, data=data: self._patched(one.address, data))
 
 
-def walk(machine, pc):
-    """Runs a command instruction by instruction; yields (Point, State) before each that is ours."""
+def walk(machine, pc, wanted=lambda address: True):
+    """Runs a command instruction by instruction; yields (Point, State) before each that is ours and wanted."""
     returned = False
     while pc != machine.done:
         instruction = machine.image.code.get(pc)
@@ -108,9 +108,10 @@ def walk(machine, pc):
             pc = machine.through_library(pc)
             returned = pc in machine.image.after_call
             continue
-        state = machine.save(pc)
-        yield Point(machine, instruction, returned), state
-        machine.restore(state)
+        if wanted(pc):
+            state = machine.save(pc)
+            yield Point(machine, instruction, returned), state
+            machine.restore(state)
         to = machine.step(pc)
         returned = to != pc + instruction.size and to in machine.image.after_call
         pc = to
