@@ -385,7 +385,8 @@ struct outcome {
     size_t ne; /* how much of it was asked for */
 };
 
-static struct outcome work(struct card *card, const uint8_t *command, size_t len)
+__attribute__((noinline)) static struct outcome work(struct card *card, const uint8_t *command,
+                                                     size_t len)
 {
     struct apdu_command cmd = {0};
     struct buf_writer out;

@@ -9,6 +9,7 @@ import contextlib
 import json
 import os
 import pathlib
+import select
 import shutil
 import signal
 import socket
@@ -74,6 +75,13 @@ def wait_for(what, condition, process=None):
             said = f"; {process.name} said: {process.tail()}" if process is not None else ""
             raise LabError(f"{what} did not happen in {PATIENCE:.0f} s{said}")
         time.sleep(0.01)
+
+
+def readable(fd, seconds):
+    """Whatever its number is: select() ends at 1023."""
+    poll = select.poll()
+    poll.register(fd, select.POLLIN)
+    return bool(poll.poll(max(0, seconds) * 1000))
 
 
 def port_open(port):

@@ -1,10 +1,9 @@
 """Cards at a pseudo terminal: cardwire-card --t1 and --tcl, and a hand that says bytes to it."""
 
 import os
-import select
 import time
 
-from cardwire_lab import wait_for
+from cardwire_lab import readable, wait_for
 
 
 def serial_card(lab, folder, device, *options, kind="t1"):
@@ -41,7 +40,7 @@ class Wire:
     def hear(self, count, seconds=5.0):
         """At most `count` bytes, or what came until then."""
         got, end = b"", time.monotonic() + seconds
-        while len(got) < count and select.select([self.fd], [], [], max(0, end - time.monotonic()))[0]:
+        while len(got) < count and readable(self.fd, end - time.monotonic()):
             try:
                 more = os.read(self.fd, count - len(got))
             except OSError:

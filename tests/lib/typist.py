@@ -2,10 +2,9 @@
 
 import os
 import pty
-import select
 import time
 
-from cardwire_lab import PATIENCE
+from cardwire_lab import PATIENCE, readable
 
 
 class Typist:
@@ -26,7 +25,7 @@ class Typist:
         while True:
             left = deadline - time.monotonic()
             assert left > 0, f"waited for {answers[:1]} in: {self.shown}"
-            if not select.select([master], [], [], left)[0]:
+            if not readable(master, left):
                 continue
             try:
                 part = os.read(master, 4096)
