@@ -286,6 +286,7 @@ class Tap:
         self._server = socket.create_server(("127.0.0.1", 0))
         self.port = self._server.getsockname()[1]
         self._closed = False
+        self._ends = []  # of connections: close() wakes who waits there
         threading.Thread(target=self._run, daemon=True).start()
 
     def _run(self):
@@ -299,6 +300,7 @@ class Tap:
             except OSError:
                 client.close()
                 continue
+            self._ends += [client, server]
             state = {}
             for a, b, up in ((client, server, True), (server, client, False)):
                 threading.Thread(target=self._pump, args=(a, b, up, state), daemon=True).start()
@@ -315,7 +317,10 @@ class Tap:
 
     def close(self):
         self._closed = True
-        self._server.close()
+        for end in [self._server, *self._ends]:
+            with contextlib.suppress(OSError):
+                end.shutdown(socket.SHUT_RDWR)
+            end.close()
 
 
 class Ca:
