@@ -5,7 +5,6 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <openssl/err.h>
 #include <openssl/x509.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -136,12 +135,7 @@ static enum cw_err check_pair(const struct bank *b, const char *stem, struct say
 {
     X509 *cert = NULL;
     EVP_PKEY *key = NULL;
-    enum cw_err err = bank_certificate_load(b, stem, &cert, why);
-    if (err == CW_OK)
-        err = bank_key_load(b, stem, &key, why);
-    if (err == CW_OK && X509_check_private_key(cert, key) != 1)
-        err = say_fail(why, CW_ERR_FORMAT, "%s.key is not the key of %s.pem", stem, stem);
-    ERR_clear_error();
+    enum cw_err err = bank_pair_load(b, stem, &cert, &key, why);
     X509_free(cert);
     EVP_PKEY_free(key);
     return err;

@@ -5,6 +5,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <openssl/err.h>
 #include <openssl/pem.h>
 #include <openssl/rand.h>
 #include <stdio.h>
@@ -237,4 +238,17 @@ enum cw_err bank_key_load(const struct bank *b, const char *stem, EVP_PKEY **out
         return ca_fail(why, path);
     *out = key;
     return CW_OK;
+}
+
+enum cw_err bank_pair_load(const struct bank *b, const char *stem, X509 **cert, EVP_PKEY **key,
+                           struct say *why)
+{
+    enum cw_err err = bank_certificate_load(b, stem, cert, why);
+    if (err == CW_OK)
+        err = bank_key_load(b, stem, key, why);
+    if (err == CW_OK && X509_check_private_key(*cert, *key) != 1) {
+        ERR_clear_error();
+        err = say_fail(why, CW_ERR_FORMAT, "%s.key is not the key of %s.pem", stem, stem);
+    }
+    return err;
 }

@@ -98,6 +98,11 @@ CW_MUST_USE enum cw_err bank_hosts_read(const struct bank *b, const char *stem,
  * CW_ERR_EXISTS, CW_ERR_DENIED, CW_ERR_IO. */
 CW_MUST_USE enum cw_err bank_folder_make(const char *dir, struct say *why);
 
+/* Both, which must fit each other (CW_ERR_FORMAT). What was loaded is in *cert and *key, NULL
+ * before, and the caller's to free, also when it fails. */
+CW_MUST_USE enum cw_err bank_pair_load(const struct bank *b, const char *stem, X509 **cert,
+                                       EVP_PKEY **key, struct say *why);
+
 /* A certificate as the ledger takes it, which fills in the rest. */
 CW_MUST_USE enum cw_err bank_certificate_record(X509 *cert, enum ledger_cert_kind kind,
                                                 unsigned slot, struct ledger_certificate *out,

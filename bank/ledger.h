@@ -380,8 +380,8 @@ ledger_entry_each(struct ledger *l,
 /* What there is, whether or not an entry leads to it. */
 struct ledger_rows {
     int64_t entries, hashes, postings, payments;
-    int64_t orders_twice,
-        counters_twice; /* order ids, and counters of a card, of several payments */
+    int64_t orders_twice;   /* order ids of several payments */
+    int64_t counters_twice; /* counters of a card, likewise */
 };
 CW_MUST_USE enum cw_err ledger_rows_get(struct ledger *l, struct ledger_rows *out, struct say *why);
 /* CW_ERR_FORMAT when tables, indexes or triggers are not those that this program makes. */

@@ -313,10 +313,7 @@ struct totalling {
 static enum cw_err total(void *ctx, struct say *why)
 {
     struct totalling *x = ctx;
-    const struct {
-        const char *sql;
-        int64_t *to;
-    } queries[] = {
+    const struct db_count counts[] = {
         {"SELECT count(*) FROM customer", &x->t.customers},
         {"SELECT count(*) FROM account WHERE customer IS NOT NULL", &x->t.accounts},
         {"SELECT count(*) FROM card WHERE status <> 'issuing'", &x->t.cards},
@@ -331,13 +328,7 @@ static enum cw_err total(void *ctx, struct say *why)
         {"SELECT count(*) FROM (SELECT 1 FROM account GROUP BY currency HAVING sum(balance) <> 0)",
          &x->t.currencies_off},
     };
-    enum cw_err err = CW_OK;
-    for (size_t i = 0; i < sizeof queries / sizeof queries[0] && err == CW_OK; i++) {
-        sqlite3_stmt *st;
-        err = db_prepare(x->l, &st, why, queries[i].sql, "");
-        err = db_number(x->l, err, st, queries[i].to, why);
-    }
-    return err;
+    return db_counts(x->l, counts, sizeof counts / sizeof counts[0], why);
 }
 
 /* A payment booked between two of the queries must not look like a fault. */

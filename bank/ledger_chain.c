@@ -323,10 +323,7 @@ enum cw_err ledger_entry_each(struct ledger *l,
 enum cw_err ledger_rows_get(struct ledger *l, struct ledger_rows *out, struct say *why)
 {
     struct ledger_rows rows = {0};
-    const struct {
-        const char *sql;
-        int64_t *to;
-    } queries[] = {
+    const struct db_count counts[] = {
         {"SELECT count(*) FROM journal", &rows.entries},
         {"SELECT count(*) FROM chain", &rows.hashes},
         {"SELECT count(*) FROM posting", &rows.postings},
@@ -339,12 +336,7 @@ enum cw_err ledger_rows_get(struct ledger *l, struct ledger_rows *out, struct sa
          "HAVING count(*) > 1)",
          &rows.counters_twice},
     };
-    enum cw_err err = CW_OK;
-    for (size_t i = 0; i < sizeof queries / sizeof queries[0] && err == CW_OK; i++) {
-        sqlite3_stmt *st;
-        err = db_prepare(l, &st, why, queries[i].sql, "");
-        err = db_number(l, err, st, queries[i].to, why);
-    }
+    enum cw_err err = db_counts(l, counts, sizeof counts / sizeof counts[0], why);
     if (err == CW_OK)
         *out = rows;
     return err;

@@ -33,6 +33,14 @@ CW_MUST_USE enum cw_err db_run(struct ledger *l, enum cw_err prepared, sqlite3_s
 CW_MUST_USE enum cw_err db_number(struct ledger *l, enum cw_err prepared, sqlite3_stmt *st,
                                   int64_t *out, struct say *why);
 
+/* Queries for a number each; stops at the first that fails. */
+struct db_count {
+    const char *sql;
+    int64_t *to;
+};
+CW_MUST_USE enum cw_err db_counts(struct ledger *l, const struct db_count *counts, size_t count,
+                                  struct say *why);
+
 /* Copies a text column; CW_ERR_FORMAT when it does not fit: the ledger is damaged. */
 CW_MUST_USE enum cw_err db_text(sqlite3_stmt *st, int column, char *out, size_t cap,
                                 struct say *why);

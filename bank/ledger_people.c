@@ -169,9 +169,8 @@ enum cw_err ledger_account_open(struct ledger *l, int64_t customer, const char c
 
 #define ACCOUNT_COLUMNS                                                                            \
     "SELECT a.number, coalesce(a.customer, 0), coalesce(c.name, (SELECT value FROM setting WHERE " \
-    "name = 'name'), ''), a.currency, a.balance, a.id FROM account a LEFT JOIN customer c ON "     \
-    "c.id = "                                                                                      \
-    "a.customer "
+    "name = 'name'), ''), a.currency, a.balance, a.id FROM account a "                             \
+    "LEFT JOIN customer c ON c.id = a.customer "
 
 static enum cw_err read_account(sqlite3_stmt *st, struct ledger_account *out, struct say *why)
 {

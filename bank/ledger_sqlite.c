@@ -147,6 +147,18 @@ enum cw_err db_number(struct ledger *l, enum cw_err prepared, sqlite3_stmt *st, 
     return err;
 }
 
+enum cw_err db_counts(struct ledger *l, const struct db_count *counts, size_t count,
+                      struct say *why)
+{
+    enum cw_err err = CW_OK;
+    for (size_t i = 0; i < count && err == CW_OK; i++) {
+        sqlite3_stmt *st;
+        err = db_prepare(l, &st, why, counts[i].sql, "");
+        err = db_number(l, err, st, counts[i].to, why);
+    }
+    return err;
+}
+
 static enum cw_err damaged(struct say *why)
 {
     return say_fail(why, CW_ERR_FORMAT,

@@ -39,9 +39,7 @@ static enum cw_err make_anew(struct bank *b, const char *root_stem, const char *
     int64_t now = ledger_now(b->ledger);
     enum cw_err err = bank_hosts_read(b, stem, &hosts, why);
     if (err == CW_OK)
-        err = bank_certificate_load(b, root_stem, &root, why);
-    if (err == CW_OK)
-        err = bank_key_load(b, root_stem, &root_key, why);
+        err = bank_pair_load(b, root_stem, &root, &root_key, why);
     if (err == CW_OK)
         err = bank_key_load(b, stem, &key, why);
     if (err == CW_OK && seconds(X509_get0_notAfter(root)) < now + (int64_t)days * DAY)
@@ -61,11 +59,8 @@ static enum cw_err make_anew(struct bank *b, const char *root_stem, const char *
                                        .issuer_key = root_key};
         err = ca_certificate_make(&order, now, &cert, why);
     }
-    if (err == CW_OK && X509_verify(cert, X509_get0_pubkey(root)) != 1)
-        err = say_fail(why, CW_ERR_FORMAT, "%s.key is not the key of %s.pem", root_stem, root_stem);
     if (err == CW_OK)
         err = replace(b, stem, cert, why);
-    ERR_clear_error();
     X509_free(root);
     X509_free(cert);
     EVP_PKEY_free(root_key);

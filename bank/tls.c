@@ -174,17 +174,12 @@ static enum cw_err load_identity(struct tls *t, const char *stem, struct say *wh
 {
     X509 *cert = NULL;
     EVP_PKEY *key = NULL;
-    enum cw_err err = bank_certificate_load(t->bank, stem, &cert, why);
-    if (err == CW_OK)
-        err = bank_key_load(t->bank, stem, &key, why);
+    /* That they fit comes first: a certificate takes the key away that is there and does not fit
+     * it. */
+    enum cw_err err = bank_pair_load(t->bank, stem, &cert, &key, why);
     if (err == CW_OK && !in_date(t, cert))
         err = say_fail(why, CW_ERR_STATE,
                        "the server certificate %s.pem has expired: cards would refuse it", stem);
-    /* First: a certificate takes the key away that is there and does not fit it. */
-    if (err == CW_OK && X509_check_private_key(cert, key) != 1) {
-        ERR_clear_error();
-        err = say_fail(why, CW_ERR_FORMAT, "%s.key is not the key of %s.pem", stem, stem);
-    }
     if (err == CW_OK &&
         (SSL_CTX_use_certificate(t->ctx, cert) != 1 || SSL_CTX_use_PrivateKey(t->ctx, key) != 1))
         err = ca_fail(why, stem);

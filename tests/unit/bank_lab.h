@@ -185,4 +185,45 @@ static inline struct lab_signed lab_sign(struct lab_card *card, const struct ord
     return s;
 }
 
+/* Around each test: *state is a new lab. */
+static inline int lab_setup(void **state)
+{
+    *state = lab_new();
+    return 0;
+}
+
+static inline int lab_teardown(void **state)
+{
+    struct bank_lab *lab = *state;
+    lab_free(&lab);
+    return 0;
+}
+
+/* The caller's to X509_free. */
+static inline X509 *lab_certificate(struct bank_lab *lab, const char *stem)
+{
+    struct say why = {""};
+    X509 *cert = NULL;
+    lab_ok(bank_certificate_load(lab->bank, stem, &cert, &why), &why);
+    return cert;
+}
+
+/* What the server makes of a signed order, but for the hash of its request. It points into `s`. */
+static inline struct ledger_order lab_signed_order(const struct lab_card *card,
+                                                   const struct order_fields *f,
+                                                   const struct lab_signed *s)
+{
+    unsigned char *der = NULL;
+    struct ledger_order o = {.fields = *f,
+                             .seal = s->seal,
+                             .text = s->text,
+                             .text_len = s->text_len,
+                             .signature = s->signature,
+                             .signature_len = s->signature_len};
+    int len = i2d_X509(card->order_cert, &der);
+    SHA256(der, (size_t)len, o.certificate);
+    OPENSSL_free(der);
+    return o;
+}
+
 #endif

@@ -31,16 +31,7 @@ static void pay(struct fixture *f, unsigned n)
     struct lab_card *card = f->cards[n % 2];
     const struct order_fields fields = lab_order(f->lab, (uint8_t)n, 100 + (int64_t)n);
     const struct lab_signed s = lab_sign(card, &fields, binding);
-    struct ledger_order o = {.fields = fields,
-                             .seal = s.seal,
-                             .text = s.text,
-                             .text_len = s.text_len,
-                             .signature = s.signature,
-                             .signature_len = s.signature_len};
-    unsigned char *der = NULL;
-    int len = i2d_X509(card->order_cert, &der);
-    SHA256(der, (size_t)len, o.certificate);
-    OPENSSL_free(der);
+    struct ledger_order o = lab_signed_order(card, &fields, &s);
     pay_request_hash(s.text, s.text_len, s.signature, s.signature_len, o.request);
     lab_ok(ledger_payment_book(f->lab->bank->ledger, &o, make_reply, NULL, &verdict, &why), &why);
     assert_int_equal(verdict, LEDGER_BOOKED);

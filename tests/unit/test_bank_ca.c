@@ -8,28 +8,7 @@
 #include <openssl/err.h>
 #include <openssl/x509v3.h>
 
-static int setup(void **state)
-{
-    *state = lab_new();
-    return 0;
-}
-
-static int teardown(void **state)
-{
-    struct bank_lab *lab = *state;
-    lab_free(&lab);
-    return 0;
-}
-
 /* ---- profiles ---- */
-
-static X509 *load(struct bank_lab *lab, const char *stem)
-{
-    struct say why = {""};
-    X509 *cert = NULL;
-    lab_ok(bank_certificate_load(lab->bank, stem, &cert, &why), &why);
-    return cert;
-}
 
 static bool chains(X509 *root, X509 *leaf, int purpose)
 {
@@ -50,7 +29,7 @@ static void test_roots(void **state)
 {
     static const char *const stems[] = {BANK_FILE_SERVER_ROOT, BANK_FILE_CARD_ROOT};
     for (size_t i = 0; i < 2; i++) {
-        X509 *root = load(*state, stems[i]);
+        X509 *root = lab_certificate(*state, stems[i]);
         assert_true(X509_check_ca(root) == 1);
         assert_int_equal(X509_get_pathlen(root), 0);
         assert_int_equal(X509_get_key_usage(root), KU_KEY_CERT_SIGN | KU_CRL_SIGN);
@@ -62,8 +41,10 @@ static void test_roots(void **state)
 static void test_server_certificates(void **state)
 {
     struct bank_lab *lab = *state;
-    X509 *root = load(lab, BANK_FILE_SERVER_ROOT), *cards = load(lab, BANK_FILE_CARD_ROOT);
-    X509 *ec = load(lab, BANK_FILE_SERVER_EC), *rsa = load(lab, BANK_FILE_SERVER_RSA);
+    X509 *root = lab_certificate(lab, BANK_FILE_SERVER_ROOT),
+         *cards = lab_certificate(lab, BANK_FILE_CARD_ROOT);
+    X509 *ec = lab_certificate(lab, BANK_FILE_SERVER_EC),
+         *rsa = lab_certificate(lab, BANK_FILE_SERVER_RSA);
     assert_int_equal(X509_get_key_usage(ec), KU_DIGITAL_SIGNATURE);
     assert_int_equal(X509_get_key_usage(rsa), KU_KEY_ENCIPHERMENT); /* and so never a signature */
     X509 *const both[] = {ec, rsa};
@@ -89,7 +70,7 @@ static void test_server_certificates(void **state)
 static void test_card_certificates(void **state)
 {
     struct bank_lab *lab = *state;
-    X509 *root = load(lab, BANK_FILE_CARD_ROOT);
+    X509 *root = lab_certificate(lab, BANK_FILE_CARD_ROOT);
     struct lab_card *card = lab_card_new(lab, lab->ada, 1, false);
     assert_true(chains(root, card->tls_cert, X509_PURPOSE_SSL_CLIENT));
     assert_false(chains(root, card->tls_cert, X509_PURPOSE_SMIME_SIGN));
@@ -130,8 +111,9 @@ static void test_next_root(void **state)
     assert_string_equal(lab->bank->server.root, "server-root");
     assert_string_equal(lab->bank->server_next.root, "server-root-2");
     assert_int_equal(bank_server_roll(lab->bank, 90, &why), CW_ERR_STATE);
-    X509 *root = load(lab, "server-root-2"), *old = load(lab, BANK_FILE_SERVER_ROOT);
-    X509 *ec = load(lab, "server-p256-2");
+    X509 *root = lab_certificate(lab, "server-root-2"),
+         *old = lab_certificate(lab, BANK_FILE_SERVER_ROOT);
+    X509 *ec = lab_certificate(lab, "server-p256-2");
     assert_int_not_equal(X509_NAME_cmp(X509_get_subject_name(root), X509_get_subject_name(old)), 0);
     X509_STORE_add_cert(store, root);
     X509_STORE_CTX_init(ctx, store, ec, NULL);
@@ -258,7 +240,7 @@ static void test_host_names(void **state)
 static bool receipt_holds(struct bank_lab *lab, const uint8_t *der, size_t len,
                           const struct lab_signed *s)
 {
-    X509 *root = load(lab, BANK_FILE_CARD_ROOT);
+    X509 *root = lab_certificate(lab, BANK_FILE_CARD_ROOT);
     X509_STORE *store = X509_STORE_new();
     BIO *out = BIO_new(BIO_s_mem());
     char *content;
@@ -326,7 +308,7 @@ static void test_receipt_rsa(void **state)
 
 int main(int argc, char **argv)
 {
-#define TEST(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
+#define TEST(f) cmocka_unit_test_setup_teardown(f, lab_setup, lab_teardown)
     const struct CMUnitTest tests[] = {
         TEST(test_roots),
         TEST(test_server_certificates),

@@ -6,19 +6,6 @@
 
 static const uint8_t no_binding[ORDER_BINDING_LEN];
 
-static int setup(void **state)
-{
-    *state = lab_new();
-    return 0;
-}
-
-static int teardown(void **state)
-{
-    struct bank_lab *lab = *state;
-    lab_free(&lab);
-    return 0;
-}
-
 /* ---- account numbers ---- */
 
 static void test_account_number(void **state)
@@ -60,17 +47,8 @@ static char *make_reply(void *ctx, const struct ledger_order *o, const struct le
 static struct ledger_order make_order(struct lab_card *card, const struct order_fields *f,
                                       const struct lab_signed *s)
 {
-    unsigned char *der = NULL;
-    struct ledger_order o = {.fields = *f,
-                             .seal = s->seal,
-                             .text = s->text,
-                             .text_len = s->text_len,
-                             .signature = s->signature,
-                             .signature_len = s->signature_len};
+    struct ledger_order o = lab_signed_order(card, f, s);
     SHA256(s->text, s->text_len, o.request);
-    int len = i2d_X509(card->order_cert, &der);
-    SHA256(der, (size_t)len, o.certificate);
-    OPENSSL_free(der);
     return o;
 }
 
@@ -344,7 +322,7 @@ static void test_card_states(void **state)
 
 int main(int argc, char **argv)
 {
-#define TEST(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
+#define TEST(f) cmocka_unit_test_setup_teardown(f, lab_setup, lab_teardown)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_account_number),
         TEST(test_deposit_is_double_entry),

@@ -30,16 +30,7 @@ static void pay(struct fixture *f)
     enum ledger_verdict verdict;
     const struct order_fields fields = lab_order(f->lab, 1, 1234);
     const struct lab_signed s = lab_sign(f->card, &fields, binding);
-    struct ledger_order o = {.fields = fields,
-                             .seal = s.seal,
-                             .text = s.text,
-                             .text_len = s.text_len,
-                             .signature = s.signature,
-                             .signature_len = s.signature_len};
-    unsigned char *der = NULL;
-    int len = i2d_X509(f->card->order_cert, &der);
-    SHA256(der, (size_t)len, o.certificate);
-    OPENSSL_free(der);
+    struct ledger_order o = lab_signed_order(f->card, &fields, &s);
     lab_ok(ledger_payment_book(f->lab->bank->ledger, &o, make_reply, NULL, &verdict, &why), &why);
     assert_int_equal(verdict, LEDGER_BOOKED);
     memcpy(f->order, fields.id, sizeof f->order);

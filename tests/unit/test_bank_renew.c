@@ -10,32 +10,11 @@
 #define DAY  86400
 #define DAYS 90 /* of the lab's server certificates */
 
-static int setup(void **state)
-{
-    *state = lab_new();
-    return 0;
-}
-
-static int teardown(void **state)
-{
-    struct bank_lab *lab = *state;
-    lab_free(&lab);
-    return 0;
-}
-
-static X509 *certificate(struct bank_lab *lab, const char *stem)
-{
-    struct say why = {""};
-    X509 *cert = NULL;
-    lab_ok(bank_certificate_load(lab->bank, stem, &cert, &why), &why);
-    return cert;
-}
-
 /* Days from the lab's now to the end, rounded. */
 static int days_left(struct bank_lab *lab, const char *stem)
 {
     int days = 0, seconds = 0;
-    X509 *cert = certificate(lab, stem);
+    X509 *cert = lab_certificate(lab, stem);
     ASN1_TIME *now = ASN1_TIME_set(NULL, (time_t)lab->now);
     assert_int_equal(ASN1_TIME_diff(&days, &seconds, now, X509_get0_notAfter(cert)), 1);
     ASN1_TIME_free(now);
@@ -83,14 +62,14 @@ static void test_same_but_for_the_time(void **state)
 {
     static const char *const stems[] = {BANK_FILE_SERVER_EC, BANK_FILE_SERVER_RSA};
     struct bank_lab *lab = *state;
-    X509 *root = certificate(lab, BANK_FILE_SERVER_ROOT);
+    X509 *root = lab_certificate(lab, BANK_FILE_SERVER_ROOT);
     X509 *before[2], *after[2];
     for (size_t i = 0; i < 2; i++)
-        before[i] = certificate(lab, stems[i]);
+        before[i] = lab_certificate(lab, stems[i]);
     lab->now += 80 * DAY;
     assert_int_equal(renew(lab), 2);
     for (size_t i = 0; i < 2; i++) {
-        after[i] = certificate(lab, stems[i]);
+        after[i] = lab_certificate(lab, stems[i]);
         assert_int_equal(X509_verify(after[i], X509_get0_pubkey(root)), 1);
         assert_int_equal(EVP_PKEY_eq(X509_get0_pubkey(before[i]), X509_get0_pubkey(after[i])), 1);
         assert_int_equal(
@@ -197,7 +176,7 @@ static void test_root_that_ends(void **state)
     assert_int_equal(count, 0);
 }
 
-#define TEST(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
+#define TEST(f) cmocka_unit_test_setup_teardown(f, lab_setup, lab_teardown)
 
 int main(int argc, char **argv)
 {
