@@ -8,6 +8,7 @@
 #include "bank/ca.h"
 #include "bank/pay.h"
 #include "bank/terms.h"
+#include "bench/folder.h"
 #include "host/clock.h"
 
 #include <getopt.h>
@@ -76,16 +77,12 @@ static enum cw_err make_bank(struct scene *s, struct say *why)
     static const char *const hosts[] = {"bank.cardwire.test"};
     const struct bank_options options = {
         .name = "Bench", .hosts = hosts, .host_count = 1, .server_days = 90};
-    const char *tmp = getenv("TMPDIR");
     int64_t ada = 0, ben = 0;
-    int n = snprintf(s->dir, sizeof s->dir, "%s/cardwire-bench.XXXXXX",
-                     tmp != NULL && tmp[0] != '\0' ? tmp : P_tmpdir);
-    if (n < 0 || (size_t)n >= sizeof s->dir || mkdtemp(s->dir) == NULL) {
-        s->dir[0] = '\0';
-        return say_fail(why, CW_ERR_IO, "cannot make a temporary folder; is TMPDIR right?");
-    }
+    enum cw_err err = folder_make(s->dir, sizeof s->dir, why);
+    if (err != CW_OK)
+        return err;
     snprintf(s->bank_dir, sizeof s->bank_dir, "%s/bank", s->dir);
-    enum cw_err err = bank_init(s->bank_dir, &options, &ledger_clock_system, why);
+    err = bank_init(s->bank_dir, &options, &ledger_clock_system, why);
     if (err == CW_OK)
         err = bank_open(s->bank_dir, &ledger_clock_system, &s->bank, why);
     if (err == CW_OK)
@@ -210,13 +207,7 @@ static void strike(struct scene *s)
 {
     bank_free(&s->bank);
     EVP_PKEY_free(s->key);
-    pid_t child = s->dir[0] != '\0' ? fork() : -1;
-    if (child == 0) {
-        execlp("rm", "rm", "-rf", "--", s->dir, (char *)NULL);
-        _exit(127);
-    }
-    if (child > 0)
-        (void)waitpid(child, NULL, 0);
+    folder_strike(s->dir);
 }
 
 int main(int argc, char **argv)

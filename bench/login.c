@@ -3,6 +3,7 @@
 
 #include "bank/issue.h"
 #include "bank/terms.h"
+#include "bench/folder.h"
 #include "host/file.h"
 #include "terminal/pump.h"
 
@@ -12,7 +13,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #define PIN "7391"
@@ -26,14 +26,10 @@ enum cw_err login_scene(struct login_scene *s, const char *reader, struct say *w
         .p256 = true, .rsa = true, .days = 1826, .time = -1, .pin_file = s->pin_file};
     struct issue_result issued;
     char bank_dir[240];
-    const char *tmp = getenv("TMPDIR");
     (void)setenv("CARDWIRE_CARD_NOSYNC", "1", 1); /* nobody pulls this card's plug */
-    int n = snprintf(s->dir, sizeof s->dir, "%s/cardwire-bench.XXXXXX",
-                     tmp != NULL && tmp[0] != '\0' ? tmp : P_tmpdir);
-    if (n < 0 || (size_t)n >= sizeof s->dir || mkdtemp(s->dir) == NULL) {
-        s->dir[0] = '\0';
-        return say_fail(why, CW_ERR_IO, "cannot make a temporary folder; is TMPDIR right?");
-    }
+    enum cw_err err = folder_make(s->dir, sizeof s->dir, why);
+    if (err != CW_OK)
+        return err;
     snprintf(bank_dir, sizeof bank_dir, "%s/bank", s->dir);
     if (reader != NULL)
         snprintf(s->card, sizeof s->card, "%s", reader);
@@ -42,7 +38,7 @@ enum cw_err login_scene(struct login_scene *s, const char *reader, struct say *w
     snprintf(s->pin_file, sizeof s->pin_file, "%s/pin", s->dir);
     issue.reader = s->card;
     terms_default(&issue.policy);
-    enum cw_err err = file_write(s->pin_file, PIN "\n", strlen(PIN) + 1, 0600, why);
+    err = file_write(s->pin_file, PIN "\n", strlen(PIN) + 1, 0600, why);
     if (err == CW_OK)
         err = bank_init(bank_dir, &options, &ledger_clock_system, why);
     if (err == CW_OK)
@@ -62,13 +58,7 @@ void login_strike(struct login_scene *s)
         tls_free(&s->tls);
     if (s->bank != NULL)
         bank_free(&s->bank);
-    pid_t child = s->dir[0] != '\0' ? fork() : -1;
-    if (child == 0) {
-        execlp("rm", "rm", "-rf", "--", s->dir, (char *)NULL);
-        _exit(127);
-    }
-    if (child > 0)
-        (void)waitpid(child, NULL, 0);
+    folder_strike(s->dir);
 }
 
 /* Everything that the card has for the server, and the server's whole flight back: as on a net that
