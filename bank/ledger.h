@@ -39,11 +39,11 @@ extern const struct ledger_clock ledger_clock_system;
 
 /* ---- opening ---- */
 
-/* Makes an empty ledger in a file that must not exist. */
-CW_MUST_USE enum cw_err ledger_create(const char *path, const struct ledger_clock *clock,
+/* Makes an empty ledger in a file that must not exist, or in a database that holds none. */
+CW_MUST_USE enum cw_err ledger_create(const char *where, const struct ledger_clock *clock,
                                       struct ledger **out, struct say *why);
-/* CW_ERR_NEWER when a newer program made it, CW_ERR_FORMAT when the file is no ledger. */
-CW_MUST_USE enum cw_err ledger_open(const char *path, const struct ledger_clock *clock,
+/* CW_ERR_NEWER when a newer program made it, CW_ERR_FORMAT when what is there is no ledger. */
+CW_MUST_USE enum cw_err ledger_open(const char *where, const struct ledger_clock *clock,
                                     struct ledger **out, struct say *why);
 void ledger_free(struct ledger **ledger);
 /* One state of the books into a file that must not exist, while others go on writing; it is on the

@@ -8,7 +8,7 @@
 static enum cw_err post_leg(struct ledger *l, int64_t entry, size_t line, struct db_leg *leg,
                             struct say *why)
 {
-    sqlite3_stmt *st;
+    struct db_stmt *st;
     int64_t balance = 0, customer = 0;
     enum cw_err err =
         db_prepare(l, &st, why, "SELECT balance FROM account WHERE id = ?", "i", leg->account);
@@ -38,19 +38,20 @@ static enum cw_err post_leg(struct ledger *l, int64_t entry, size_t line, struct
 enum cw_err db_post(struct ledger *l, const char *kind, const char *reference, struct db_leg *legs,
                     size_t count, int64_t time, int64_t *entry, struct say *why)
 {
-    sqlite3_stmt *st;
-    int64_t sum = 0;
+    struct db_stmt *st;
+    int64_t sum = 0, id = 0;
     for (size_t i = 0; i < count; i++)
         if (legs[i].amount == 0 || __builtin_add_overflow(sum, legs[i].amount, &sum))
             return say_fail(why, CW_ERR_ARG, "a posting of nothing, or too large");
     if (sum != 0 || count < 2)
         return say_fail(why, CW_ERR_ARG, "postings of one entry must sum to zero");
     enum cw_err err =
-        db_prepare(l, &st, why, "INSERT INTO journal (time, kind, reference) VALUES (?, ?, ?)",
+        db_prepare(l, &st, why,
+                   "INSERT INTO journal (id, time, kind, reference) "
+                   "SELECT coalesce(max(id), 0) + 1, ?, ?, ? FROM journal RETURNING id",
                    "itt", time, kind, reference);
-    if ((err = db_run(l, err, st, why)) != CW_OK)
+    if ((err = db_number(l, err, st, &id, why)) != CW_OK)
         return err;
-    int64_t id = sqlite3_last_insert_rowid(l->db);
     for (size_t i = 0; i < count; i++)
         if ((err = post_leg(l, id, i, &legs[i], why)) != CW_OK)
             return err;
@@ -64,7 +65,7 @@ enum cw_err db_post(struct ledger *l, const char *kind, const char *reference, s
 static enum cw_err judge_repeat(struct ledger *l, const struct ledger_order *o,
                                 enum ledger_verdict *verdict, struct say *why)
 {
-    sqlite3_stmt *st;
+    struct db_stmt *st;
     int64_t found = 0;
     enum cw_err err =
         db_prepare(l, &st, why, "SELECT request = ? FROM payment WHERE order_id = ?", "bb",
@@ -132,7 +133,7 @@ static enum cw_err judge(struct ledger *l, const struct ledger_order *o, int64_t
 
 static enum cw_err account_row(struct ledger *l, const char *number, int64_t *id, struct say *why)
 {
-    sqlite3_stmt *st;
+    struct db_stmt *st;
     enum cw_err err =
         db_prepare(l, &st, why, "SELECT id FROM account WHERE number = ?", "t", number);
     return db_number(l, err, st, id, why);
@@ -143,7 +144,7 @@ static enum cw_err book(struct ledger *l, const struct ledger_order *o, int64_t 
                                        const struct ledger_booking *b),
                         void *ctx, struct say *why)
 {
-    sqlite3_stmt *st;
+    struct db_stmt *st;
     struct db_leg legs[2] = {{.amount = -o->fields.amount}, {.amount = o->fields.amount}};
     struct ledger_booking b = {.time = ledger_now(l)};
     enum cw_err err = account_row(l, o->fields.payer, &legs[0].account, why);
@@ -175,7 +176,7 @@ enum cw_err ledger_payment_book(struct ledger *l, const struct ledger_order *ord
                                 void *ctx, enum ledger_verdict *verdict, struct say *why)
 {
     int64_t customer = 0;
-    bool unknown = false;
+    enum db_fate fate = DB_UNDONE;
     enum ledger_verdict v = LEDGER_BOOKED;
     if (order->text_len > ORDER_TEXT_MAX || order->signature_len > LEDGER_SIGNATURE_MAX)
         return say_fail(why, CW_ERR_LENGTH, "an order or signature too large to be kept");
@@ -187,8 +188,8 @@ enum cw_err ledger_payment_book(struct ledger *l, const struct ledger_order *ord
         err = book(l, order, customer, reply, ctx, why);
     /* A commit that wrote nothing, after a refusal, leaves nothing unknown; but what was seen to be
      * booked must not be called unbooked. */
-    err = db_end_told(l, err, &unknown, why);
-    if (err != CW_OK && (v == LEDGER_REPEATED || (unknown && v == LEDGER_BOOKED))) {
+    err = db_end_told(l, err, &fate, why);
+    if (err != CW_OK && (v == LEDGER_REPEATED || (fate == DB_UNKNOWN && v == LEDGER_BOOKED))) {
         v = LEDGER_UNKNOWN;
         err = CW_OK;
     }
@@ -197,11 +198,12 @@ enum cw_err ledger_payment_book(struct ledger *l, const struct ledger_order *ord
     return err;
 }
 
-enum cw_err db_payment_read(sqlite3_stmt *st, int column, struct ledger_payment *p, struct say *why)
+enum cw_err db_payment_read(struct db_stmt *st, int column, struct ledger_payment *p,
+                            struct say *why)
 {
-    p->id = sqlite3_column_int64(st, column);
-    p->customer = sqlite3_column_int64(st, column + 1);
-    p->counter = sqlite3_column_int64(st, column + 3);
+    p->id = db_int(st, column);
+    p->customer = db_int(st, column + 1);
+    p->counter = db_int(st, column + 3);
     enum cw_err err = db_blob_exact(st, column + 2, p->order, sizeof p->order, why);
     if (err == CW_OK)
         err = db_blob_exact(st, column + 4, p->request, sizeof p->request, why);
@@ -215,15 +217,13 @@ enum cw_err db_payment_read(sqlite3_stmt *st, int column, struct ledger_payment 
         err = db_blob(st, column + 8, p->signature, sizeof p->signature, &p->signature_len, why);
     if (err != CW_OK)
         return err;
-    const char *reply = (const char *)sqlite3_column_text(st, column + 9);
-    p->reply = reply != NULL ? strdup(reply) : NULL;
-    return p->reply != NULL ? CW_OK : say_fail(why, CW_ERR_SPACE, "out of memory");
+    return db_copy_text(st, column + 9, &p->reply, why);
 }
 
 enum cw_err ledger_payment_find(struct ledger *l, const uint8_t order_id[ORDER_ID_LEN],
                                 struct ledger_payment **out, struct say *why)
 {
-    sqlite3_stmt *st = NULL;
+    struct db_stmt *st = NULL;
     bool row = false;
     struct ledger_payment *p = calloc(1, sizeof *p);
     if (p == NULL)
@@ -237,7 +237,7 @@ enum cw_err ledger_payment_find(struct ledger *l, const uint8_t order_id[ORDER_I
         err = say_fail(why, CW_ERR_NOT_FOUND, "there is no payment of that order");
     if (err == CW_OK)
         err = db_payment_read(st, 0, p, why);
-    sqlite3_finalize(st);
+    db_done(&st);
     if (err != CW_OK) {
         ledger_payment_free(&p);
         return err;
@@ -257,18 +257,19 @@ void ledger_payment_free(struct ledger_payment **payment)
 
 /* ---- statements and totals ---- */
 
-static enum cw_err read_transaction(sqlite3_stmt *st, struct ledger_transaction *t, struct say *why)
+static enum cw_err read_transaction(struct db_stmt *st, struct ledger_transaction *t,
+                                    struct say *why)
 {
-    *t = (struct ledger_transaction){.id = sqlite3_column_int64(st, 0),
-                                     .time = sqlite3_column_int64(st, 1),
-                                     .amount = sqlite3_column_int64(st, 2),
-                                     .balance = sqlite3_column_int64(st, 3)};
+    *t = (struct ledger_transaction){.id = db_int(st, 0),
+                                     .time = db_int(st, 1),
+                                     .amount = db_int(st, 2),
+                                     .balance = db_int(st, 3)};
     enum cw_err err = db_text(st, 4, t->other_account, sizeof t->other_account, why);
     if (err == CW_OK)
         err = db_text(st, 5, t->other_name, sizeof t->other_name, why);
     if (err == CW_OK)
         err = db_text(st, 6, t->reference, sizeof t->reference, why);
-    t->has_order = sqlite3_column_type(st, 7) != SQLITE_NULL;
+    t->has_order = !db_null(st, 7);
     if (err == CW_OK && t->has_order)
         err = db_blob_exact(st, 7, t->order, sizeof t->order, why);
     return err;
@@ -277,7 +278,7 @@ static enum cw_err read_transaction(sqlite3_stmt *st, struct ledger_transaction 
 enum cw_err ledger_statement_get(struct ledger *l, const char *number, size_t limit,
                                  struct ledger_transaction *out, size_t *count, struct say *why)
 {
-    sqlite3_stmt *st;
+    struct db_stmt *st;
     bool row = true;
     size_t n = 0;
     if (limit == 0 || limit > LEDGER_STATEMENT_MAX)
@@ -299,7 +300,7 @@ enum cw_err ledger_statement_get(struct ledger *l, const char *number, size_t li
     while (n < limit && (err = db_step(l, st, &row, why)) == CW_OK && row)
         if ((err = read_transaction(st, &out[n++], why)) != CW_OK)
             break;
-    sqlite3_finalize(st);
+    db_done(&st);
     if (err == CW_OK)
         *count = n;
     return err;
@@ -325,7 +326,8 @@ static enum cw_err total(void *ctx, struct say *why)
         {"SELECT count(*) FROM account a WHERE "
          "balance <> (SELECT coalesce(sum(amount), 0) FROM posting WHERE account = a.id)",
          &x->t.wrong_balance},
-        {"SELECT count(*) FROM (SELECT 1 FROM account GROUP BY currency HAVING sum(balance) <> 0)",
+        {"SELECT count(*) FROM (SELECT 1 FROM account GROUP BY currency HAVING sum(balance) <> 0) "
+         "AS t",
          &x->t.currencies_off},
     };
     return db_counts(x->l, counts, sizeof counts / sizeof counts[0], why);

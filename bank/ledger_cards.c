@@ -25,11 +25,10 @@ const char *ledger_card_status_name(enum ledger_card_status status)
                                                                                           : 0];
 }
 
-static enum cw_err read_card(sqlite3_stmt *st, struct ledger_card *out, struct say *why)
+static enum cw_err read_card(struct db_stmt *st, struct ledger_card *out, struct say *why)
 {
     char status[16];
-    struct ledger_card c = {.customer = sqlite3_column_int64(st, 1),
-                            .since = sqlite3_column_int64(st, 3)};
+    struct ledger_card c = {.customer = db_int(st, 1), .since = db_int(st, 3)};
     enum cw_err err = db_blob_exact(st, 0, c.serial, sizeof c.serial, why);
     if (err == CW_OK)
         err = db_text(st, 2, status, sizeof status, why);
@@ -47,7 +46,7 @@ static enum cw_err read_card(sqlite3_stmt *st, struct ledger_card *out, struct s
 enum cw_err ledger_card_get(struct ledger *l, const uint8_t serial[ORDER_SERIAL_LEN],
                             struct ledger_card *out, struct say *why)
 {
-    sqlite3_stmt *st;
+    struct db_stmt *st;
     bool row = false;
     enum cw_err err = db_prepare(l, &st, why, CARD_COLUMNS "WHERE serial = ?", "b", serial,
                                  (size_t)ORDER_SERIAL_LEN);
@@ -59,14 +58,14 @@ enum cw_err ledger_card_get(struct ledger *l, const uint8_t serial[ORDER_SERIAL_
                        "this bank issued no card of that serial; 'cardwired card list' shows them");
     if (err == CW_OK)
         err = read_card(st, out, why);
-    sqlite3_finalize(st);
+    db_done(&st);
     return err;
 }
 
 enum cw_err ledger_card_each(struct ledger *l, void (*each)(void *ctx, const struct ledger_card *c),
                              void *ctx, struct say *why)
 {
-    sqlite3_stmt *st;
+    struct db_stmt *st;
     bool row = true;
     enum cw_err err = db_prepare(l, &st, why, CARD_COLUMNS "ORDER BY since, serial", "");
     if (err != CW_OK)
@@ -77,14 +76,14 @@ enum cw_err ledger_card_each(struct ledger *l, void (*each)(void *ctx, const str
             break;
         each(ctx, &c);
     }
-    sqlite3_finalize(st);
+    db_done(&st);
     return err;
 }
 
 static enum cw_err insert_certificate(struct ledger *l, struct ledger_certificate *c,
                                       struct say *why)
 {
-    sqlite3_stmt *st;
+    struct db_stmt *st;
     SHA256(c->der, c->der_len, c->sha256);
     enum cw_err err =
         db_prepare(l, &st, why,
@@ -105,7 +104,7 @@ static enum cw_err forget_card(struct ledger *l, const uint8_t serial[ORDER_SERI
     };
     enum cw_err err = CW_OK;
     for (size_t i = 0; i < sizeof rows / sizeof rows[0] && err == CW_OK; i++) {
-        sqlite3_stmt *st;
+        struct db_stmt *st;
         err = db_prepare(l, &st, why, rows[i], "b", serial, (size_t)ORDER_SERIAL_LEN);
         err = db_run(l, err, st, why);
     }
@@ -116,7 +115,7 @@ static enum cw_err begin_card(struct ledger *l, const uint8_t serial[ORDER_SERIA
                               int64_t customer, struct ledger_certificate *certs, size_t count,
                               const struct ledger_terms *terms, struct say *why)
 {
-    sqlite3_stmt *st;
+    struct db_stmt *st;
     struct ledger_card old;
     enum cw_err err = ledger_card_get(l, serial, &old, why);
     if (err == CW_OK && old.status != LEDGER_CARD_ISSUING)
@@ -153,7 +152,7 @@ enum cw_err ledger_card_begin(struct ledger *l, const uint8_t serial[ORDER_SERIA
 static enum cw_err keys_were_given(struct ledger *l, const uint8_t serial[ORDER_SERIAL_LEN],
                                    bool *out, struct say *why)
 {
-    sqlite3_stmt *st;
+    struct db_stmt *st;
     int64_t any = 0;
     enum cw_err err =
         db_prepare(l, &st, why, "SELECT EXISTS (SELECT 1 FROM card_keys WHERE serial = ?)", "b",
@@ -167,7 +166,7 @@ static enum cw_err keys_were_given(struct ledger *l, const uint8_t serial[ORDER_
 static enum cw_err give_keys(struct ledger *l, const uint8_t serial[ORDER_SERIAL_LEN], bool again,
                              struct say *why)
 {
-    sqlite3_stmt *st;
+    struct db_stmt *st;
     struct ledger_card card;
     bool given = false;
     enum cw_err err = ledger_card_get(l, serial, &card, why);
@@ -206,11 +205,11 @@ enum cw_err ledger_card_keys_give(struct ledger *l, const uint8_t serial[ORDER_S
 static enum cw_err change_status(struct ledger *l, const uint8_t serial[ORDER_SERIAL_LEN],
                                  const char *sql, bool *changed, struct say *why)
 {
-    sqlite3_stmt *st;
+    struct db_stmt *st;
     enum cw_err err = db_prepare(l, &st, why, sql, "b", serial, (size_t)ORDER_SERIAL_LEN);
     err = db_run(l, err, st, why);
     if (err == CW_OK)
-        *changed = sqlite3_changes(l->db) == 1;
+        *changed = db_changed(l) == 1;
     return err;
 }
 
@@ -282,11 +281,11 @@ enum cw_err ledger_card_block(struct ledger *l, const uint8_t serial[ORDER_SERIA
 
 #define CERT_COLUMNS "SELECT sha256, card, kind, slot, der FROM certificate "
 
-static enum cw_err read_certificate(sqlite3_stmt *st, struct ledger_certificate *out,
+static enum cw_err read_certificate(struct db_stmt *st, struct ledger_certificate *out,
                                     struct say *why)
 {
     char kind[8];
-    out->slot = (unsigned)sqlite3_column_int64(st, 3);
+    out->slot = (unsigned)db_int(st, 3);
     enum cw_err err = db_blob_exact(st, 0, out->sha256, sizeof out->sha256, why);
     if (err == CW_OK)
         err = db_blob_exact(st, 1, out->card, sizeof out->card, why);
@@ -307,7 +306,7 @@ static enum cw_err read_certificate(sqlite3_stmt *st, struct ledger_certificate 
 enum cw_err ledger_certificate_find(struct ledger *l, const uint8_t sha256[32],
                                     struct ledger_certificate *out, struct say *why)
 {
-    sqlite3_stmt *st;
+    struct db_stmt *st;
     bool row = false;
     enum cw_err err =
         db_prepare(l, &st, why, CERT_COLUMNS "WHERE sha256 = ?", "b", sha256, (size_t)32);
@@ -318,7 +317,7 @@ enum cw_err ledger_certificate_find(struct ledger *l, const uint8_t sha256[32],
         err = say_fail(why, CW_ERR_NOT_FOUND, "this bank issued no such certificate");
     if (err == CW_OK)
         err = read_certificate(st, out, why);
-    sqlite3_finalize(st);
+    db_done(&st);
     return err;
 }
 
@@ -326,7 +325,7 @@ enum cw_err ledger_certificate_each(struct ledger *l,
                                     void (*each)(void *ctx, const struct ledger_certificate *c),
                                     void *ctx, struct say *why)
 {
-    sqlite3_stmt *st;
+    struct db_stmt *st;
     bool row = true;
     struct ledger_certificate *c = calloc(1, sizeof *c);
     if (c == NULL)
@@ -335,7 +334,7 @@ enum cw_err ledger_certificate_each(struct ledger *l,
     while (err == CW_OK && (err = db_step(l, st, &row, why)) == CW_OK && row)
         if ((err = read_certificate(st, c, why)) == CW_OK)
             each(ctx, c);
-    sqlite3_finalize(st);
+    db_done(&st);
     free(c);
     return err;
 }
@@ -344,7 +343,7 @@ enum cw_err ledger_certificates_get(struct ledger *l, const uint8_t serial[ORDER
                                     enum ledger_cert_kind kind, struct ledger_certificate *out,
                                     size_t *count, struct say *why)
 {
-    sqlite3_stmt *st;
+    struct db_stmt *st;
     bool row = true;
     size_t n = 0;
     enum cw_err err =
@@ -357,7 +356,7 @@ enum cw_err ledger_certificates_get(struct ledger *l, const uint8_t serial[ORDER
             break;
         n++;
     }
-    sqlite3_finalize(st);
+    db_done(&st);
     if (err == CW_OK)
         *count = n;
     return err;
@@ -366,14 +365,14 @@ enum cw_err ledger_certificates_get(struct ledger *l, const uint8_t serial[ORDER
 enum cw_err ledger_certificates_any(struct ledger *l, enum ledger_cert_kind kind, bool *out,
                                     struct say *why)
 {
-    sqlite3_stmt *st;
+    struct db_stmt *st;
     bool row = false;
     enum cw_err err = db_prepare(l, &st, why, "SELECT 1 FROM certificate WHERE kind = ? LIMIT 1",
                                  "t", kind_names[kind]);
     if (err != CW_OK)
         return err;
     err = db_step(l, st, &row, why);
-    sqlite3_finalize(st);
+    db_done(&st);
     if (err == CW_OK)
         *out = row;
     return err;
@@ -382,7 +381,7 @@ enum cw_err ledger_certificates_any(struct ledger *l, enum ledger_cert_kind kind
 static enum cw_err put_piv(struct ledger *l, const uint8_t serial[ORDER_SERIAL_LEN],
                            struct ledger_certificate *certs, size_t count, struct say *why)
 {
-    sqlite3_stmt *st;
+    struct db_stmt *st;
     struct ledger_card card;
     enum cw_err err = ledger_card_get(l, serial, &card, why);
     if (err == CW_OK && card.status == LEDGER_CARD_TERMINATED)

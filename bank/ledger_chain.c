@@ -7,19 +7,23 @@
 
 #include <openssl/evp.h>
 #include <openssl/rand.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #define LABEL "CARDWIRE ENTRY 1\n"
 
-/* Statements that read one entry after the other. */
+/* Reads one entry after the other, in pages: all that a query finds may have to fit in memory. */
 struct reading {
     struct ledger *l;
-    sqlite3_stmt *entry, *legs;
+    struct db_stmt *entries, *legs; /* of one page; NULL: of none */
+    bool leg;                       /* `legs` stands at one that was not taken */
     struct ledger_payment payment;
     struct ledger_entry e;
     uint8_t before[LEDGER_HASH_LEN]; /* hash of the last that was read */
 };
+
+#define PAGE "512"
 
 /* ---- the hash ---- */
 
@@ -120,25 +124,18 @@ static enum cw_err hash_entry(const struct ledger_entry *e, const uint8_t before
 
 static enum cw_err reading_begin(struct reading **out, struct ledger *l, struct say *why)
 {
-    struct reading *r = calloc(1, sizeof *r);
-    if (r == NULL)
+    *out = calloc(1, sizeof **out);
+    if (*out == NULL)
         return say_fail(why, CW_ERR_SPACE, "out of memory");
-    r->l = l;
-    enum cw_err err =
-        db_prepare(l, &r->entry, why,
-                   "SELECT j.time, j.kind, j.reference, c.hash, c.salt, " DB_PAYMENT_COLUMNS
-                   "FROM journal j LEFT JOIN chain c ON c.journal = j.id "
-                   "LEFT JOIN payment pay ON pay.journal = j.id WHERE j.id = ?",
-                   "");
-    if (err == CW_OK)
-        err = db_prepare(l, &r->legs, why,
-                         "SELECT p.account, coalesce(a.number, ''), coalesce(a.currency, ''), "
-                         "p.amount, p.balance, coalesce(a.customer, 0) "
-                         "FROM posting p LEFT JOIN account a ON a.id = p.account "
-                         "WHERE p.journal = ? ORDER BY p.line",
-                         "");
-    *out = r;
-    return err;
+    (*out)->l = l;
+    return CW_OK;
+}
+
+static void close_page(struct reading *r)
+{
+    db_done(&r->entries);
+    db_done(&r->legs);
+    r->leg = false;
 }
 
 static void reading_end(struct reading **reading)
@@ -146,73 +143,91 @@ static void reading_end(struct reading **reading)
     struct reading *r = *reading;
     if (r == NULL)
         return;
-    sqlite3_finalize(r->entry);
-    sqlite3_finalize(r->legs);
+    close_page(r);
     free(r->payment.reply);
     free(r);
     *reading = NULL;
 }
 
-static enum cw_err again(struct reading *r, sqlite3_stmt *st, int64_t id, struct say *why)
+static enum cw_err next_leg(struct reading *r, struct say *why)
 {
-    sqlite3_reset(st);
-    int rc = sqlite3_bind_int64(st, 1, id);
-    return rc == SQLITE_OK ? CW_OK : db_fail(r->l, rc, why);
+    return db_step(r->l, r->legs, &r->leg, why);
 }
 
-static enum cw_err read_legs(struct reading *r, int64_t id, struct say *why)
+/* The entries from `first` to `last`, and what they move. */
+static enum cw_err open_page(struct reading *r, int64_t first, int64_t last, struct say *why)
+{
+    struct ledger *l = r->l;
+    close_page(r);
+    enum cw_err err =
+        db_prepare(l, &r->entries, why,
+                   "SELECT j.id, j.time, j.kind, j.reference, c.hash, c.salt, " DB_PAYMENT_COLUMNS
+                   "FROM journal j LEFT JOIN chain c ON c.journal = j.id "
+                   "LEFT JOIN payment pay ON pay.journal = j.id "
+                   "WHERE j.id >= ? AND j.id <= ? ORDER BY j.id",
+                   "ii", first, last);
+    if (err == CW_OK)
+        err = db_prepare(l, &r->legs, why,
+                         "SELECT p.account, coalesce(a.number, ''), coalesce(a.currency, ''), "
+                         "p.amount, p.balance, coalesce(a.customer, 0), p.journal "
+                         "FROM posting p LEFT JOIN account a ON a.id = p.account "
+                         "WHERE p.journal >= ? AND p.journal <= ? ORDER BY p.journal, p.line",
+                         "ii", first, last);
+    return err == CW_OK ? next_leg(r, why) : err;
+}
+
+static enum cw_err read_leg(struct reading *r, struct say *why)
 {
     struct ledger_entry *e = &r->e;
-    bool row = true;
-    enum cw_err err = again(r, r->legs, id, why);
-    e->leg_count = 0;
-    while (err == CW_OK && (err = db_step(r->l, r->legs, &row, why)) == CW_OK && row) {
-        if (e->leg_count == LEDGER_LEGS_MAX)
-            return say_fail(why, CW_ERR_FORMAT, "entry %lld has more than %u postings",
-                            (long long)id, LEDGER_LEGS_MAX);
-        struct ledger_leg *leg = &e->legs[e->leg_count++];
-        leg->account = sqlite3_column_int64(r->legs, 0);
-        leg->amount = sqlite3_column_int64(r->legs, 3);
-        leg->balance = sqlite3_column_int64(r->legs, 4);
-        leg->customer = sqlite3_column_int64(r->legs, 5);
-        err = db_text(r->legs, 1, leg->number, sizeof leg->number, why);
+    if (e->leg_count == LEDGER_LEGS_MAX)
+        return say_fail(why, CW_ERR_FORMAT, "entry %lld has more than %u postings",
+                        (long long)e->id, LEDGER_LEGS_MAX);
+    struct ledger_leg *leg = &e->legs[e->leg_count++];
+    leg->account = db_int(r->legs, 0);
+    leg->amount = db_int(r->legs, 3);
+    leg->balance = db_int(r->legs, 4);
+    leg->customer = db_int(r->legs, 5);
+    enum cw_err err = db_text(r->legs, 1, leg->number, sizeof leg->number, why);
+    return err == CW_OK ? db_text(r->legs, 2, leg->currency, sizeof leg->currency, why) : err;
+}
+
+/* What entry `id` moves; postings before it are of entries that there are not. */
+static enum cw_err read_legs(struct reading *r, int64_t id, struct say *why)
+{
+    enum cw_err err = CW_OK;
+    r->e.leg_count = 0;
+    while (err == CW_OK && r->leg && db_int(r->legs, 6) <= id) {
+        if (db_int(r->legs, 6) == id)
+            err = read_leg(r, why);
         if (err == CW_OK)
-            err = db_text(r->legs, 2, leg->currency, sizeof leg->currency, why);
+            err = next_leg(r, why);
     }
     return err;
 }
 
-/* Entry `id` into r->e, its hash behind the last that was read. */
-static enum cw_err read_entry(struct reading *r, int64_t id, struct say *why)
+/* The row that r->entries stands at, into r->e, its hash behind the last that was read. */
+static enum cw_err read_entry(struct reading *r, struct say *why)
 {
     struct ledger_entry *e = &r->e;
-    bool row = false;
     free(r->payment.reply);
     r->payment.reply = NULL;
-    enum cw_err err = again(r, r->entry, id, why);
+    e->id = db_int(r->entries, 0);
+    e->time = db_int(r->entries, 1);
+    e->chained = !db_null(r->entries, 4);
+    e->payment = !db_null(r->entries, 6) ? &r->payment : NULL;
+    enum cw_err err = db_text(r->entries, 2, e->kind, sizeof e->kind, why);
     if (err == CW_OK)
-        err = db_step(r->l, r->entry, &row, why);
-    if (err == CW_OK && !row)
-        err = say_fail(why, CW_ERR_NOT_FOUND, "there is no entry %lld", (long long)id);
-    if (err != CW_OK)
-        return err;
-    e->id = id;
-    e->time = sqlite3_column_int64(r->entry, 0);
-    e->chained = sqlite3_column_type(r->entry, 3) != SQLITE_NULL;
-    e->payment = sqlite3_column_type(r->entry, 5) != SQLITE_NULL ? &r->payment : NULL;
-    err = db_text(r->entry, 1, e->kind, sizeof e->kind, why);
-    if (err == CW_OK)
-        err = db_text(r->entry, 2, e->reference, sizeof e->reference, why);
+        err = db_text(r->entries, 3, e->reference, sizeof e->reference, why);
     if (err == CW_OK && e->chained)
-        err = db_blob_exact(r->entry, 3, e->stored, sizeof e->stored, why);
+        err = db_blob_exact(r->entries, 4, e->stored, sizeof e->stored, why);
     if (err == CW_OK && e->chained)
-        err = db_blob_exact(r->entry, 4, e->salt, sizeof e->salt, why);
+        err = db_blob_exact(r->entries, 5, e->salt, sizeof e->salt, why);
     else if (err == CW_OK && RAND_bytes(e->salt, sizeof e->salt) != 1) /* of one to be written */
         err = say_fail(why, CW_ERR_CRYPTO, "this machine gives no random numbers");
     if (err == CW_OK && e->payment != NULL)
-        err = db_payment_read(r->entry, 5, &r->payment, why);
+        err = db_payment_read(r->entries, 6, &r->payment, why);
     if (err == CW_OK)
-        err = read_legs(r, id, why);
+        err = read_legs(r, e->id, why);
     if (err == CW_OK)
         err = hash_entry(e, r->before, e->hash, why);
     if (err == CW_OK)
@@ -225,7 +240,7 @@ static enum cw_err read_entry(struct reading *r, int64_t id, struct say *why)
 /* The hash of the last entry before `id`; zeros when there is none. */
 static enum cw_err load_before(struct reading *r, int64_t id, struct say *why)
 {
-    sqlite3_stmt *st;
+    struct db_stmt *st;
     bool row = false;
     enum cw_err err = db_prepare(
         r->l, &st, why, "SELECT hash FROM chain WHERE journal < ? ORDER BY journal DESC LIMIT 1",
@@ -234,52 +249,83 @@ static enum cw_err load_before(struct reading *r, int64_t id, struct say *why)
         err = db_step(r->l, st, &row, why);
     if (err == CW_OK && row)
         err = db_blob_exact(st, 0, r->before, sizeof r->before, why);
-    sqlite3_finalize(st);
+    db_done(&st);
     return err;
 }
 
-static enum cw_err append(struct reading *r, int64_t id, struct say *why)
+static enum cw_err append(struct reading *r, struct say *why)
 {
-    sqlite3_stmt *st;
-    enum cw_err err = read_entry(r, id, why);
-    if (err != CW_OK)
-        return err;
-    err = db_prepare(r->l, &st, why, "INSERT INTO chain (journal, salt, hash) VALUES (?, ?, ?)",
-                     "ibb", id, r->e.salt, sizeof r->e.salt, r->e.hash, sizeof r->e.hash);
+    struct db_stmt *st;
+    enum cw_err err =
+        db_prepare(r->l, &st, why, "INSERT INTO chain (journal, salt, hash) VALUES (?, ?, ?)",
+                   "ibb", r->e.id, r->e.salt, sizeof r->e.salt, r->e.hash, sizeof r->e.hash);
     return db_run(r->l, err, st, why);
 }
 
 enum cw_err db_chain_append(struct ledger *l, int64_t id, struct say *why)
 {
     struct reading *r = NULL;
+    bool row = false;
     enum cw_err err = reading_begin(&r, l, why);
     if (err == CW_OK)
         err = load_before(r, id, why);
     if (err == CW_OK)
-        err = append(r, id, why);
+        err = open_page(r, id, id, why);
+    if (err == CW_OK)
+        err = db_step(l, r->entries, &row, why);
+    if (err == CW_OK && !row)
+        err = say_fail(why, CW_ERR_NOT_FOUND, "there is no entry %lld", (long long)id);
+    if (err == CW_OK)
+        err = read_entry(r, why);
+    if (err == CW_OK)
+        err = append(r, why);
     reading_end(&r);
+    return err;
+}
+
+/* Calls `one` for each entry of the page that is open. */
+static enum cw_err walk_page(struct reading *r,
+                             enum cw_err (*one)(void *ctx, struct reading *r, struct say *why),
+                             void *ctx, struct say *why)
+{
+    bool row = true;
+    enum cw_err err = CW_OK;
+    while (err == CW_OK && (err = db_step(r->l, r->entries, &row, why)) == CW_OK && row)
+        if ((err = read_entry(r, why)) == CW_OK)
+            err = one(ctx, r, why);
     return err;
 }
 
 /* Calls `one` for each entry. */
 static enum cw_err walk(struct reading *r,
-                        enum cw_err (*one)(void *ctx, struct reading *r, int64_t id,
-                                           struct say *why),
+                        enum cw_err (*one)(void *ctx, struct reading *r, struct say *why),
                         void *ctx, struct say *why)
 {
-    sqlite3_stmt *st = NULL;
-    bool row = true;
-    enum cw_err err = db_prepare(r->l, &st, why, "SELECT id FROM journal ORDER BY id", "");
-    while (err == CW_OK && (err = db_step(r->l, st, &row, why)) == CW_OK && row)
-        err = one(ctx, r, sqlite3_column_int64(st, 0), why);
-    sqlite3_finalize(st);
-    return err;
+    int64_t first = INT64_MIN;
+    for (;;) {
+        struct db_stmt *st;
+        int64_t last = INT64_MIN;
+        enum cw_err err = db_prepare(r->l, &st, why,
+                                     "SELECT id FROM (SELECT id FROM journal WHERE id >= ? "
+                                     "ORDER BY id LIMIT " PAGE ") AS page ORDER BY id DESC LIMIT 1",
+                                     "i", first);
+        err = db_number(r->l, err, st, &last, why);
+        if (err == CW_ERR_NOT_FOUND)
+            return CW_OK;
+        if (err == CW_OK)
+            err = open_page(r, first, last, why);
+        if (err == CW_OK)
+            err = walk_page(r, one, ctx, why);
+        if (err != CW_OK || last == INT64_MAX)
+            return err;
+        first = last + 1;
+    }
 }
 
-static enum cw_err fill_one(void *ctx, struct reading *r, int64_t id, struct say *why)
+static enum cw_err fill_one(void *ctx, struct reading *r, struct say *why)
 {
     (void)ctx;
-    return append(r, id, why);
+    return append(r, why);
 }
 
 enum cw_err db_chain_fill(struct ledger *l, struct say *why)
@@ -299,11 +345,10 @@ struct visitor {
     void *ctx;
 };
 
-static enum cw_err visit_one(void *ctx, struct reading *r, int64_t id, struct say *why)
+static enum cw_err visit_one(void *ctx, struct reading *r, struct say *why)
 {
     const struct visitor *v = ctx;
-    enum cw_err err = read_entry(r, id, why);
-    return err == CW_OK ? v->each(v->ctx, &r->e, why) : err;
+    return v->each(v->ctx, &r->e, why);
 }
 
 enum cw_err ledger_entry_each(struct ledger *l,
@@ -320,6 +365,18 @@ enum cw_err ledger_entry_each(struct ledger *l,
     return err;
 }
 
+/* Those of which there are several, by the rows themselves: an index may be gone, or lie. */
+static enum cw_err count_twice(struct ledger *l, const char *columns, int64_t *out, struct say *why)
+{
+    char sql[160];
+    struct db_stmt *st;
+    snprintf(sql, sizeof sql,
+             "SELECT count(*) FROM (SELECT 1 FROM payment%s GROUP BY %s HAVING count(*) > 1) AS t",
+             l->engine->by_rows, columns);
+    enum cw_err err = db_prepare(l, &st, why, sql, "");
+    return db_number(l, err, st, out, why);
+}
+
 enum cw_err ledger_rows_get(struct ledger *l, struct ledger_rows *out, struct say *why)
 {
     struct ledger_rows rows = {0};
@@ -328,15 +385,12 @@ enum cw_err ledger_rows_get(struct ledger *l, struct ledger_rows *out, struct sa
         {"SELECT count(*) FROM chain", &rows.hashes},
         {"SELECT count(*) FROM posting", &rows.postings},
         {"SELECT count(*) FROM payment", &rows.payments},
-        /* By the rows themselves: an index may be gone, or lie. */
-        {"SELECT count(*) FROM (SELECT 1 FROM payment NOT INDEXED GROUP BY order_id "
-         "HAVING count(*) > 1)",
-         &rows.orders_twice},
-        {"SELECT count(*) FROM (SELECT 1 FROM payment NOT INDEXED GROUP BY card, counter "
-         "HAVING count(*) > 1)",
-         &rows.counters_twice},
     };
     enum cw_err err = db_counts(l, counts, sizeof counts / sizeof counts[0], why);
+    if (err == CW_OK)
+        err = count_twice(l, "order_id", &rows.orders_twice, why);
+    if (err == CW_OK)
+        err = count_twice(l, "card, counter", &rows.counters_twice, why);
     if (err == CW_OK)
         *out = rows;
     return err;

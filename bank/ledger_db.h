@@ -1,36 +1,90 @@
-/* ledger_db.h - what the parts of the SQLite ledger share. Not for anybody outside ledger_*.c. */
+/* ledger_db.h - what the parts of the ledger share, and the engine below them: a database that
+ * speaks SQL. Two are there: SQLite (ledger_sqlite.c) and PostgreSQL (ledger_pg.c). All other parts
+ * speak the SQL that both take, with `?` for values. Not for anybody outside ledger*.c. */
 #ifndef CARDWIRE_BANK_LEDGER_DB_H
 #define CARDWIRE_BANK_LEDGER_DB_H
 
 #include "bank/ledger.h"
 
-#include <sqlite3.h>
-
-struct ledger {
-    sqlite3 *db;
-    struct ledger_clock clock;
-    char *path;
-    bool stuck; /* a transaction could be neither committed nor rolled back: nothing that is read is
-                   in the books */
+/* A value of a statement: 'i' number, 't' text (NUL at its end), 'b' bytes. */
+struct db_value {
+    char type;
+    int64_t number;
+    const void *data;
+    size_t len;
 };
 
-/* Turns what SQLite said into an error and a sentence. */
-enum cw_err db_fail(struct ledger *l, int rc, struct say *why);
+#define DB_VALUES_MAX 16u /* of one statement */
+
+/* What an engine's own statement begins with. */
+struct db_stmt {
+    struct ledger *ledger;
+};
+
+/* Whether changes will be found in the books after a commit that failed. */
+enum db_fate { DB_UNDONE, DB_UNKNOWN };
+
+struct db_engine {
+    const char *by_rows; /* behind a table's name: its rows themselves, not an index of them */
+    void (*close)(struct ledger *l);
+    /* Statements without values and without an answer. */
+    enum cw_err (*exec)(struct ledger *l, const char *sql, struct say *why);
+    /* What `values` point to must live until the statement is done. */
+    enum cw_err (*prepare)(struct ledger *l, struct db_stmt **out, const char *sql,
+                           const struct db_value *values, size_t count, struct say *why);
+    enum cw_err (*step)(struct db_stmt *st, bool *row, struct say *why);
+    void (*done)(struct db_stmt *st);
+    bool (*null)(const struct db_stmt *st, int column);
+    int64_t (*number)(const struct db_stmt *st, int column); /* 0 for NULL */
+    /* NULL for NULL; until the next step. Text has a NUL behind it. */
+    const void *(*bytes)(const struct db_stmt *st, int column, size_t *len);
+    int64_t (*changed)(const struct ledger *l); /* rows, by the last statement that wrote */
+    /* `write`: no other can, until the end; what is read is what they have left. Else one state of
+     * the books, whatever is written meanwhile. */
+    enum cw_err (*begin)(struct ledger *l, bool write, struct say *why);
+    /* Commits, or rolls back. */
+    enum cw_err (*end)(struct ledger *l, bool commit, enum db_fate *fate, struct say *why);
+    enum cw_err (*schema_check)(struct ledger *l, struct say *why);
+    enum cw_err (*copy)(struct ledger *l, const char *path, struct say *why);
+};
+extern const struct db_engine db_sqlite;
+
+/* What an engine's own structure begins with. */
+struct ledger {
+    const struct db_engine *engine;
+    struct ledger_clock clock;
+    char *where; /* for sentences: a path, or an address without its password */
+};
+
+/* Opening by an engine, with *out NULL before; `fresh` makes the tables in a place that has none.
+ */
+CW_MUST_USE enum cw_err db_sqlite_open(const char *path, bool fresh,
+                                       const struct ledger_clock *clock, struct ledger **out,
+                                       struct say *why);
+/* What SQLite calls it, for tests that break the disk below. */
+struct sqlite3 *db_sqlite_handle(const struct ledger *l);
+/* CW_ERR_NEWER when the schema is not known to this program. */
+CW_MUST_USE enum cw_err db_version_check(const struct ledger *l, int64_t version, struct say *why);
 
 CW_MUST_USE enum cw_err db_exec(struct ledger *l, const char *sql, struct say *why);
 
-/* Prepares and binds. One letter of `types` for each parameter: i int64_t, t const char *,
- * b const void *, size_t. What it points to must live until the statement is finalised. */
-CW_MUST_USE enum cw_err db_prepare(struct ledger *l, sqlite3_stmt **out, struct say *why,
+/* Prepares and binds. One letter of `types` for each value: i int64_t, t const char *,
+ * b const void *, size_t. What it points to must live until the statement is done. */
+CW_MUST_USE enum cw_err db_prepare(struct ledger *l, struct db_stmt **out, struct say *why,
                                    const char *sql, const char *types, ...);
 /* Steps to the next row: CW_OK with *row true or false. */
-CW_MUST_USE enum cw_err db_step(struct ledger *l, sqlite3_stmt *st, bool *row, struct say *why);
-/* A statement without rows: steps and finalises, also on failure. Wants what db_prepare returned.
- */
-CW_MUST_USE enum cw_err db_run(struct ledger *l, enum cw_err prepared, sqlite3_stmt *st,
+CW_MUST_USE enum cw_err db_step(struct ledger *l, struct db_stmt *st, bool *row, struct say *why);
+/* Ends a statement and sets it to NULL; NULL is none. */
+void db_done(struct db_stmt **st);
+bool db_null(const struct db_stmt *st, int column);
+int64_t db_int(const struct db_stmt *st, int column);
+/* Rows changed by the last statement that wrote. */
+int64_t db_changed(const struct ledger *l);
+/* A statement without rows: steps and ends it, also on failure. Wants what db_prepare returned. */
+CW_MUST_USE enum cw_err db_run(struct ledger *l, enum cw_err prepared, struct db_stmt *st,
                                struct say *why);
-/* A query for one number; CW_ERR_NOT_FOUND (no sentence) when there is no row. Finalises. */
-CW_MUST_USE enum cw_err db_number(struct ledger *l, enum cw_err prepared, sqlite3_stmt *st,
+/* A query for one number; CW_ERR_NOT_FOUND (no sentence) when there is no row. Ends it. */
+CW_MUST_USE enum cw_err db_number(struct ledger *l, enum cw_err prepared, struct db_stmt *st,
                                   int64_t *out, struct say *why);
 
 /* Queries for a number each; stops at the first that fails. */
@@ -42,20 +96,22 @@ CW_MUST_USE enum cw_err db_counts(struct ledger *l, const struct db_count *count
                                   struct say *why);
 
 /* Copies a text column; CW_ERR_FORMAT when it does not fit: the ledger is damaged. */
-CW_MUST_USE enum cw_err db_text(sqlite3_stmt *st, int column, char *out, size_t cap,
+CW_MUST_USE enum cw_err db_text(const struct db_stmt *st, int column, char *out, size_t cap,
                                 struct say *why);
-CW_MUST_USE enum cw_err db_blob(sqlite3_stmt *st, int column, uint8_t *out, size_t cap, size_t *len,
-                                struct say *why);
-CW_MUST_USE enum cw_err db_blob_exact(sqlite3_stmt *st, int column, uint8_t *out, size_t len,
-                                      struct say *why);
+/* A text of any length, malloc'd. */
+CW_MUST_USE enum cw_err db_copy_text(const struct db_stmt *st, int column, char **out,
+                                     struct say *why);
+CW_MUST_USE enum cw_err db_blob(const struct db_stmt *st, int column, uint8_t *out, size_t cap,
+                                size_t *len, struct say *why);
+CW_MUST_USE enum cw_err db_blob_exact(const struct db_stmt *st, int column, uint8_t *out,
+                                      size_t len, struct say *why);
 
-/* BEGIN IMMEDIATE: takes the write lock at once, so that nothing read inside can go stale. */
+/* For writing: the lock is taken at once, so that nothing read inside can go stale. */
 CW_MUST_USE enum cw_err db_begin(struct ledger *l, struct say *why);
 /* Commits when `err` is CW_OK, else rolls back; returns `err` or the failure of the commit. */
 CW_MUST_USE enum cw_err db_end(struct ledger *l, enum cw_err err, struct say *why);
-/* The same, and says whether it is *unknown after a failure if the changes will be found in the
- * books. */
-CW_MUST_USE enum cw_err db_end_told(struct ledger *l, enum cw_err err, bool *unknown,
+/* The same, and says what becomes of the changes after a failure. */
+CW_MUST_USE enum cw_err db_end_told(struct ledger *l, enum cw_err err, enum db_fate *fate,
                                     struct say *why);
 
 /* One leg of a journal entry. `account` is the row id. */
@@ -79,7 +135,7 @@ CW_MUST_USE enum cw_err db_chain_fill(struct ledger *l, struct say *why);
 #define DB_PAYMENT_COLUMNS                                                                         \
     "pay.journal, pay.customer, pay.order_id, pay.counter, pay.request, pay.card, "                \
     "pay.certificate, pay.text, pay.signature, pay.reply "
-CW_MUST_USE enum cw_err db_payment_read(sqlite3_stmt *st, int column, struct ledger_payment *p,
+CW_MUST_USE enum cw_err db_payment_read(struct db_stmt *st, int column, struct ledger_payment *p,
                                         struct say *why);
 
 /* Inside a transaction, for a card that is `issuing`. */

@@ -23,10 +23,10 @@ static enum cw_err insert_payee(struct ledger *l, const uint8_t serial[ORDER_SER
                                 const struct policy_payee *payee, const char *confirmed,
                                 struct say *why)
 {
-    sqlite3_stmt *st;
+    struct db_stmt *st;
     enum cw_err err = db_prepare(l, &st, why,
-                                 "INSERT INTO payee (card, account, name, added, confirmed) "
-                                 "VALUES (?, ?, ?, ?, ?)",
+                                 "INSERT INTO payee (id, card, account, name, added, confirmed) "
+                                 "SELECT coalesce(max(id), 0) + 1, ?, ?, ?, ?, ? FROM payee",
                                  "bttit", serial, (size_t)ORDER_SERIAL_LEN, payee->account,
                                  payee->name, ledger_now(l), confirmed);
     return db_run(l, err, st, why);
@@ -35,7 +35,7 @@ static enum cw_err insert_payee(struct ledger *l, const uint8_t serial[ORDER_SER
 enum cw_err db_management_add(struct ledger *l, const uint8_t serial[ORDER_SERIAL_LEN],
                               const struct ledger_terms *terms, struct say *why)
 {
-    sqlite3_stmt *st;
+    struct db_stmt *st;
     uint8_t policy[POLICY_LEN_MAX];
     size_t len = 0;
     enum cw_err err = encode_policy(&terms->policy, policy, &len, why);
@@ -49,17 +49,18 @@ enum cw_err db_management_add(struct ledger *l, const uint8_t serial[ORDER_SERIA
     return err;
 }
 
-static enum cw_err read_management(sqlite3_stmt *st, struct ledger_management *out, struct say *why)
+static enum cw_err read_management(struct db_stmt *st, struct ledger_management *out,
+                                   struct say *why)
 {
     uint8_t policy[POLICY_LEN_MAX];
     size_t len = 0;
     enum cw_err err = db_blob(st, 1, policy, sizeof policy, &len, why);
     if (err != CW_OK)
         return err;
-    struct ledger_management m = {.keyset = (unsigned)sqlite3_column_int64(st, 0),
-                                  .applied = (uint32_t)sqlite3_column_int64(st, 2),
-                                  .made = (uint32_t)sqlite3_column_int64(st, 3),
-                                  .pending = (size_t)sqlite3_column_int64(st, 4)};
+    struct ledger_management m = {.keyset = (unsigned)db_int(st, 0),
+                                  .applied = (uint32_t)db_int(st, 2),
+                                  .made = (uint32_t)db_int(st, 3),
+                                  .pending = (size_t)db_int(st, 4)};
     if (policy_decode(policy, len, &m.policy) != CW_OK)
         return say_fail(why, CW_ERR_FORMAT,
                         "the ledger holds a card's policy that is none; restore it from a copy");
@@ -80,7 +81,7 @@ enum cw_err ledger_management_get(struct ledger *l, const uint8_t serial[ORDER_S
 enum cw_err ledger_management_read(struct ledger *l, const uint8_t serial[ORDER_SERIAL_LEN],
                                    struct ledger_management *out, struct say *why)
 {
-    sqlite3_stmt *st;
+    struct db_stmt *st;
     bool row = false;
     struct ledger_card card;
     enum cw_err err = ledger_card_get(l, serial, &card, why);
@@ -103,13 +104,13 @@ enum cw_err ledger_management_read(struct ledger *l, const uint8_t serial[ORDER_
                        "takes no updates; issue a new one");
     if (err == CW_OK)
         err = read_management(st, out, why);
-    sqlite3_finalize(st);
+    db_done(&st);
     return err;
 }
 
 enum cw_err ledger_management_any(struct ledger *l, bool *out, struct say *why)
 {
-    sqlite3_stmt *st;
+    struct db_stmt *st;
     int64_t any = 0;
     enum cw_err err = db_prepare(l, &st, why, "SELECT EXISTS (SELECT 1 FROM management)", "");
     err = db_number(l, err, st, &any, why);
@@ -119,19 +120,19 @@ enum cw_err ledger_management_any(struct ledger *l, bool *out, struct say *why)
 }
 
 /* Runs a statement that must change something. */
-static enum cw_err run_one(struct ledger *l, enum cw_err prepared, sqlite3_stmt *st, bool *changed,
-                           struct say *why)
+static enum cw_err run_one(struct ledger *l, enum cw_err prepared, struct db_stmt *st,
+                           bool *changed, struct say *why)
 {
     enum cw_err err = db_run(l, prepared, st, why);
     if (err == CW_OK)
-        *changed = sqlite3_changes(l->db) > 0;
+        *changed = db_changed(l) > 0;
     return err;
 }
 
 enum cw_err ledger_policy_put(struct ledger *l, const uint8_t serial[ORDER_SERIAL_LEN],
                               const struct policy *policy, struct say *why)
 {
-    sqlite3_stmt *st;
+    struct db_stmt *st;
     uint8_t value[POLICY_LEN_MAX];
     size_t len = 0;
     bool changed = false;
@@ -152,18 +153,18 @@ enum cw_err ledger_update_add(struct ledger *l, const uint8_t serial[ORDER_SERIA
                               uint32_t sequence, const uint8_t *message, size_t len,
                               struct say *why)
 {
-    sqlite3_stmt *st;
+    struct db_stmt *st;
     enum cw_err err = db_prepare(
         l, &st, why, "INSERT INTO card_update (card, sequence, message, made) VALUES (?, ?, ?, ?)",
         "bibi", serial, (size_t)ORDER_SERIAL_LEN, (int64_t)sequence, message, len, ledger_now(l));
     return db_run(l, err, st, why);
 }
 
-static enum cw_err read_update(sqlite3_stmt *st, struct ledger_update *out, struct say *why)
+static enum cw_err read_update(struct db_stmt *st, struct ledger_update *out, struct say *why)
 {
-    out->sequence = (uint32_t)sqlite3_column_int64(st, 0);
-    out->made = sqlite3_column_int64(st, 2);
-    out->fetched = sqlite3_column_int64(st, 3); /* 0 for NULL */
+    out->sequence = (uint32_t)db_int(st, 0);
+    out->made = db_int(st, 2);
+    out->fetched = db_int(st, 3); /* 0 for NULL */
     return db_blob(st, 1, out->message, sizeof out->message, &out->len, why);
 }
 
@@ -171,7 +172,7 @@ enum cw_err ledger_updates_get(struct ledger *l, const uint8_t serial[ORDER_SERI
                                uint32_t after, struct ledger_update *out, size_t cap, size_t *count,
                                struct say *why)
 {
-    sqlite3_stmt *st;
+    struct db_stmt *st;
     bool row = true;
     size_t n = 0;
     enum cw_err err = db_prepare(l, &st, why,
@@ -185,7 +186,7 @@ enum cw_err ledger_updates_get(struct ledger *l, const uint8_t serial[ORDER_SERI
             break;
         n++;
     }
-    sqlite3_finalize(st);
+    db_done(&st);
     if (err == CW_OK)
         *count = n;
     return err;
@@ -194,7 +195,7 @@ enum cw_err ledger_updates_get(struct ledger *l, const uint8_t serial[ORDER_SERI
 enum cw_err ledger_updates_fetched(struct ledger *l, const uint8_t serial[ORDER_SERIAL_LEN],
                                    uint32_t after, uint32_t up_to, struct say *why)
 {
-    sqlite3_stmt *st;
+    struct db_stmt *st;
     enum cw_err err = db_prepare(
         l, &st, why,
         "UPDATE card_update SET fetched = ? "
@@ -206,11 +207,12 @@ enum cw_err ledger_updates_fetched(struct ledger *l, const uint8_t serial[ORDER_
 enum cw_err ledger_update_applied(struct ledger *l, const uint8_t serial[ORDER_SERIAL_LEN],
                                   uint32_t sequence, struct say *why)
 {
-    sqlite3_stmt *st;
+    struct db_stmt *st;
     bool changed = false;
     enum cw_err err =
         db_prepare(l, &st, why,
-                   "UPDATE management SET applied = max(applied, ?1) WHERE card = ?2 AND (?1 = 0 "
+                   "UPDATE management SET applied = CASE WHEN applied < ?1 THEN ?1 "
+                   "ELSE applied END WHERE card = ?2 AND (?1 = 0 "
                    "OR EXISTS (SELECT 1 FROM card_update WHERE card = ?2 AND sequence = ?1))",
                    "ib", (int64_t)sequence, serial, (size_t)ORDER_SERIAL_LEN);
     err = run_one(l, err, st, &changed, why);
@@ -224,7 +226,7 @@ enum cw_err ledger_update_applied(struct ledger *l, const uint8_t serial[ORDER_S
 enum cw_err ledger_payees_get(struct ledger *l, const uint8_t serial[ORDER_SERIAL_LEN],
                               struct policy_payee *out, size_t *count, struct say *why)
 {
-    sqlite3_stmt *st;
+    struct db_stmt *st;
     bool row = true;
     size_t n = 0;
     enum cw_err err = db_prepare(l, &st, why,
@@ -241,7 +243,7 @@ enum cw_err ledger_payees_get(struct ledger *l, const uint8_t serial[ORDER_SERIA
             break;
         n++;
     }
-    sqlite3_finalize(st);
+    db_done(&st);
     if (err == CW_OK)
         *count = n;
     return err;
@@ -275,7 +277,7 @@ enum cw_err ledger_payee_add(struct ledger *l, const uint8_t serial[ORDER_SERIAL
 enum cw_err ledger_payee_remove(struct ledger *l, const uint8_t serial[ORDER_SERIAL_LEN],
                                 const char *account, struct say *why)
 {
-    sqlite3_stmt *st;
+    struct db_stmt *st;
     bool changed = false;
     enum cw_err err = db_prepare(l, &st, why,
                                  "UPDATE payee SET removed = ? "
@@ -288,10 +290,9 @@ enum cw_err ledger_payee_remove(struct ledger *l, const uint8_t serial[ORDER_SER
                : err;
 }
 
-static enum cw_err read_payee(sqlite3_stmt *st, struct ledger_payee *out, struct say *why)
+static enum cw_err read_payee(struct db_stmt *st, struct ledger_payee *out, struct say *why)
 {
-    struct ledger_payee p = {.added = sqlite3_column_int64(st, 2),
-                             .removed = sqlite3_column_int64(st, 4)};
+    struct ledger_payee p = {.added = db_int(st, 2), .removed = db_int(st, 4)};
     enum cw_err err = db_text(st, 0, p.payee.account, sizeof p.payee.account, why);
     if (err == CW_OK)
         err = db_text(st, 1, p.payee.name, sizeof p.payee.name, why);
@@ -306,7 +307,7 @@ enum cw_err ledger_payee_each(struct ledger *l, const uint8_t serial[ORDER_SERIA
                               void (*each)(void *ctx, const struct ledger_payee *p), void *ctx,
                               struct say *why)
 {
-    sqlite3_stmt *st;
+    struct db_stmt *st;
     bool row = true;
     enum cw_err err = db_prepare(l, &st, why,
                                  "SELECT account, name, added, confirmed, removed FROM payee "
@@ -320,6 +321,6 @@ enum cw_err ledger_payee_each(struct ledger *l, const uint8_t serial[ORDER_SERIA
             break;
         each(ctx, &p);
     }
-    sqlite3_finalize(st);
+    db_done(&st);
     return err;
 }

@@ -23,25 +23,26 @@ static enum cw_err check_name(const char *name)
 
 enum cw_err ledger_customer_add(struct ledger *l, const char *name, int64_t *id, struct say *why)
 {
-    sqlite3_stmt *st;
+    struct db_stmt *st;
     enum cw_err err = check_name(name);
     if (err != CW_OK)
         return say_fail(why, err,
                         "that is no name for a customer: 1 to %u bytes of UTF-8 without control "
                         "characters and without spaces at its ends",
                         ORDER_NAME_MAX);
-    err = db_prepare(l, &st, why, "INSERT INTO customer (name, since) VALUES (?, ?)", "ti", name,
-                     ledger_now(l));
-    err = db_run(l, err, st, why);
-    if (err == CW_OK)
-        *id = sqlite3_last_insert_rowid(l->db);
-    return err;
+    if ((err = db_begin(l, why)) != CW_OK)
+        return err;
+    err = db_prepare(l, &st, why,
+                     "INSERT INTO customer (id, name, since) "
+                     "SELECT coalesce(max(id), 0) + 1, ?, ? FROM customer RETURNING id",
+                     "ti", name, ledger_now(l));
+    err = db_number(l, err, st, id, why);
+    return db_end(l, err, why);
 }
 
-static enum cw_err read_customer(sqlite3_stmt *st, struct ledger_customer *out, struct say *why)
+static enum cw_err read_customer(struct db_stmt *st, struct ledger_customer *out, struct say *why)
 {
-    struct ledger_customer c = {.id = sqlite3_column_int64(st, 0),
-                                .since = sqlite3_column_int64(st, 2)};
+    struct ledger_customer c = {.id = db_int(st, 0), .since = db_int(st, 2)};
     enum cw_err err = db_text(st, 1, c.name, sizeof c.name, why);
     if (err == CW_OK)
         *out = c;
@@ -51,7 +52,7 @@ static enum cw_err read_customer(sqlite3_stmt *st, struct ledger_customer *out, 
 enum cw_err ledger_customer_get(struct ledger *l, int64_t id, struct ledger_customer *out,
                                 struct say *why)
 {
-    sqlite3_stmt *st;
+    struct db_stmt *st;
     bool row = false;
     enum cw_err err =
         db_prepare(l, &st, why, "SELECT id, name, since FROM customer WHERE id = ?", "i", id);
@@ -64,7 +65,7 @@ enum cw_err ledger_customer_get(struct ledger *l, int64_t id, struct ledger_cust
                        (long long)id);
     if (err == CW_OK)
         err = read_customer(st, out, why);
-    sqlite3_finalize(st);
+    db_done(&st);
     return err;
 }
 
@@ -72,7 +73,7 @@ enum cw_err ledger_customer_each(struct ledger *l,
                                  void (*each)(void *ctx, const struct ledger_customer *c),
                                  void *ctx, struct say *why)
 {
-    sqlite3_stmt *st;
+    struct db_stmt *st;
     bool row = true;
     enum cw_err err =
         db_prepare(l, &st, why, "SELECT id, name, since FROM customer ORDER BY id", "");
@@ -84,7 +85,7 @@ enum cw_err ledger_customer_each(struct ledger *l,
             break;
         each(ctx, &c);
     }
-    sqlite3_finalize(st);
+    db_done(&st);
     return err;
 }
 
@@ -94,11 +95,12 @@ static enum cw_err cash_account(struct ledger *l, const char currency[4], int64_
                                 struct say *why)
 {
     char number[16];
-    sqlite3_stmt *st;
+    struct db_stmt *st;
     snprintf(number, sizeof number, "CASH-%s", currency);
     enum cw_err err = db_prepare(l, &st, why,
-                                 "INSERT INTO account (number, currency, since) VALUES (?, ?, ?) "
-                                 "ON CONFLICT DO NOTHING",
+                                 "INSERT INTO account (id, number, currency, balance, since) "
+                                 "SELECT coalesce(max(id), 0) + 1, ?, ?, 0, ? FROM account "
+                                 "WHERE true ON CONFLICT DO NOTHING",
                                  "tti", number, currency, ledger_now(l));
     if ((err = db_run(l, err, st, why)) != CW_OK)
         return err;
@@ -111,7 +113,7 @@ static enum cw_err insert_account(struct ledger *l, int64_t customer, const char
 {
     uint64_t random;
     int64_t taken;
-    sqlite3_stmt *st;
+    struct db_stmt *st;
     enum cw_err err;
     do {
         if (RAND_bytes((unsigned char *)&random, sizeof random) != 1)
@@ -122,11 +124,10 @@ static enum cw_err insert_account(struct ledger *l, int64_t customer, const char
             return err;
     } while (taken != 0);
     err = db_prepare(l, &st, why,
-                     "INSERT INTO account (number, customer, currency, since) VALUES (?, ?, ?, ?)",
+                     "INSERT INTO account (id, number, customer, currency, balance, since) "
+                     "SELECT coalesce(max(id), 0) + 1, ?, ?, ?, 0, ? FROM account RETURNING id",
                      "titi", number, customer, currency, ledger_now(l));
-    if ((err = db_run(l, err, st, why)) == CW_OK)
-        *id = sqlite3_last_insert_rowid(l->db);
-    return err;
+    return db_number(l, err, st, id, why);
 }
 
 static enum cw_err open_account(struct ledger *l, int64_t customer, const char currency[4],
@@ -172,11 +173,10 @@ enum cw_err ledger_account_open(struct ledger *l, int64_t customer, const char c
     "name = 'name'), ''), a.currency, a.balance, a.id FROM account a "                             \
     "LEFT JOIN customer c ON c.id = a.customer "
 
-static enum cw_err read_account(sqlite3_stmt *st, struct ledger_account *out, struct say *why)
+static enum cw_err read_account(struct db_stmt *st, struct ledger_account *out, struct say *why)
 {
-    struct ledger_account a = {.customer = sqlite3_column_int64(st, 1),
-                               .balance = sqlite3_column_int64(st, 4),
-                               .row = sqlite3_column_int64(st, 5)};
+    struct ledger_account a = {
+        .customer = db_int(st, 1), .balance = db_int(st, 4), .row = db_int(st, 5)};
     enum cw_err err = db_text(st, 0, a.number, sizeof a.number, why);
     if (err == CW_OK)
         err = db_text(st, 2, a.name, sizeof a.name, why);
@@ -190,7 +190,7 @@ static enum cw_err read_account(sqlite3_stmt *st, struct ledger_account *out, st
 enum cw_err ledger_account_get(struct ledger *l, const char *number, struct ledger_account *out,
                                struct say *why)
 {
-    sqlite3_stmt *st;
+    struct db_stmt *st;
     bool row = false;
     enum cw_err err = db_prepare(l, &st, why, ACCOUNT_COLUMNS "WHERE a.number = ?", "t", number);
     if (err != CW_OK)
@@ -200,7 +200,7 @@ enum cw_err ledger_account_get(struct ledger *l, const char *number, struct ledg
         err = say_fail(why, CW_ERR_NOT_FOUND, "there is no account %.34s", number);
     if (err == CW_OK)
         err = read_account(st, out, why);
-    sqlite3_finalize(st);
+    db_done(&st);
     return err;
 }
 
@@ -208,7 +208,7 @@ enum cw_err ledger_account_each(struct ledger *l, int64_t customer,
                                 void (*each)(void *ctx, const struct ledger_account *a), void *ctx,
                                 struct say *why)
 {
-    sqlite3_stmt *st;
+    struct db_stmt *st;
     bool row = true;
     enum cw_err err =
         db_prepare(l, &st, why, ACCOUNT_COLUMNS "WHERE ?1 = -1 OR a.customer = ?1 ORDER BY a.id",
@@ -221,6 +221,6 @@ enum cw_err ledger_account_each(struct ledger *l, int64_t customer,
             break;
         each(ctx, &a);
     }
-    sqlite3_finalize(st);
+    db_done(&st);
     return err;
 }

@@ -1,13 +1,12 @@
-/* ledger_sqlite.c - opening the SQLite ledger, and the few helpers through which the other parts
- * use SQLite. Not for business rules. */
+/* ledger_sqlite.c - SQLite below the ledger: a file, which several programs may have open. Not for
+ * business rules. */
 #include "bank/ledger_db.h"
 
 #include <errno.h>
 #include <fcntl.h>
-#include <stdarg.h>
+#include <sqlite3.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 #include <unistd.h>
 
 #define APPLICATION_ID  0x43574C42 /* "CWLB": tells a ledger from any other SQLite file */
@@ -15,190 +14,218 @@
 #define SCHEMA_TEXT_MAX 32768u
 #define CHAINED         4 /* the schema from which on entries have hashes */
 
-static int64_t system_now(void *ctx)
+/* The most that are kept prepared: more than there are different ones. */
+#define STATEMENTS_MAX 192u
+
+struct sqlite_stmt {
+    struct db_stmt base;
+    const char *key; /* where the caller has the text: most often the same place again */
+    sqlite3_stmt *st;
+    bool busy; /* between prepare and done */
+    bool kept; /* for the next time */
+};
+
+struct sqlite_ledger {
+    struct ledger base;
+    sqlite3 *db;
+    bool stuck; /* a transaction could be neither committed nor rolled back: nothing that is read is
+                   in the books */
+    size_t kept;
+    struct sqlite_stmt *statements[STATEMENTS_MAX];
+};
+
+static struct sqlite_ledger *sqlite_of(struct ledger *l)
 {
-    (void)ctx;
-    return (int64_t)time(NULL);
+    return (struct sqlite_ledger *)l;
 }
 
-const struct ledger_clock ledger_clock_system = {system_now, NULL};
-
-int64_t ledger_now(const struct ledger *l)
-{
-    return l->clock.now(l->clock.ctx);
-}
-
-enum cw_err db_fail(struct ledger *l, int rc, struct say *why)
+/* Turns what SQLite said into an error and a sentence. */
+static enum cw_err fail(struct ledger *l, int rc, struct say *why)
 {
     switch (rc & 0xFF) {
     case SQLITE_BUSY:
     case SQLITE_LOCKED:
         return say_fail(why, CW_ERR_BUSY,
-                        "%s is locked by another program; try again when it has finished", l->path);
+                        "%s is locked by another program; try again when it has finished",
+                        l->where);
     case SQLITE_NOTADB:
     case SQLITE_CORRUPT:
         return say_fail(why, CW_ERR_FORMAT,
-                        "%s is no ledger, or is damaged (%s); restore it from a copy", l->path,
-                        sqlite3_errmsg(l->db));
+                        "%s is no ledger, or is damaged (%s); restore it from a copy", l->where,
+                        sqlite3_errmsg(sqlite_of(l)->db));
     case SQLITE_FULL:
         return say_fail(why, CW_ERR_SPACE,
-                        "the disk under %s is full; make room, nothing was changed", l->path);
+                        "the disk under %s is full; make room, nothing was changed", l->where);
     case SQLITE_READONLY:
     case SQLITE_CANTOPEN:
     case SQLITE_PERM:
         return say_fail(why, CW_ERR_IO,
                         "%s cannot be opened for writing (%s); check the folder and its owner",
-                        l->path, sqlite3_errmsg(l->db));
+                        l->where, sqlite3_errmsg(sqlite_of(l)->db));
     case SQLITE_CONSTRAINT:
-        return say_fail(why, CW_ERR_EXISTS, "the ledger refused it: %s", sqlite3_errmsg(l->db));
+        return say_fail(why, CW_ERR_EXISTS, "the ledger refused it: %s",
+                        sqlite3_errmsg(sqlite_of(l)->db));
     default:
-        return say_fail(why, CW_ERR_IO, "the ledger %s failed: %s", l->path, sqlite3_errmsg(l->db));
+        return say_fail(why, CW_ERR_IO, "the ledger %s failed: %s", l->where,
+                        sqlite3_errmsg(sqlite_of(l)->db));
     }
 }
 
-enum cw_err db_exec(struct ledger *l, const char *sql, struct say *why)
+static enum cw_err exec(struct ledger *l, const char *sql, struct say *why)
 {
-    int rc = sqlite3_exec(l->db, sql, NULL, NULL, NULL);
-    return rc == SQLITE_OK ? CW_OK : db_fail(l, rc, why);
+    int rc = sqlite3_exec(sqlite_of(l)->db, sql, NULL, NULL, NULL);
+    return rc == SQLITE_OK ? CW_OK : fail(l, rc, why);
 }
 
 /* Rolls back, and believes only SQLite's own word for it. */
 static enum cw_err roll_back(struct ledger *l, struct say *why)
 {
-    if (!sqlite3_get_autocommit(l->db))
-        (void)sqlite3_exec(l->db, "ROLLBACK", NULL, NULL, NULL);
-    l->stuck = !sqlite3_get_autocommit(l->db);
-    if (l->stuck)
+    if (!sqlite3_get_autocommit(sqlite_of(l)->db))
+        (void)sqlite3_exec(sqlite_of(l)->db, "ROLLBACK", NULL, NULL, NULL);
+    sqlite_of(l)->stuck = !sqlite3_get_autocommit(sqlite_of(l)->db);
+    if (sqlite_of(l)->stuck)
         return say_fail(why, CW_ERR_IO, "the ledger %s cannot roll back: %s; restart the bank",
-                        l->path, sqlite3_errmsg(l->db));
+                        l->where, sqlite3_errmsg(sqlite_of(l)->db));
     return CW_OK;
 }
 
 /* Inside a transaction that hangs, bookings can be read that were never made. */
 static enum cw_err unstick(struct ledger *l, struct say *why)
 {
-    return l->stuck ? roll_back(l, why) : CW_OK;
+    return sqlite_of(l)->stuck ? roll_back(l, why) : CW_OK;
 }
 
-enum cw_err db_prepare(struct ledger *l, sqlite3_stmt **out, struct say *why, const char *sql,
-                       const char *types, ...)
+/* ---- statements ---- */
+
+static enum cw_err bind(struct ledger *l, sqlite3_stmt *st, const struct db_value *values,
+                        size_t count, struct say *why)
 {
-    sqlite3_stmt *st = NULL;
-    *out = NULL;
-    enum cw_err loose = unstick(l, why);
-    if (loose != CW_OK)
-        return loose;
-    int rc = sqlite3_prepare_v2(l->db, sql, -1, &st, NULL);
-    if (rc != SQLITE_OK)
-        return db_fail(l, rc, why);
-    va_list args;
-    va_start(args, types);
-    for (int i = 1; *types != '\0' && rc == SQLITE_OK; types++, i++) {
-        if (*types == 'i') {
-            rc = sqlite3_bind_int64(st, i, va_arg(args, int64_t));
-        } else if (*types == 't') {
-            rc = sqlite3_bind_text(st, i, va_arg(args, const char *), -1, SQLITE_STATIC);
-        } else {
-            const void *data = va_arg(args, const void *);
-            rc = sqlite3_bind_blob64(st, i, data, va_arg(args, size_t), SQLITE_STATIC);
-        }
+    int rc = SQLITE_OK;
+    for (size_t i = 0; i < count && rc == SQLITE_OK; i++) {
+        const struct db_value *v = &values[i];
+        int n = (int)i + 1;
+        if (v->type == 'i')
+            rc = sqlite3_bind_int64(st, n, v->number);
+        else if (v->type == 't')
+            rc = sqlite3_bind_text(st, n, v->data, (int)v->len, SQLITE_STATIC);
+        else
+            rc = sqlite3_bind_blob64(st, n, v->data, v->len, SQLITE_STATIC);
     }
-    va_end(args);
+    return rc == SQLITE_OK ? CW_OK : fail(l, rc, why);
+}
+
+static bool is_it(const struct sqlite_stmt *s, const char *sql)
+{
+    return !s->busy && strcmp(sqlite3_sql(s->st), sql) == 0;
+}
+
+/* One that is prepared and not in use; NULL when there is none. */
+static struct sqlite_stmt *find_kept(struct sqlite_ledger *q, const char *sql)
+{
+    for (size_t i = 0; i < q->kept; i++)
+        if (q->statements[i]->key == sql && is_it(q->statements[i], sql))
+            return q->statements[i];
+    for (size_t i = 0; i < q->kept; i++)
+        if (is_it(q->statements[i], sql))
+            return q->statements[i];
+    return NULL;
+}
+
+static enum cw_err make_statement(struct ledger *l, const char *sql, struct sqlite_stmt **out,
+                                  struct say *why)
+{
+    struct sqlite_ledger *q = sqlite_of(l);
+    struct sqlite_stmt *s = calloc(1, sizeof *s);
+    if (s == NULL)
+        return say_fail(why, CW_ERR_SPACE, "out of memory");
+    int rc = sqlite3_prepare_v2(q->db, sql, -1, &s->st, NULL);
     if (rc != SQLITE_OK) {
-        enum cw_err err = db_fail(l, rc, why);
-        sqlite3_finalize(st);
-        return err;
+        free(s);
+        return fail(l, rc, why);
     }
-    *out = st;
+    s->base.ledger = l;
+    s->key = sql;
+    s->kept = q->kept < STATEMENTS_MAX;
+    if (s->kept)
+        q->statements[q->kept++] = s;
+    *out = s;
     return CW_OK;
 }
 
-enum cw_err db_step(struct ledger *l, sqlite3_stmt *st, bool *row, struct say *why)
+static void done(struct db_stmt *st)
 {
-    int rc = sqlite3_step(st);
+    struct sqlite_stmt *s = (struct sqlite_stmt *)st;
+    if (s->kept) {
+        sqlite3_reset(s->st);
+        sqlite3_clear_bindings(s->st);
+        s->busy = false;
+        return;
+    }
+    sqlite3_finalize(s->st);
+    free(s);
+}
+
+static enum cw_err prepare(struct ledger *l, struct db_stmt **out, const char *sql,
+                           const struct db_value *values, size_t count, struct say *why)
+{
+    struct sqlite_stmt *s = NULL;
+    enum cw_err err = unstick(l, why);
+    if (err == CW_OK && (s = find_kept(sqlite_of(l), sql)) == NULL)
+        err = make_statement(l, sql, &s, why);
+    if (err != CW_OK)
+        return err;
+    s->busy = true;
+    err = bind(l, s->st, values, count, why);
+    if (err != CW_OK)
+        done(&s->base);
+    else
+        *out = &s->base;
+    return err;
+}
+
+static enum cw_err step(struct db_stmt *st, bool *row, struct say *why)
+{
+    int rc = sqlite3_step(((struct sqlite_stmt *)st)->st);
     if (rc != SQLITE_ROW && rc != SQLITE_DONE)
-        return db_fail(l, rc, why);
+        return fail(st->ledger, rc, why);
     *row = rc == SQLITE_ROW;
     return CW_OK;
 }
 
-enum cw_err db_run(struct ledger *l, enum cw_err prepared, sqlite3_stmt *st, struct say *why)
+static bool null(const struct db_stmt *st, int column)
 {
-    bool row;
-    if (prepared != CW_OK)
-        return prepared;
-    enum cw_err err = db_step(l, st, &row, why);
-    sqlite3_finalize(st);
-    return err;
+    return sqlite3_column_type(((const struct sqlite_stmt *)st)->st, column) == SQLITE_NULL;
 }
 
-enum cw_err db_number(struct ledger *l, enum cw_err prepared, sqlite3_stmt *st, int64_t *out,
-                      struct say *why)
+static int64_t number(const struct db_stmt *st, int column)
 {
-    bool row = false;
-    if (prepared != CW_OK)
-        return prepared;
-    enum cw_err err = db_step(l, st, &row, why);
-    if (err == CW_OK && row)
-        *out = sqlite3_column_int64(st, 0);
-    else if (err == CW_OK)
-        err = CW_ERR_NOT_FOUND;
-    sqlite3_finalize(st);
-    return err;
+    return sqlite3_column_int64(((const struct sqlite_stmt *)st)->st, column);
 }
 
-enum cw_err db_counts(struct ledger *l, const struct db_count *counts, size_t count,
-                      struct say *why)
+static const void *bytes(const struct db_stmt *st, int column, size_t *len)
 {
-    enum cw_err err = CW_OK;
-    for (size_t i = 0; i < count && err == CW_OK; i++) {
-        sqlite3_stmt *st;
-        err = db_prepare(l, &st, why, counts[i].sql, "");
-        err = db_number(l, err, st, counts[i].to, why);
-    }
-    return err;
+    sqlite3_stmt *q = ((const struct sqlite_stmt *)st)->st;
+    const void *data = sqlite3_column_type(q, column) == SQLITE_BLOB
+                           ? sqlite3_column_blob(q, column)
+                           : sqlite3_column_text(q, column);
+    *len = (size_t)sqlite3_column_bytes(q, column);
+    if (data == NULL && sqlite3_column_type(q, column) == SQLITE_BLOB)
+        data = ""; /* so SQLite says "no bytes" */
+    return data;
 }
 
-static enum cw_err damaged(struct say *why)
+static int64_t changed(const struct ledger *l)
 {
-    return say_fail(why, CW_ERR_FORMAT,
-                    "the ledger holds a value of a wrong size; restore it from a copy");
+    return sqlite3_changes64(((const struct sqlite_ledger *)l)->db);
 }
 
-enum cw_err db_text(sqlite3_stmt *st, int column, char *out, size_t cap, struct say *why)
-{
-    const unsigned char *text = sqlite3_column_text(st, column);
-    size_t len = (size_t)sqlite3_column_bytes(st, column);
-    if (text == NULL || len >= cap || memchr(text, '\0', len) != NULL)
-        return damaged(why);
-    memcpy(out, text, len);
-    out[len] = '\0';
-    return CW_OK;
-}
+/* ---- transactions ---- */
 
-enum cw_err db_blob(sqlite3_stmt *st, int column, uint8_t *out, size_t cap, size_t *len,
-                    struct say *why)
-{
-    const void *data = sqlite3_column_blob(st, column);
-    size_t n = (size_t)sqlite3_column_bytes(st, column);
-    if (data == NULL || n > cap)
-        return damaged(why);
-    memcpy(out, data, n);
-    *len = n;
-    return CW_OK;
-}
-
-enum cw_err db_blob_exact(sqlite3_stmt *st, int column, uint8_t *out, size_t len, struct say *why)
-{
-    size_t n;
-    enum cw_err err = db_blob(st, column, out, len, &n, why);
-    return err == CW_OK && n != len ? damaged(why) : err;
-}
-
-enum cw_err db_begin(struct ledger *l, struct say *why)
+static enum cw_err begin(struct ledger *l, bool write, struct say *why)
 {
     enum cw_err err = unstick(l, why);
-    return err == CW_OK ? db_exec(l, "BEGIN IMMEDIATE", why) : err;
+    /* Without the lock it is the first read that takes the snapshot. */
+    return err == CW_OK ? exec(l, write ? "BEGIN IMMEDIATE" : "BEGIN", why) : err;
 }
 
 /* Whether after this failure of COMMIT, and a rollback, nothing can be found in the books. With
@@ -219,15 +246,15 @@ static bool commit_undone(int rc)
     }
 }
 
-enum cw_err db_end_told(struct ledger *l, enum cw_err err, bool *unknown, struct say *why)
+static enum cw_err end(struct ledger *l, bool commit, enum db_fate *fate, struct say *why)
 {
-    *unknown = false;
-    if (err == CW_OK) {
-        int rc = sqlite3_exec(l->db, "COMMIT", NULL, NULL, NULL);
+    enum cw_err err = CW_OK;
+    if (commit) {
+        int rc = sqlite3_exec(sqlite_of(l)->db, "COMMIT", NULL, NULL, NULL);
         if (rc == SQLITE_OK)
             return CW_OK;
-        err = db_fail(l, rc, why);
-        *unknown = !commit_undone(rc);
+        err = fail(l, rc, why);
+        *fate = commit_undone(rc) ? DB_UNDONE : DB_UNKNOWN;
     }
     /* Some failures have rolled back already; a failed COMMIT may leave the transaction open. One
      * that cannot be rolled back either is not committed: nothing will commit it any more. */
@@ -235,15 +262,11 @@ enum cw_err db_end_told(struct ledger *l, enum cw_err err, bool *unknown, struct
     return back != CW_OK ? back : err;
 }
 
-enum cw_err db_end(struct ledger *l, enum cw_err err, struct say *why)
-{
-    bool unknown;
-    return db_end_told(l, err, &unknown, why);
-}
+/* ---- opening ---- */
 
 static enum cw_err pragma_number(struct ledger *l, const char *sql, int64_t *out, struct say *why)
 {
-    sqlite3_stmt *st;
+    struct db_stmt *st;
     enum cw_err err = db_prepare(l, &st, why, sql, "");
     return db_number(l, err, st, out, why);
 }
@@ -251,19 +274,21 @@ static enum cw_err pragma_number(struct ledger *l, const char *sql, int64_t *out
 static enum cw_err open_db(const char *path, int flags, const struct ledger_clock *clock,
                            struct ledger **out, struct say *why)
 {
-    struct ledger *l = calloc(1, sizeof *l);
-    if (l == NULL || (l->path = strdup(path)) == NULL) {
-        free(l);
+    struct sqlite_ledger *q = calloc(1, sizeof *q);
+    if (q == NULL || (q->base.where = strdup(path)) == NULL) {
+        free(q);
         return say_fail(why, CW_ERR_SPACE, "out of memory");
     }
+    struct ledger *l = &q->base;
+    l->engine = &db_sqlite;
     l->clock = *clock;
-    int rc = sqlite3_open_v2(path, &l->db, flags | SQLITE_OPEN_EXRESCODE, NULL);
+    int rc = sqlite3_open_v2(path, &q->db, flags | SQLITE_OPEN_EXRESCODE, NULL);
     if (rc != SQLITE_OK) {
-        enum cw_err err = db_fail(l, rc, why);
+        enum cw_err err = fail(l, rc, why);
         ledger_free(&l);
         return err;
     }
-    sqlite3_busy_timeout(l->db, BUSY_TIMEOUT_MS);
+    sqlite3_busy_timeout(q->db, BUSY_TIMEOUT_MS);
     *out = l;
     return CW_OK;
 }
@@ -277,46 +302,36 @@ static enum cw_err set_schema(struct ledger *l, struct say *why)
     char pragma[96];
     sqlite3_snprintf(sizeof pragma, pragma, "PRAGMA application_id = %d; PRAGMA user_version = %d;",
                      APPLICATION_ID, LEDGER_SCHEMA);
-    return db_exec(l, pragma, why);
+    return exec(l, pragma, why);
 }
 
 /* Inside a transaction: what refers to something that is not there any more. */
 static enum cw_err check_references(struct ledger *l, struct say *why)
 {
-    sqlite3_stmt *st;
+    struct db_stmt *st;
     bool row = false;
     enum cw_err err = db_prepare(l, &st, why, "PRAGMA foreign_key_check", "");
     if (err == CW_OK)
         err = db_step(l, st, &row, why);
-    sqlite3_finalize(st);
+    db_done(&st);
     if (err == CW_OK && row)
-        err = say_fail(why, CW_ERR_FORMAT, "%s is damaged; restore it from a copy", l->path);
+        err = say_fail(why, CW_ERR_FORMAT, "%s is damaged; restore it from a copy", l->where);
     return err;
-}
-
-static enum cw_err check_version(struct ledger *l, int64_t version, struct say *why)
-{
-    if (version > LEDGER_SCHEMA)
-        return say_fail(why, CW_ERR_NEWER,
-                        "%s was written by a newer cardwired (schema %lld, this one knows %d); use "
-                        "that program",
-                        l->path, (long long)version, LEDGER_SCHEMA);
-    return CW_OK;
 }
 
 /* Takes the ledger from the schema it has to ours, all of the way or not at all. */
 static enum cw_err migrate(struct ledger *l, struct say *why)
 {
     int64_t version = 0;
-    enum cw_err err = db_exec(l, "PRAGMA foreign_keys = OFF", why);
+    enum cw_err err = exec(l, "PRAGMA foreign_keys = OFF", why);
     if (err != CW_OK || (err = db_begin(l, why)) != CW_OK)
         return err;
     /* Again, under the write lock: another program may have been faster, and newer. */
     err = pragma_number(l, "PRAGMA user_version", &version, why);
     if (err == CW_OK)
-        err = check_version(l, version, why);
+        err = db_version_check(l, version, why);
     for (int64_t i = version; i < LEDGER_SCHEMA && err == CW_OK; i++)
-        err = db_exec(l, db_steps[i], why);
+        err = exec(l, db_steps[i], why);
     /* Of a ledger that has its chain, an entry without a hash is a fault, for the audit to find. */
     if (err == CW_OK && version < CHAINED)
         err = db_chain_fill(l, why);
@@ -325,13 +340,13 @@ static enum cw_err migrate(struct ledger *l, struct say *why)
     if (err == CW_OK)
         err = set_schema(l, why);
     err = db_end(l, err, why);
-    return err == CW_OK ? db_exec(l, "PRAGMA foreign_keys = ON", why) : err;
+    return err == CW_OK ? exec(l, "PRAGMA foreign_keys = ON", why) : err;
 }
 
 /* Everything of the schema in one text. */
 static enum cw_err schema_text(struct ledger *l, char *out, size_t cap, struct say *why)
 {
-    sqlite3_stmt *st;
+    struct db_stmt *st;
     bool row = false;
     enum cw_err err = db_prepare(
         l, &st, why,
@@ -342,12 +357,12 @@ static enum cw_err schema_text(struct ledger *l, char *out, size_t cap, struct s
         err = db_step(l, st, &row, why);
     if (err == CW_OK)
         err = db_text(st, 0, out, cap, why);
-    sqlite3_finalize(st);
+    db_done(&st);
     return err;
 }
 
 /* Every ledger has come by the same steps: those that a new one in memory takes now. */
-enum cw_err ledger_schema_check(struct ledger *l, struct say *why)
+static enum cw_err schema_check(struct ledger *l, struct say *why)
 {
     struct ledger *fresh = NULL;
     char *texts = malloc(2 * SCHEMA_TEXT_MAX);
@@ -356,7 +371,7 @@ enum cw_err ledger_schema_check(struct ledger *l, struct say *why)
                                     &l->clock, &fresh, why)
                           : say_fail(why, CW_ERR_SPACE, "out of memory");
     for (int i = 0; i < LEDGER_SCHEMA && err == CW_OK; i++)
-        err = db_exec(fresh, db_steps[i], why);
+        err = exec(fresh, db_steps[i], why);
     if (err == CW_OK)
         err = schema_text(fresh, texts, SCHEMA_TEXT_MAX, why);
     if (err == CW_OK)
@@ -371,7 +386,7 @@ enum cw_err ledger_schema_check(struct ledger *l, struct say *why)
     return err;
 }
 
-enum cw_err ledger_create(const char *path, const struct ledger_clock *clock, struct ledger **out,
+static enum cw_err create(const char *path, const struct ledger_clock *clock, struct ledger **out,
                           struct say *why)
 {
     struct ledger *l = NULL;
@@ -383,7 +398,7 @@ enum cw_err ledger_create(const char *path, const struct ledger_clock *clock, st
     close(fd);
     enum cw_err err = open_db(path, SQLITE_OPEN_READWRITE, clock, &l, why);
     if (err == CW_OK)
-        err = db_exec(l, settings, why);
+        err = exec(l, settings, why);
     if (err == CW_OK)
         err = migrate(l, why);
     if (err != CW_OK) {
@@ -395,8 +410,8 @@ enum cw_err ledger_create(const char *path, const struct ledger_clock *clock, st
     return CW_OK;
 }
 
-enum cw_err ledger_open(const char *path, const struct ledger_clock *clock, struct ledger **out,
-                        struct say *why)
+static enum cw_err open_there(const char *path, const struct ledger_clock *clock,
+                              struct ledger **out, struct say *why)
 {
     struct ledger *l = NULL;
     int64_t id = 0, version = 0;
@@ -413,12 +428,12 @@ enum cw_err ledger_open(const char *path, const struct ledger_clock *clock, stru
     if (err == CW_OK && id != APPLICATION_ID)
         err = say_fail(why, CW_ERR_FORMAT, "%s is a database, but not a bank's ledger", path);
     if (err == CW_OK)
-        err = check_version(l, version, why);
+        err = db_version_check(l, version, why);
     if (err == CW_OK && version < 1)
         err = say_fail(why, CW_ERR_FORMAT, "%s has schema %lld, which no release ever wrote", path,
                        (long long)version);
     if (err == CW_OK)
-        err = db_exec(l, settings, why);
+        err = exec(l, settings, why);
     if (err == CW_OK && version < LEDGER_SCHEMA)
         err = migrate(l, why);
     if (err != CW_OK) {
@@ -431,15 +446,15 @@ enum cw_err ledger_open(const char *path, const struct ledger_clock *clock, stru
 
 static enum cw_err copy_pages(struct ledger *l, struct ledger *to, struct say *why)
 {
-    sqlite3_backup *copy = sqlite3_backup_init(to->db, "main", l->db, "main");
+    sqlite3_backup *copy = sqlite3_backup_init(sqlite_of(to)->db, "main", sqlite_of(l)->db, "main");
     if (copy == NULL)
-        return db_fail(to, sqlite3_errcode(to->db), why);
+        return fail(to, sqlite3_errcode(sqlite_of(to)->db), why);
     int rc = sqlite3_backup_step(copy, -1); /* all at once: of one state */
     sqlite3_backup_finish(copy);
-    return rc == SQLITE_DONE ? CW_OK : db_fail(to, rc, why);
+    return rc == SQLITE_DONE ? CW_OK : fail(to, rc, why);
 }
 
-enum cw_err ledger_copy(struct ledger *l, const char *path, struct say *why)
+static enum cw_err copy(struct ledger *l, const char *path, struct say *why)
 {
     struct ledger *to = NULL;
     enum cw_err err = unstick(l, why);
@@ -461,70 +476,42 @@ enum cw_err ledger_copy(struct ledger *l, const char *path, struct say *why)
     return err;
 }
 
-void ledger_free(struct ledger **ledger)
+static void close_db(struct ledger *l)
 {
-    struct ledger *l = *ledger;
-    if (l == NULL)
-        return;
-    sqlite3_close(l->db);
-    free(l->path);
-    free(l);
-    *ledger = NULL;
+    struct sqlite_ledger *q = sqlite_of(l);
+    for (size_t i = 0; i < q->kept; i++) {
+        sqlite3_finalize(q->statements[i]->st);
+        free(q->statements[i]);
+    }
+    sqlite3_close(q->db);
+    free(l->where);
+    free(q);
 }
 
-enum cw_err ledger_together(struct ledger *l, enum cw_err (*act)(void *ctx, struct say *why),
-                            void *ctx, struct say *why)
+const struct db_engine db_sqlite = {
+    .by_rows = " NOT INDEXED",
+    .close = close_db,
+    .exec = exec,
+    .prepare = prepare,
+    .step = step,
+    .done = done,
+    .null = null,
+    .number = number,
+    .bytes = bytes,
+    .changed = changed,
+    .begin = begin,
+    .end = end,
+    .schema_check = schema_check,
+    .copy = copy,
+};
+
+enum cw_err db_sqlite_open(const char *path, bool fresh, const struct ledger_clock *clock,
+                           struct ledger **out, struct say *why)
 {
-    enum cw_err err = db_begin(l, why);
-    return err == CW_OK ? db_end(l, act(ctx, why), why) : err;
+    return fresh ? create(path, clock, out, why) : open_there(path, clock, out, why);
 }
 
-enum cw_err ledger_snapshot(struct ledger *l, enum cw_err (*act)(void *ctx, struct say *why),
-                            void *ctx, struct say *why)
+struct sqlite3 *db_sqlite_handle(const struct ledger *l)
 {
-    enum cw_err err = unstick(l, why);
-    if (err == CW_OK)
-        err = db_exec(l, "BEGIN", why); /* the first read takes the snapshot */
-    return err == CW_OK ? db_end(l, act(ctx, why), why) : err;
-}
-
-enum cw_err ledger_setting_put(struct ledger *l, const char *name, const char *value,
-                               struct say *why)
-{
-    sqlite3_stmt *st;
-    enum cw_err err = db_prepare(l, &st, why, "INSERT INTO setting (name, value) VALUES (?, ?)",
-                                 "tt", name, value);
-    return db_run(l, err, st, why);
-}
-
-enum cw_err ledger_setting_change(struct ledger *l, const char *name, const char *from,
-                                  const char *to, struct say *why)
-{
-    sqlite3_stmt *st;
-    enum cw_err err =
-        db_prepare(l, &st, why, "UPDATE setting SET value = ? WHERE name = ? AND value = ?", "ttt",
-                   to, name, from);
-    err = db_run(l, err, st, why);
-    if (err == CW_OK && sqlite3_changes(l->db) != 1)
-        err =
-            say_fail(why, CW_ERR_STATE, "the ledger's setting '%s' is not %s any more", name, from);
-    return err;
-}
-
-enum cw_err ledger_setting_get(struct ledger *l, const char *name, char *out, size_t cap,
-                               struct say *why)
-{
-    sqlite3_stmt *st;
-    bool row = false;
-    enum cw_err err =
-        db_prepare(l, &st, why, "SELECT value FROM setting WHERE name = ?", "t", name);
-    if (err != CW_OK)
-        return err;
-    err = db_step(l, st, &row, why);
-    if (err == CW_OK && !row)
-        err = say_fail(why, CW_ERR_NOT_FOUND, "the ledger has no setting '%s'", name);
-    if (err == CW_OK)
-        err = db_text(st, 0, out, cap, why);
-    sqlite3_finalize(st);
-    return err;
+    return ((const struct sqlite_ledger *)l)->db;
 }

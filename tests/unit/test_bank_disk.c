@@ -8,6 +8,7 @@
 #include "host/base64.h"
 
 #include <fcntl.h>
+#include <sqlite3.h>
 #include <stdarg.h>
 #include <sys/stat.h>
 
@@ -235,7 +236,8 @@ static int64_t number(struct bank_lab *lab, const char *sql)
 {
     int64_t n = -1;
     sqlite3_stmt *st;
-    assert_int_equal(sqlite3_prepare_v2(lab->bank->ledger->db, sql, -1, &st, NULL), SQLITE_OK);
+    assert_int_equal(sqlite3_prepare_v2(db_sqlite_handle(lab->bank->ledger), sql, -1, &st, NULL),
+                     SQLITE_OK);
     assert_int_equal(sqlite3_step(st), SQLITE_ROW);
     n = sqlite3_column_int64(st, 0);
     sqlite3_finalize(st);
@@ -251,8 +253,9 @@ static void test_settings(void **state)
     assert_int_equal(number(lab, "PRAGMA synchronous"), 2); /* FULL */
     assert_int_equal(number(lab, "PRAGMA foreign_keys"), 1);
     assert_int_equal(number(lab, "PRAGMA trusted_schema"), 0);
-    assert_int_equal(
-        sqlite3_prepare_v2(lab->bank->ledger->db, "PRAGMA journal_mode", -1, &st, NULL), SQLITE_OK);
+    assert_int_equal(sqlite3_prepare_v2(db_sqlite_handle(lab->bank->ledger), "PRAGMA journal_mode",
+                                        -1, &st, NULL),
+                     SQLITE_OK);
     assert_int_equal(sqlite3_step(st), SQLITE_ROW);
     assert_string_equal((const char *)sqlite3_column_text(st, 0), "wal");
     sqlite3_finalize(st);
@@ -309,9 +312,9 @@ static void test_power_cut_control(void **state)
 {
     struct bank_lab *lab = *state;
     size_t syncs;
-    assert_int_equal(
-        sqlite3_exec(lab->bank->ledger->db, "PRAGMA synchronous = OFF", NULL, NULL, NULL),
-        SQLITE_OK);
+    assert_int_equal(sqlite3_exec(db_sqlite_handle(lab->bank->ledger), "PRAGMA synchronous = OFF",
+                                  NULL, NULL, NULL),
+                     SQLITE_OK);
     assert_true(pay_and_cut(lab, &syncs) < PAYMENTS);
     assert_int_equal(syncs, 0);
 }
@@ -328,18 +331,19 @@ static int deny(void *ctx, int action, const char *a, const char *b, const char 
     return SQLITE_OK;
 }
 
-static int commit_then_no_reads(void *ctx, sqlite3 *db, const char *name, int pages)
-{
-    (void)db, (void)name, (void)pages;
-    *(bool *)ctx = true; /* every SELECT from here on is refused */
-    return SQLITE_OK;
-}
-
 static int deny_select(void *ctx, int action, const char *a, const char *b, const char *c,
                        const char *d)
 {
-    (void)a, (void)b, (void)c, (void)d;
-    return action == SQLITE_SELECT && *(bool *)ctx ? SQLITE_DENY : SQLITE_OK;
+    (void)ctx, (void)a, (void)b, (void)c, (void)d;
+    return action == SQLITE_SELECT ? SQLITE_DENY : SQLITE_OK;
+}
+
+/* Every SELECT from here on is refused: also one that was prepared before, which must be anew. */
+static int commit_then_no_reads(void *ctx, sqlite3 *db, const char *name, int pages)
+{
+    (void)name, (void)pages;
+    *(bool *)ctx = true;
+    return sqlite3_set_authorizer(db, deny_select, NULL);
 }
 
 /* From the commit on no read stands between the booking and its answer. */
@@ -348,20 +352,18 @@ static void test_answer_needs_no_read(void **state)
     struct bank_lab *lab = *state;
     struct desk d;
     bool shut = false;
-    sqlite3 *db = lab->bank->ledger->db;
+    sqlite3 *db = db_sqlite_handle(lab->bank->ledger);
     struct lab_card *card = lab_card_new(lab, lab->ada, 1, false);
     const struct order_fields f = lab_order(lab, 1, 100);
     const struct lab_signed s = lab_sign(card, &f, binding);
     desk_open(&d, lab, card);
     sqlite3_wal_hook(db, commit_then_no_reads, &shut); /* called after the commit */
-    sqlite3_set_authorizer(db, deny_select, &shut);
     assert_int_equal(desk_pay(&d, &s), 201);
     assert_true(shut);
     assert_reply(&d, "\"status\":\"booked\"");
     /* the same order while the books cannot be read: it may be booked, so nobody says it is not */
     assert_int_equal(desk_pay(&d, &s), 503);
     assert_reply(&d, "urn:cardwire:problem:outcome-unknown");
-    shut = false;
     sqlite3_wal_hook(db, NULL, NULL);
     sqlite3_set_authorizer(db, NULL, NULL);
     assert_int_equal(desk_pay(&d, &s), 200);
@@ -376,7 +378,7 @@ static void test_commit_refused(void **state)
     struct bank_lab *lab = *state;
     struct desk d;
     const char *words[] = {"COMMIT", NULL};
-    sqlite3 *db = lab->bank->ledger->db;
+    sqlite3 *db = db_sqlite_handle(lab->bank->ledger);
     struct lab_card *card = lab_card_new(lab, lab->ada, 1, false);
     const struct order_fields f = lab_order(lab, 1, 100);
     const struct lab_signed s = lab_sign(card, &f, binding);
@@ -398,7 +400,7 @@ static void test_rollback_refused(void **state)
     struct bank_lab *lab = *state;
     struct desk d;
     const char *words[] = {"COMMIT", "ROLLBACK", NULL};
-    sqlite3 *db = lab->bank->ledger->db;
+    sqlite3 *db = db_sqlite_handle(lab->bank->ledger);
     struct lab_card *card = lab_card_new(lab, lab->ada, 1, false);
     const struct order_fields f = lab_order(lab, 1, 100);
     const struct lab_signed s = lab_sign(card, &f, binding);
@@ -427,7 +429,7 @@ static void test_commit_unknown(void **state)
     disk.fail_wal_sync = true;
     assert_int_equal(desk_pay(&d, &s), 503);
     assert_reply(&d, "urn:cardwire:problem:outcome-unknown");
-    assert_int_equal(sqlite3_get_autocommit(lab->bank->ledger->db), 1);
+    assert_int_equal(sqlite3_get_autocommit(db_sqlite_handle(lab->bank->ledger)), 1);
     disk.fail_wal_sync = false;
     const int status = desk_pay(&d, &s);
     assert_true(status == 200 || status == 201);
