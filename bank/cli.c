@@ -55,6 +55,8 @@ static const struct named {
     {"head", CLI_HEAD, false},
     {"listen", CLI_LISTEN, false},
     {"port-file", CLI_PORT_FILE, false},
+    {"ops", CLI_OPS, false},
+    {"ops-port-file", CLI_OPS_PORT, false},
     {"insecure-keylog", CLI_KEYLOG, false},
 };
 #define OPTIONS  (sizeof named_options / sizeof named_options[0])
@@ -124,6 +126,8 @@ static void take_text(struct cli_args *a, uint64_t bit, const char *value)
         {CLI_LISTEN, &a->listen},
         {CLI_KEYLOG, &a->keylog},
         {CLI_PORT_FILE, &a->port_file},
+        {CLI_OPS, &a->ops},
+        {CLI_OPS_PORT, &a->ops_port_file},
         {CLI_PIV_KEY, &a->piv_key},
         {CLI_PIV_PIN, &a->piv_pin_file},
         {CLI_PIV_PUK, &a->piv_puk_file},

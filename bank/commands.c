@@ -142,6 +142,7 @@ static enum cw_err run_serve(const struct cli_args *args, struct say *why)
         .listen = args->listen != NULL ? args->listen : "127.0.0.1:8443",
         .port_file = args->port_file,
         .insecure_keylog = args->keylog,
+        .ops = {.listen = args->ops, .port_file = args->ops_port_file},
     };
     enum cw_err err = commands_bank_open(args, &bank, why);
     if (err == CW_OK)
@@ -377,10 +378,13 @@ const struct cli_command cli_commands[] = {
     {"root switch", NULL, CLI_FORCE, CLI_DIR, commands_root_switch, "root switch [--force]",
      "From its next start on the server uses the next root. Refused while there are cards that\n"
      "have not reported an update with it; with --force they stay out until 'card sync'.\n"},
-    {"serve", NULL, CLI_LISTEN | CLI_PORT_FILE | CLI_KEYLOG, CLI_DIR, run_serve,
-     "serve [--listen HOST:PORT] [--port-file FILE] [--insecure-keylog FILE]",
+    {"serve", NULL, CLI_LISTEN | CLI_PORT_FILE | CLI_KEYLOG | CLI_OPS | CLI_OPS_PORT, CLI_DIR,
+     run_serve,
+     "serve [--listen HOST:PORT] [--port-file FILE] [--ops HOST:PORT] [--ops-port-file FILE]\n"
+     "             [--insecure-keylog FILE]",
      "Serves cards until SIGTERM (127.0.0.1:8443; port 0 takes a free one, --port-file says "
      "which).\n"
+     "--ops answers GET /healthz and /readyz in plain HTTP, on an address of this machine alone.\n"
      "--insecure-keylog writes the secrets of all lines to FILE: whoever has it reads them.\n"},
     {"report", NULL, 0, CLI_DIR, run_report, "report",
      "Totals, and whether entries, balances and currencies add up; fails when they do not.\n"},

@@ -1,18 +1,18 @@
 #include "bank/tlsd.h"
 
+#include "bank/http.h"
+#include "bank/listen.h"
 #include "bank/lobby.h"
+#include "bank/ops.h"
 #include "bank/renew.h"
 #include "bank/tls.h"
-#include "host/file.h"
 
-#include <errno.h>
 #include <event2/buffer.h>
 #include <event2/bufferevent.h>
 #include <event2/bufferevent_ssl.h>
 #include <event2/event.h>
 #include <event2/http.h>
 #include <event2/listener.h>
-#include <netdb.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <openssl/err.h>
@@ -35,6 +35,7 @@ struct server {
     struct event_base *base;
     struct evhttp *http;
     struct evconnlistener *listener;
+    struct ops *ops; /* NULL: not asked for */
     size_t connections, connections_max;
     size_t waiting_per_source;
     struct lobby lobby; /* connections that shake hands */
@@ -295,21 +296,6 @@ static enum api_method method_of(struct evhttp_request *req)
     }
 }
 
-static void send_reply(struct evhttp_request *req, const struct api_reply *reply)
-{
-    struct evbuffer *body = evbuffer_new();
-    struct evkeyvalq *headers = evhttp_request_get_output_headers(req);
-    if (body == NULL || evbuffer_add(body, reply->body, reply->body_len) != 0 ||
-        evhttp_add_header(headers, "Content-Type", reply->type) != 0) {
-        evhttp_send_error(req, HTTP_INTERNAL, NULL);
-    } else {
-        evhttp_add_header(headers, "Cache-Control", "no-store");
-        evhttp_send_reply(req, reply->status, reply->status < 400 ? "OK" : "Problem", body);
-    }
-    if (body != NULL)
-        evbuffer_free(body);
-}
-
 static void on_request(struct evhttp_request *req, void *arg)
 {
     struct server *s = arg;
@@ -341,82 +327,13 @@ static void on_request(struct evhttp_request *req, void *arg)
                                           : "other",
              reply.route, reply.status, reply.problem != NULL ? " " : "",
              reply.problem != NULL ? reply.problem : "");
-    send_reply(req, &reply);
+    http_reply(req, &reply);
     api_reply_clear(&reply);
     ERR_clear_error(); /* what is left in the queue would be taken for an error of the next record
                         */
 }
 
-/* ---- listening ---- */
-
-static enum cw_err split_address(const char *text, char host[256], char port[8], struct say *why)
-{
-    const char *colon = strrchr(text, ':');
-    size_t len = colon != NULL ? (size_t)(colon - text) : 0;
-    const char *start = text;
-    if (len >= 2 && text[0] == '[' && text[len - 1] == ']') {
-        start++;
-        len -= 2;
-    }
-    bool digits = colon != NULL && colon[1] != '\0' && strlen(colon + 1) <= 5;
-    for (const char *p = digits ? colon + 1 : ""; *p != '\0'; p++)
-        digits = digits && *p >= '0' && *p <= '9';
-    if (!digits || len == 0 || len > 255 || strtoul(colon + 1, NULL, 10) > 65535)
-        return say_fail(why, CW_ERR_ARG,
-                        "'%.80s' is no address to listen on; write HOST:PORT, as 127.0.0.1:8443",
-                        text);
-    memcpy(host, start, len);
-    host[len] = '\0';
-    snprintf(port, 8, "%s", colon + 1);
-    return CW_OK;
-}
-
-static int bind_one(const struct addrinfo *a)
-{
-    int on = 1;
-    int fd = socket(a->ai_family, a->ai_socktype | SOCK_NONBLOCK | SOCK_CLOEXEC, a->ai_protocol);
-    if (fd < 0)
-        return -1;
-    if (setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on) != 0 ||
-        bind(fd, a->ai_addr, a->ai_addrlen) != 0 || listen(fd, 128) != 0) {
-        int saved = errno;
-        close(fd);
-        errno = saved;
-        return -1;
-    }
-    return fd;
-}
-
-static enum cw_err listen_on(const char *text, int *out, unsigned *port, struct say *why)
-{
-    char host[256], service[8];
-    struct addrinfo *list = NULL, hints = {.ai_socktype = SOCK_STREAM, .ai_flags = AI_PASSIVE};
-    struct sockaddr_storage bound = {0};
-    socklen_t bound_len = sizeof bound;
-    enum cw_err err = split_address(text, host, service, why);
-    if (err != CW_OK)
-        return err;
-    int rc = getaddrinfo(host, service, &hints, &list);
-    if (rc != 0)
-        return say_fail(why, CW_ERR_NOT_FOUND, "cannot listen on %.80s: %s", text,
-                        gai_strerror(rc));
-    int fd = bind_one(list);
-    freeaddrinfo(list);
-    if (fd < 0 && errno == EADDRINUSE)
-        return say_fail(why, CW_ERR_BUSY,
-                        "%.80s is taken by another program; choose another port with --listen",
-                        text);
-    if (fd < 0)
-        return say_fail(why, CW_ERR_IO, "cannot listen on %.80s: %s", text, strerror(errno));
-    if (getsockname(fd, (struct sockaddr *)&bound, &bound_len) != 0) {
-        close(fd);
-        return say_fail(why, CW_ERR_IO, "cannot tell the port: %s", strerror(errno));
-    }
-    *port = ntohs(bound.ss_family == AF_INET6 ? ((struct sockaddr_in6 *)&bound)->sin6_port
-                                              : ((struct sockaddr_in *)&bound)->sin_port);
-    *out = fd;
-    return CW_OK;
-}
+/* ---- running ---- */
 
 static void on_signal(evutil_socket_t fd, short what, void *arg)
 {
@@ -490,9 +407,13 @@ static enum cw_err run(struct server *s, const struct tlsd_options *o, struct sa
 {
     int fd = -1;
     unsigned port = 0;
-    char text[16];
-    enum cw_err err = listen_on(o->listen, &fd, &port, why);
-    if (err != CW_OK || (err = make_http(s, fd, why)) != CW_OK)
+    const struct listen_at at = {o->listen, "listen", false};
+    enum cw_err err = listen_on(&at, &fd, &port, why);
+    if (err == CW_OK)
+        err = make_http(s, fd, why);
+    if (err == CW_OK && o->ops.listen != NULL)
+        err = ops_new(s->base, s->api.bank, &o->ops, &s->ops, why);
+    if (err != CW_OK)
         return err;
     static const struct timeval hour = {RENEW_SECONDS, 0};
     struct event *events[] = {
@@ -505,10 +426,8 @@ static enum cw_err run(struct server *s, const struct tlsd_options *o, struct sa
     for (size_t i = 0; i < count && err == CW_OK; i++)
         if (events[i] == NULL || event_add(events[i], i + 1 == count ? &hour : NULL) != 0)
             err = say_fail(why, CW_ERR_IO, "cannot wait for signals");
-    if (err == CW_OK && o->port_file != NULL) {
-        int n = snprintf(text, sizeof text, "%u\n", port);
-        err = file_write(o->port_file, text, (size_t)n, 0644, why);
-    }
+    if (err == CW_OK)
+        err = listen_port_tell(o->port_file, port, why);
     if (err == CW_OK) {
         log_line("listening on %.80s, port %u", o->listen, port);
         if (event_base_dispatch(s->base) != 0)
@@ -545,6 +464,7 @@ enum cw_err tlsd_run(struct bank *bank, const struct tlsd_options *options, stru
     s->listener = NULL; /* evhttp_free takes it away before the connections */
     if (s->http != NULL)
         evhttp_free(s->http); /* closes the lines: on_close says so to each card */
+    ops_free(&s->ops);
     if (s->base != NULL)
         event_base_free(s->base);
     tls_free(&s->tls);

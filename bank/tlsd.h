@@ -2,7 +2,7 @@
 #ifndef CARDWIRE_BANK_TLSD_H
 #define CARDWIRE_BANK_TLSD_H
 
-#include "bank/bank.h"
+#include "bank/ops.h"
 
 #define TLSD_LINES_MAX 4096u
 #define TLSD_WAITING_PER_SOURCE                                                                    \
@@ -19,6 +19,7 @@ struct tlsd_options {
     const char *insecure_keylog; /* NULL, or where to write the secrets of all lines */
     size_t lines_max;            /* 0: TLSD_LINES_MAX, or what the limit of open files leaves */
     size_t waiting_per_source;   /* 0: TLSD_WAITING_PER_SOURCE */
+    struct ops_options ops;      /* ops.listen NULL: no such listener */
 };
 
 /* Serves until SIGTERM or SIGINT; then ends the lines in good order. One log line on stderr for
