@@ -1,6 +1,7 @@
 #include "bank/pay.h"
 
 #include "bank/api_json.h"
+#include "bank/log.h"
 #include "base/ct.h"
 #include "host/base64.h"
 
@@ -137,7 +138,7 @@ static enum cw_err reply_stored(struct api_reply *reply, const struct ledger_pay
 /* The books failed, but this much is sure: the order is not in them. */
 static enum cw_err reply_not_booked(struct api_reply *reply, const struct say *why)
 {
-    fprintf(stderr, "cardwired: %s\n", why->text); /* names files: not for the holder */
+    log_event(LOG_ERROR, "store", log_text("why", why->text)); /* names files: not for the holder */
     return api_reply_problem(reply, "store",
                              "The bank cannot reach its books now; this order was not booked. Try "
                              "the same order again later.");

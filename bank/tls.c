@@ -1,6 +1,7 @@
 #include "bank/tls.h"
 
 #include "bank/ca.h"
+#include "bank/log.h"
 #include "bank/renew.h"
 #include "host/file.h"
 
@@ -53,7 +54,7 @@ static int judge_leaf(struct ledger *l, X509 *leaf)
     if (err == CW_ERR_DENIED)
         return X509_V_ERR_INVALID_PURPOSE;
     if (err != CW_OK) {
-        fprintf(stderr, "cardwired: %s\n", why.text);
+        log_event(LOG_ERROR, "store", log_text("why", why.text));
         return X509_V_ERR_UNSPECIFIED;
     }
     if (card.status == LEDGER_CARD_BLOCKED)
@@ -166,7 +167,7 @@ static void write_keylog(const SSL *ssl, const char *line)
     char text[512];
     int n = snprintf(text, sizeof text, "%s\n", line);
     if (n > 0 && (size_t)n < sizeof text && file_write_all(t->keylog, text, (size_t)n) != CW_OK)
-        fprintf(stderr, "cardwired: cannot write the key log: %s\n", strerror(errno));
+        log_event(LOG_ERROR, "keylog", log_text("why", strerror(errno)));
 }
 
 /* The two keys are apart on purpose: the RSA one takes encrypted secrets and never signs. */

@@ -3,6 +3,7 @@
 #include "bank/http.h"
 #include "bank/listen.h"
 #include "bank/lobby.h"
+#include "bank/log.h"
 #include "bank/ops.h"
 #include "bank/renew.h"
 #include "bank/tls.h"
@@ -56,23 +57,6 @@ struct connection {
 
 static int connection_index = -1;
 
-/* ---- log ---- */
-
-static void log_line(const char *format, ...) __attribute__((format(printf, 1, 2)));
-static void log_line(const char *format, ...)
-{
-    char text[512];
-    uint8_t stamp[24] = {0};
-    struct buf_writer w;
-    va_list args;
-    buf_writer_init(&w, stamp, sizeof stamp - 1);
-    cal_put(&w, ledger_clock_system.now(NULL));
-    va_start(args, format);
-    vsnprintf(text, sizeof text, format, args);
-    va_end(args);
-    fprintf(stderr, "%s %s\n", (const char *)stamp, text);
-}
-
 /* ---- connections ---- */
 
 static void connection_free(void *parent, void *ptr, CRYPTO_EX_DATA *ad, int idx, long argl,
@@ -98,7 +82,7 @@ static void look_at_line(struct connection *c)
     char serial[2 * ORDER_SERIAL_LEN + 1];
     int on = 1;
     if (tls_line_get(c->ssl, c->server->api.bank->ledger, &c->line, &why) != CW_OK) {
-        log_line("handshake refused: %s", why.text);
+        log_event(LOG_WARN, "refused", log_text("why", why.text));
         shutdown(SSL_get_fd(c->ssl), SHUT_RDWR);
         return;
     }
@@ -106,9 +90,10 @@ static void look_at_line(struct connection *c)
     setsockopt(SSL_get_fd(c->ssl), IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
     c->ready = true;
     bank_serial_text(c->line.card, serial);
-    log_line("handshake card=%s profile=%s tls=%s suite=%s resumed=%d bound=%d", serial,
-             c->line.profile, c->line.tls, c->line.suite, SSL_session_reused(c->ssl),
-             c->line.bound);
+    log_event(LOG_INFO, "handshake", log_text("card", serial), log_text("profile", c->line.profile),
+              log_text("tls", c->line.tls), log_text("suite", c->line.suite),
+              log_number("resumed", SSL_session_reused(c->ssl)),
+              log_number("bound", c->line.bound));
 }
 
 /* ---- shaking hands ---- */
@@ -116,7 +101,7 @@ static void look_at_line(struct connection *c)
 /* The event loop then sees the end of the stream and frees the connection. */
 static void turn_out(struct connection *c, const char *reason)
 {
-    log_line("handshake failed: %s", reason);
+    log_event(LOG_INFO, "turned-out", log_text("why", reason));
     lobby_leave(&c->server->lobby, &c->guest);
     c->turned_out = true;
     shutdown(SSL_get_fd(c->ssl), SHUT_RDWR); /* without a socket yet: meet_guest does it */
@@ -209,9 +194,10 @@ static void on_tls_info(const SSL *ssl, int where, int value)
         return;
     if ((where & SSL_CB_ALERT) != 0 && (value & 0xFF) != SSL_AD_CLOSE_NOTIFY) {
         long verify = SSL_get_verify_result(ssl);
-        log_line("alert %s: %s%s%s", (where & SSL_CB_READ) != 0 ? "received" : "sent",
-                 SSL_alert_desc_string_long(value), verify != X509_V_OK ? ": " : "",
-                 verify != X509_V_OK ? X509_verify_cert_error_string(verify) : "");
+        log_event(
+            LOG_INFO, "alert", log_text("by", (where & SSL_CB_READ) != 0 ? "card" : "bank"),
+            log_text("alert", SSL_alert_desc_string_long(value)),
+            log_text("why", verify != X509_V_OK ? X509_verify_cert_error_string(verify) : NULL));
     } else if ((where & SSL_CB_HANDSHAKE_DONE) != 0 && !c->done) {
         c->done = true;
         lobby_leave(&c->server->lobby, &c->guest);
@@ -321,12 +307,12 @@ static void on_request(struct evhttp_request *req, void *arg)
         return;
     }
     bank_serial_text(c->line.card, serial);
-    log_line("request card=%s %s %s %d%s%s", serial,
-             request.method == API_GET    ? "GET"
-             : request.method == API_POST ? "POST"
-                                          : "other",
-             reply.route, reply.status, reply.problem != NULL ? " " : "",
-             reply.problem != NULL ? reply.problem : "");
+    log_event(LOG_INFO, "request", log_text("card", serial),
+              log_text("method", request.method == API_GET    ? "GET"
+                                 : request.method == API_POST ? "POST"
+                                                              : "other"),
+              log_text("route", reply.route), log_number("status", reply.status),
+              log_text("problem", reply.problem));
     http_reply(req, &reply);
     api_reply_clear(&reply);
     ERR_clear_error(); /* what is left in the queue would be taken for an error of the next record
@@ -344,9 +330,9 @@ static void on_signal(evutil_socket_t fd, short what, void *arg)
 static void say_renewed(enum cw_err err, unsigned count, const struct say *why)
 {
     if (count > 0)
-        log_line("%u server certificates were renewed", count);
+        log_event(LOG_INFO, "renewed", log_number("certificates", count));
     if (err != CW_OK)
-        log_line("the server's certificates cannot be renewed: %s", why->text);
+        log_event(LOG_ERROR, "not-renewed", log_text("why", why->text));
 }
 
 /* Every hour, and at SIGHUP: what fails is said, and the server goes on with what it has. */
@@ -372,7 +358,7 @@ static void on_hangup(evutil_socket_t fd, short what, void *arg)
 {
     (void)fd;
     if (what & EV_SIGNAL)
-        log_line("looking at the server's certificates");
+        log_event(LOG_INFO, "reload", log_text("by", "SIGHUP"));
     renew(arg);
 }
 
@@ -429,10 +415,10 @@ static enum cw_err run(struct server *s, const struct tlsd_options *o, struct sa
     if (err == CW_OK)
         err = listen_port_tell(o->port_file, port, why);
     if (err == CW_OK) {
-        log_line("listening on %.80s, port %u", o->listen, port);
+        log_event(LOG_INFO, "listening", log_text("on", o->listen), log_number("port", port));
         if (event_base_dispatch(s->base) != 0)
             err = say_fail(why, CW_ERR_IO, "the event loop failed");
-        log_line("stopped");
+        log_event(LOG_INFO, "stopped", log_number("lines", (int64_t)s->connections));
     }
     for (size_t i = 0; i < count; i++)
         if (events[i] != NULL)
