@@ -1,59 +1,16 @@
-#include "bank/tlsd.h"
-
+/* tlsd.c - the lines: handshakes and requests. tlsd_run.c starts and ends them. */
 #include "bank/http.h"
-#include "bank/listen.h"
-#include "bank/lobby.h"
 #include "bank/log.h"
-#include "bank/ops.h"
-#include "bank/renew.h"
-#include "bank/tls.h"
+#include "bank/tlsd_lines.h"
 
 #include <event2/buffer.h>
 #include <event2/bufferevent.h>
 #include <event2/bufferevent_ssl.h>
-#include <event2/event.h>
-#include <event2/http.h>
-#include <event2/listener.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <openssl/err.h>
-#include <signal.h>
-#include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
-#include <sys/resource.h>
 #include <sys/socket.h>
-#include <unistd.h>
-
-#define IDLE_SECONDS   300 /* between two bytes of an open line */
-#define HEADERS_MAX    8192
-#define RENEW_SECONDS  3600 /* between two looks at the server's certificates */
-#define FILES_RESERVED 64   /* descriptors for everything but connections */
-
-struct server {
-    struct api api;
-    struct tls *tls;
-    struct event_base *base;
-    struct evhttp *http;
-    struct evconnlistener *listener;
-    struct ops *ops; /* NULL: not asked for */
-    size_t connections, connections_max;
-    size_t waiting_per_source;
-    struct lobby lobby; /* connections that shake hands */
-};
-
-/* One connection; lives with its SSL object (ex_data) and is freed with it. */
-struct connection {
-    struct server *server;
-    SSL *ssl;
-    struct event
-        *timer; /* while shaking hands: its next deadline; then: time to look at the result */
-    struct lobby_guest guest;
-    bool done; /* handshake finished */
-    bool turned_out;
-    bool ready; /* line is filled in */
-    struct api_line line;
-};
 
 static int connection_index = -1;
 
@@ -68,8 +25,11 @@ static void connection_free(void *parent, void *ptr, CRYPTO_EX_DATA *ad, int idx
         return;
     struct server *s = c->server;
     lobby_leave(&s->lobby, &c->guest);
-    if (s->connections-- == s->connections_max && s->listener != NULL)
+    LIST_REMOVE(c, entry);
+    if (--s->connections < s->connections_max && s->listener != NULL)
         evconnlistener_enable(s->listener);
+    if (s->draining && LIST_EMPTY(&s->all))
+        event_base_loopbreak(s->base);
     event_free(c->timer);
     free(c);
 }
@@ -174,6 +134,20 @@ static void on_deadline(struct connection *c)
     }
 }
 
+/* In good order: the card learns that nothing was cut off. */
+static void end_idle(struct connection *c)
+{
+    if (c->busy || c->turned_out)
+        return;
+    if (!c->done) {
+        turn_out(c, "draining");
+        return;
+    }
+    SSL_shutdown(c->ssl);
+    ERR_clear_error();
+    shutdown(SSL_get_fd(c->ssl), SHUT_RDWR);
+}
+
 static void on_timer(evutil_socket_t fd, short what, void *arg)
 {
     struct connection *c = arg;
@@ -181,6 +155,8 @@ static void on_timer(evutil_socket_t fd, short what, void *arg)
     if (c->done) {
         if (!c->ready)
             look_at_line(c);
+        if (c->server->draining)
+            end_idle(c);
         return;
     }
     on_deadline(c);
@@ -203,6 +179,14 @@ static void on_tls_info(const SSL *ssl, int where, int value)
         lobby_leave(&c->server->lobby, &c->guest);
         event_add(c->timer, &now);
     }
+}
+
+static void on_bytes(struct evbuffer *in, const struct evbuffer_cb_info *info, void *arg)
+{
+    struct connection *c = arg;
+    (void)in;
+    if (info->n_added > 0)
+        c->busy = true;
 }
 
 /* libevent would go on without TLS if this returned NULL: then there is a bufferevent whose
@@ -234,7 +218,8 @@ static struct bufferevent *on_accept(struct event_base *base, void *arg)
     /* Full: whoever has not finished the handshake makes room. It leaves in the next round of the
      * loop; until then, and when all are cards with a line, who comes next waits in the kernel's
      * queue instead of taking the last descriptors. */
-    if (++s->connections == s->connections_max)
+    LIST_INSERT_HEAD(&s->all, c, entry);
+    if (++s->connections >= s->connections_max)
         evconnlistener_disable(s->listener);
     if (s->connections + s->connections_max / 16 >= s->connections_max)
         make_room(s, NULL, &c->guest, "full");
@@ -246,6 +231,10 @@ static struct bufferevent *on_accept(struct event_base *base, void *arg)
     }
     /* A card that is torn out never says close_notify; HTTP's own lengths tell a cut answer. */
     bufferevent_openssl_set_allow_dirty_shutdown(bev, 1);
+    if (evbuffer_add_cb(bufferevent_get_input(bev), on_bytes, c) == NULL) {
+        bufferevent_free(bev); /* and the connection */
+        return NULL;
+    }
     return bev;
 }
 
@@ -261,6 +250,17 @@ static void on_close(struct evhttp_connection *evcon, void *arg)
 }
 
 /* ---- requests ---- */
+
+/* All of the answer is on its way. What is there already is the beginning of the next request. */
+static void on_answered(struct evhttp_request *req, void *arg)
+{
+    const struct timeval now = {0, 0};
+    struct connection *c = arg;
+    struct bufferevent *bev = evhttp_connection_get_bufferevent(evhttp_request_get_connection(req));
+    c->busy = evbuffer_get_length(bufferevent_get_input(bev)) > 0;
+    if (c->server->draining)
+        event_add(c->timer, &now);
+}
 
 static struct connection *connection_of(struct evhttp_request *req)
 {
@@ -288,6 +288,10 @@ static void on_request(struct evhttp_request *req, void *arg)
     struct api_reply reply;
     char serial[2 * ORDER_SERIAL_LEN + 1];
     struct connection *c = connection_of(req);
+    if (c != NULL)
+        evhttp_request_set_on_complete_cb(req, on_answered, c);
+    if (s->draining)
+        evhttp_add_header(evhttp_request_get_output_headers(req), "Connection", "close");
     if (c != NULL && c->done && !c->ready)
         look_at_line(c);
     if (c == NULL || !c->ready) {
@@ -319,142 +323,25 @@ static void on_request(struct evhttp_request *req, void *arg)
                         */
 }
 
-/* ---- running ---- */
+/* ---- all of them ---- */
 
-static void on_signal(evutil_socket_t fd, short what, void *arg)
+enum cw_err tlsd_lines_start(struct server *s, struct say *why)
 {
-    (void)fd, (void)what;
-    event_base_loopbreak(arg);
-}
-
-static void say_renewed(enum cw_err err, unsigned count, const struct say *why)
-{
-    if (count > 0)
-        log_event(LOG_INFO, "renewed", log_number("certificates", count));
-    if (err != CW_OK)
-        log_event(LOG_ERROR, "not-renewed", log_text("why", why->text));
-}
-
-/* Every hour, and at SIGHUP: what fails is said, and the server goes on with what it has. */
-static void renew(struct server *s)
-{
-    struct say why = {""};
-    unsigned count = 0;
-    enum cw_err err = tls_renew(s->tls, &count, &why);
-    say_renewed(err, count, &why);
-}
-
-/* A server that was off for long renews before it starts, and starts all the same when it cannot
- * but its certificates are good. */
-static void renew_first(struct bank *bank)
-{
-    struct say why = {""};
-    unsigned count = 0;
-    enum cw_err err = renew_server(bank, &count, &why);
-    say_renewed(err, count, &why);
-}
-
-static void on_hangup(evutil_socket_t fd, short what, void *arg)
-{
-    (void)fd;
-    if (what & EV_SIGNAL)
-        log_event(LOG_INFO, "reload", log_text("by", "SIGHUP"));
-    renew(arg);
-}
-
-static enum cw_err make_http(struct server *s, int fd, struct say *why)
-{
-    struct rlimit files;
-    s->http = evhttp_new(s->base);
-    struct evhttp_bound_socket *bound =
-        s->http != NULL ? evhttp_accept_socket_with_handle(s->http, fd) : NULL;
-    if (bound == NULL) {
-        close(fd);
+    if (connection_index < 0)
+        connection_index = SSL_get_ex_new_index(0, NULL, NULL, NULL, connection_free);
+    if (connection_index < 0)
         return say_fail(why, CW_ERR_SPACE, "out of memory");
-    }
-    s->listener = evhttp_bound_socket_get_listener(bound);
-    if (getrlimit(RLIMIT_NOFILE, &files) == 0 &&
-        files.rlim_cur < s->connections_max + FILES_RESERVED)
-        s->connections_max =
-            files.rlim_cur > 2 * FILES_RESERVED ? files.rlim_cur - FILES_RESERVED : FILES_RESERVED;
+    LIST_INIT(&s->all);
+    SSL_CTX_set_info_callback(s->tls->ctx, on_tls_info);
+    SSL_CTX_set_client_hello_cb(s->tls->ctx, on_client_hello, NULL);
     evhttp_set_bevcb(s->http, on_accept, s);
     evhttp_set_gencb(s->http, on_request, s);
-    evhttp_set_timeout(s->http, IDLE_SECONDS);
-    evhttp_set_max_headers_size(s->http, HEADERS_MAX);
-    /* Above the API's own limit, so that a body a little too large still gets its problem. */
-    evhttp_set_max_body_size(s->http, 8 * API_BODY_MAX);
-    /* Most of them, so that the API answers, and not libevent; not HEAD and CONNECT, whose answers
-     * have another form. */
-    evhttp_set_allowed_methods(s->http, 0xFFFF & ~(EVHTTP_REQ_HEAD | EVHTTP_REQ_CONNECT));
     return CW_OK;
 }
 
-static enum cw_err run(struct server *s, const struct tlsd_options *o, struct say *why)
+void tlsd_lines_end_idle(struct server *s)
 {
-    int fd = -1;
-    unsigned port = 0;
-    const struct listen_at at = {o->listen, "listen", false};
-    enum cw_err err = listen_on(&at, &fd, &port, why);
-    if (err == CW_OK)
-        err = make_http(s, fd, why);
-    if (err == CW_OK && o->ops.listen != NULL)
-        err = ops_new(s->base, s->api.bank, &o->ops, &s->ops, why);
-    if (err != CW_OK)
-        return err;
-    static const struct timeval hour = {RENEW_SECONDS, 0};
-    struct event *events[] = {
-        evsignal_new(s->base, SIGTERM, on_signal, s->base),
-        evsignal_new(s->base, SIGINT, on_signal, s->base),
-        evsignal_new(s->base, SIGHUP, on_hangup, s),
-        event_new(s->base, -1, EV_PERSIST, on_hangup, s),
-    };
-    const size_t count = sizeof events / sizeof events[0];
-    for (size_t i = 0; i < count && err == CW_OK; i++)
-        if (events[i] == NULL || event_add(events[i], i + 1 == count ? &hour : NULL) != 0)
-            err = say_fail(why, CW_ERR_IO, "cannot wait for signals");
-    if (err == CW_OK)
-        err = listen_port_tell(o->port_file, port, why);
-    if (err == CW_OK) {
-        log_event(LOG_INFO, "listening", log_text("on", o->listen), log_number("port", port));
-        if (event_base_dispatch(s->base) != 0)
-            err = say_fail(why, CW_ERR_IO, "the event loop failed");
-        log_event(LOG_INFO, "stopped", log_number("lines", (int64_t)s->connections));
-    }
-    for (size_t i = 0; i < count; i++)
-        if (events[i] != NULL)
-            event_free(events[i]);
-    return err;
-}
-
-enum cw_err tlsd_run(struct bank *bank, const struct tlsd_options *options, struct say *why)
-{
-    struct server *s = calloc(1, sizeof *s);
-    if (s == NULL)
-        return say_fail(why, CW_ERR_SPACE, "out of memory");
-    api_init(&s->api, bank);
-    s->connections_max = options->lines_max > 0 ? options->lines_max : TLSD_LINES_MAX;
-    s->waiting_per_source =
-        options->waiting_per_source > 0 ? options->waiting_per_source : TLSD_WAITING_PER_SOURCE;
-    signal(SIGPIPE, SIG_IGN);
-    if (connection_index < 0)
-        connection_index = SSL_get_ex_new_index(0, NULL, NULL, NULL, connection_free);
-    renew_first(bank);
-    enum cw_err err = tls_new(bank, options->insecure_keylog, &s->tls, why);
-    if (err == CW_OK && (connection_index < 0 || (s->base = event_base_new()) == NULL))
-        err = say_fail(why, CW_ERR_SPACE, "out of memory");
-    if (err == CW_OK) {
-        SSL_CTX_set_info_callback(s->tls->ctx, on_tls_info);
-        SSL_CTX_set_client_hello_cb(s->tls->ctx, on_client_hello, NULL);
-        err = run(s, options, why);
-    }
-    s->listener = NULL; /* evhttp_free takes it away before the connections */
-    if (s->http != NULL)
-        evhttp_free(s->http); /* closes the lines: on_close says so to each card */
-    ops_free(&s->ops);
-    if (s->base != NULL)
-        event_base_free(s->base);
-    tls_free(&s->tls);
-    api_clear(&s->api);
-    free(s);
-    return err;
+    struct connection *c;
+    LIST_FOREACH(c, &s->all, entry)
+    end_idle(c);
 }
