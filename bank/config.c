@@ -2,7 +2,7 @@
 
 #include "host/file.h"
 
-#include <confuse.h>
+#include <ini.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -10,154 +10,189 @@
 
 #define FILE_MAX 65536u /* bytes */
 
-/* Where libconfuse's complaint goes while a file is read: it hands no pointer through. */
-static struct {
-    const char *path;
-    struct say *why;
-    bool told; /* the first complaint is the one that helps */
-} reading;
+enum kind { TEXT, NUMBER, FLAG, FORM, LEVEL };
 
-static const char known[] =
-    "dir, listen, port-file, ops, ops-port-file, ops-anywhere, log, log-level, drain, "
-    "lines, waiting-per-source, insecure-keylog";
+static const struct key {
+    const char *name;
+    enum kind kind;
+    size_t at; /* in struct config */
+    unsigned min, max;
+} keys[] = {
+    {"dir", TEXT, offsetof(struct config, dir), 0, 0},
+    {"listen", TEXT, offsetof(struct config, listen), 0, 0},
+    {"port-file", TEXT, offsetof(struct config, port_file), 0, 0},
+    {"ops", TEXT, offsetof(struct config, ops), 0, 0},
+    {"ops-port-file", TEXT, offsetof(struct config, ops_port_file), 0, 0},
+    {"ops-anywhere", FLAG, offsetof(struct config, ops_anywhere), 0, 0},
+    {"log", FORM, offsetof(struct config, log_form), 0, 0},
+    {"log-level", LEVEL, offsetof(struct config, log_level), 0, 0},
+    {"drain", NUMBER, offsetof(struct config, drain_seconds), 0, 3600},
+    {"lines", NUMBER, offsetof(struct config, lines), 1, 1000000},
+    {"waiting-per-source", NUMBER, offsetof(struct config, waiting_per_source), 1, 1000000},
+    {"insecure-keylog", TEXT, offsetof(struct config, insecure_keylog), 0, 0},
+};
+#define KEYS (sizeof keys / sizeof *keys)
 
-static void complain(cfg_t *cfg, const char *format, va_list args)
+/* A file on its way through libinih, which asks for line after line and hands on keys and values.
+ */
+struct reading {
+    struct config config;
+    bool given[KEYS];
+    size_t text_count;
+    const char *next; /* what of the file is left */
+    int line;         /* the one that was asked for last */
+    int wrong;        /* the first line with something wrong; 0: none */
+    struct say what;  /* is wrong there */
+};
+
+static int complain(struct reading *r, const char *format, ...)
+    __attribute__((format(printf, 2, 3)));
+static int complain(struct reading *r, const char *format, ...)
 {
-    char text[200];
-    if (reading.told)
-        return;
-    vsnprintf(text, sizeof text, format, args);
-    bool unknown = strncmp(text, "no such option", 14) == 0;
-    enum cw_err err =
-        say_fail(reading.why, CW_ERR_ARG, "%.150s:%d: %s%s%s", reading.path, cfg->line, text,
-                 unknown ? "; there are " : "", unknown ? known : "");
-    (void)err;
-    reading.told = true;
+    va_list args;
+    if (r->wrong == 0) {
+        r->wrong = r->line;
+        va_start(args, format);
+        vsnprintf(r->what.text, sizeof r->what.text, format, args);
+        va_end(args);
+    }
+    return 0; /* which is libinih's word for it */
+}
+
+static int complain_unknown(struct reading *r, const char *name)
+{
+    char known[300] = "";
+    for (size_t i = 0; i < KEYS; i++) {
+        size_t len = strlen(known);
+        snprintf(known + len, sizeof known - len, "%s%s", i > 0 ? ", " : "", keys[i].name);
+    }
+    return complain(r, "there is no key '%.60s'; the keys are %s", name, known);
 }
 
 /* ---- values ---- */
 
-static int check_range(cfg_t *cfg, cfg_opt_t *opt)
+static int take_text(struct reading *r, const struct key *k, const char *value, void *to)
 {
-    static const struct {
-        const char *name;
-        long min, max;
-    } ranges[] = {{"drain", 0, 3600}, {"lines", 1, 1000000}, {"waiting-per-source", 1, 1000000}};
-    long value = cfg_opt_getnint(opt, 0);
-    for (size_t i = 0; i < sizeof ranges / sizeof *ranges; i++)
-        if (strcmp(ranges[i].name, opt->name) == 0 &&
-            (value < ranges[i].min || value > ranges[i].max)) {
-            cfg_error(cfg, "%s wants a whole number from %ld to %ld", opt->name, ranges[i].min,
-                      ranges[i].max);
-            return -1;
-        }
+    char *copy = *value != '\0' ? strdup(value) : NULL;
+    if (copy == NULL)
+        return complain(r, "%s wants a value", k->name);
+    r->config.texts[r->text_count++] = copy;
+    *(const char **)to = copy;
+    return 1;
+}
+
+static int take_number(struct reading *r, const struct key *k, const char *value, void *to)
+{
+    unsigned n = 0;
+    const char *p = value;
+    for (; *p >= '0' && *p <= '9' && n <= k->max; p++)
+        n = n * 10 + (unsigned)(*p - '0');
+    if (p == value || *p != '\0' || n < k->min || n > k->max)
+        return complain(r, "%s wants a whole number from %u to %u", k->name, k->min, k->max);
+    *(unsigned *)to = n;
+    return 1;
+}
+
+static int take_flag(struct reading *r, const struct key *k, const char *value, void *to)
+{
+    bool yes = strcmp(value, "yes") == 0;
+    if (!yes && strcmp(value, "no") != 0)
+        return complain(r, "%s wants yes or no", k->name);
+    *(bool *)to = yes;
+    return 1;
+}
+
+static int take(struct reading *r, const struct key *k, const char *value)
+{
+    void *to = (char *)&r->config + k->at;
+    switch (k->kind) {
+    case TEXT:
+        return take_text(r, k, value, to);
+    case NUMBER:
+        return take_number(r, k, value, to);
+    case FLAG:
+        return take_flag(r, k, value, to);
+    case FORM:
+        return log_form_find(value, to) == CW_OK ? 1 : complain(r, "log wants text or json");
+    case LEVEL:
+        return log_level_find(value, to) == CW_OK
+                   ? 1
+                   : complain(r, "log-level wants error, warn, info or debug");
+    }
     return 0;
-}
-
-static int check_form(cfg_t *cfg, cfg_opt_t *opt)
-{
-    enum log_form form;
-    if (log_form_find(cfg_opt_getnstr(opt, 0), &form) == CW_OK)
-        return 0;
-    cfg_error(cfg, "log wants text or json");
-    return -1;
-}
-
-static int check_level(cfg_t *cfg, cfg_opt_t *opt)
-{
-    enum log_level level;
-    if (log_level_find(cfg_opt_getnstr(opt, 0), &level) == CW_OK)
-        return 0;
-    cfg_error(cfg, "log-level wants error, warn, info or debug");
-    return -1;
-}
-
-static cfg_t *make(void)
-{
-    cfg_opt_t keys[] = {
-        CFG_STR("dir", NULL, CFGF_NONE),
-        CFG_STR("listen", CONFIG_LISTEN, CFGF_NONE),
-        CFG_STR("port-file", NULL, CFGF_NONE),
-        CFG_STR("ops", NULL, CFGF_NONE),
-        CFG_STR("ops-port-file", NULL, CFGF_NONE),
-        CFG_BOOL("ops-anywhere", cfg_false, CFGF_NONE),
-        CFG_STR("log", "text", CFGF_NONE),
-        CFG_STR("log-level", "info", CFGF_NONE),
-        CFG_INT("drain", CONFIG_DRAIN_SECONDS, CFGF_NONE),
-        CFG_INT("lines", 0, CFGF_NONE),
-        CFG_INT("waiting-per-source", 0, CFGF_NONE),
-        CFG_STR("insecure-keylog", NULL, CFGF_NONE),
-        CFG_END(),
-    };
-    cfg_t *cfg = cfg_init(keys, CFGF_NONE); /* copies the keys */
-    if (cfg == NULL)
-        return NULL;
-    cfg_set_error_function(cfg, complain);
-    cfg_set_validate_func(cfg, "drain", check_range);
-    cfg_set_validate_func(cfg, "lines", check_range);
-    cfg_set_validate_func(cfg, "waiting-per-source", check_range);
-    cfg_set_validate_func(cfg, "log", check_form);
-    cfg_set_validate_func(cfg, "log-level", check_level);
-    return cfg;
 }
 
 /* ---- the file ---- */
 
-static enum cw_err parse(cfg_t *cfg, const char *path, struct say *why)
+static int on_value(void *ctx, const char *section, const char *name, const char *value)
+{
+    struct reading *r = ctx;
+    if (section[0] != '\0')
+        return complain(r, "there are no sections, such as [%.40s]", section);
+    for (size_t i = 0; i < KEYS; i++) {
+        if (strcmp(keys[i].name, name) != 0)
+            continue;
+        if (r->given[i])
+            return complain(r, "%s comes twice, or this line is indented", name);
+        r->given[i] = true;
+        return take(r, &keys[i], value);
+    }
+    return complain_unknown(r, name);
+}
+
+/* As fgets(3). A line that does not fit would be taken for two. */
+static char *next_line(char *out, int cap, void *ctx)
+{
+    struct reading *r = ctx;
+    size_t len = strcspn(r->next, "\n"), room = (size_t)cap - 1;
+    if (*r->next == '\0')
+        return NULL;
+    r->line++;
+    if (len > room)
+        complain(r, "the line has more than %zu bytes", room);
+    snprintf(out, (size_t)cap, "%.*s", (int)(len < room ? len : room), r->next);
+    r->next += len + (r->next[len] == '\n');
+    return out;
+}
+
+static enum cw_err parse(struct reading *r, const char *path, struct say *why)
 {
     uint8_t *text = NULL;
     size_t len = 0;
     enum cw_err err = file_read(path, FILE_MAX, &text, &len, why);
     if (err != CW_OK)
         return err;
-    reading.path = path;
-    reading.why = why;
-    reading.told = false;
-    if (memchr(text, '\0', len) != NULL)
-        err = say_fail(why, CW_ERR_ARG, "%.300s is no text", path);
-    else if (cfg_parse_buf(cfg, (const char *)text) != CFG_SUCCESS)
-        err = reading.told ? CW_ERR_ARG
-                           : say_fail(why, CW_ERR_ARG, "%.300s cannot be understood", path);
-    reading.why = NULL;
+    if (memchr(text, '\0', len) != NULL) {
+        free(text);
+        return say_fail(why, CW_ERR_ARG, "%.300s is no text", path);
+    }
+    r->next = (const char *)text;
+    int line = ini_parse_stream(next_line, r, on_value, r);
     free(text);
-    return err;
+    if (line > 0 && (r->wrong == 0 || line < r->wrong))
+        return say_fail(why, CW_ERR_ARG, "%.200s:%d: this is no 'key = value'", path, line);
+    if (r->wrong > 0)
+        return say_fail(why, CW_ERR_ARG, "%.120s:%d: %s", path, r->wrong, r->what.text);
+    return line == 0 ? CW_OK : say_fail(why, CW_ERR_SPACE, "out of memory");
 }
 
 enum cw_err config_load(const char *path, struct config *out, struct say *why)
 {
-    cfg_t *cfg = make();
-    if (cfg == NULL)
-        return say_fail(why, CW_ERR_SPACE, "out of memory");
-    enum cw_err err = path != NULL ? parse(cfg, path, why) : CW_OK;
-    if (err != CW_OK) {
-        cfg_free(cfg);
-        return err;
-    }
-    *out = (struct config){
-        .file = cfg,
-        .dir = cfg_getstr(cfg, "dir"),
-        .listen = cfg_getstr(cfg, "listen"),
-        .port_file = cfg_getstr(cfg, "port-file"),
-        .ops = cfg_getstr(cfg, "ops"),
-        .ops_port_file = cfg_getstr(cfg, "ops-port-file"),
-        .insecure_keylog = cfg_getstr(cfg, "insecure-keylog"),
-        .ops_anywhere = cfg_getbool(cfg, "ops-anywhere") == cfg_true,
-        .lines = (size_t)cfg_getint(cfg, "lines"),
-        .waiting_per_source = (size_t)cfg_getint(cfg, "waiting-per-source"),
-        .drain_seconds = (unsigned)cfg_getint(cfg, "drain"),
-    };
-    /* Both were looked at when they were read. */
-    if (log_form_find(cfg_getstr(cfg, "log"), &out->log_form) != CW_OK ||
-        log_level_find(cfg_getstr(cfg, "log-level"), &out->log_level) != CW_OK) {
-        config_clear(out);
-        return say_fail(why, CW_ERR_ARG, "log and log-level cannot be understood");
-    }
-    return CW_OK;
+    struct reading r = {.config = {.listen = CONFIG_LISTEN,
+                                   .drain_seconds = CONFIG_DRAIN_SECONDS,
+                                   .log_form = LOG_TEXT,
+                                   .log_level = LOG_INFO}};
+    enum cw_err err = path != NULL ? parse(&r, path, why) : CW_OK;
+    if (err == CW_OK)
+        *out = r.config;
+    else
+        config_clear(&r.config);
+    return err;
 }
 
 void config_clear(struct config *config)
 {
-    if (config->file != NULL)
-        cfg_free(config->file);
+    for (size_t i = 0; i < CONFIG_TEXTS; i++)
+        free(config->texts[i]);
     *config = (struct config){0};
 }
