@@ -41,8 +41,11 @@ struct api_reply {
     const char *problem; /* for the log: NAME of the problem, NULL when there is none */
 };
 
+struct metrics;
+
 struct api {
     struct bank *bank;
+    struct metrics *metrics; /* NULL: nobody counts */
     struct keycache keys;
     EVP_PKEY *update_key; /* signs messages to cards; NULL: not needed yet */
 };

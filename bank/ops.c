@@ -1,7 +1,10 @@
 #include "bank/ops.h"
 
+#include "bank/api_json.h"
 #include "bank/http.h"
 #include "bank/listen.h"
+#include "bank/log.h"
+#include "bank/metrics.h"
 
 #include <event2/http.h>
 #include <stdlib.h>
@@ -14,6 +17,7 @@
 
 struct ops {
     struct bank *bank;
+    struct metrics *metrics;
     struct evhttp *http;
     bool draining;
     bool anywhere;
@@ -24,10 +28,8 @@ enum cw_err ops_reply(struct api_reply *reply, int status, const char *type, con
     char *copy = strdup(text);
     if (copy == NULL)
         return CW_ERR_SPACE;
-    reply->status = status;
+    api_reply_text(reply, status, copy);
     reply->type = type;
-    reply->body = (uint8_t *)copy;
-    reply->body_len = strlen(copy);
     return CW_OK;
 }
 
@@ -45,9 +47,22 @@ static enum cw_err readyz_get(struct ops_call *c, struct api_reply *reply)
     struct say why;
     if (c->ops->draining)
         return ops_reply(reply, 503, "text/plain", "draining\n");
-    if (ledger_writable(c->bank->ledger, &why) != CW_OK)
+    if (ledger_writable(c->bank->ledger, &why) != CW_OK) {
+        log_event(LOG_ERROR, "not-ready", log_text("why", why.text));
+        metrics_store_error(c->metrics, METRICS_READY);
         return ops_reply(reply, 503, "text/plain", "the books cannot be written\n");
+    }
     return ops_reply(reply, 200, "text/plain", "ready\n");
+}
+
+static enum cw_err metrics_get(struct ops_call *c, struct api_reply *reply)
+{
+    char *text = metrics_text(c->metrics, ledger_now(c->bank->ledger));
+    if (text == NULL)
+        return CW_ERR_SPACE;
+    api_reply_text(reply, 200, text);
+    reply->type = "text/plain; version=0.0.4; charset=utf-8";
+    return CW_OK;
 }
 
 /* '*' stands for one segment, which the handler finds in the call. */
@@ -57,6 +72,7 @@ static const struct ops_route {
 } routes[] = {
     {"/healthz", healthz_get},
     {"/readyz", readyz_get},
+    {"/metrics", metrics_get},
 };
 
 static enum cw_err dispatch(struct ops_call *c, struct api_reply *reply)
@@ -89,7 +105,7 @@ static bool host_is_ours(struct evhttp_request *req)
 
 static void answer(struct ops *o, struct evhttp_request *req, struct api_reply *reply)
 {
-    struct ops_call call = {.ops = o, .bank = o->bank};
+    struct ops_call call = {.ops = o, .bank = o->bank, .metrics = o->metrics};
     const char *target = evhttp_request_get_uri(req);
     size_t len = strcspn(target, "?");
     char *path = strndup(target, len);
@@ -122,8 +138,8 @@ static void on_request(struct evhttp_request *req, void *arg)
 
 /* ---- listening ---- */
 
-enum cw_err ops_new(struct event_base *base, struct bank *bank, const struct ops_options *options,
-                    struct ops **out, struct say *why)
+enum cw_err ops_new(struct event_base *base, struct bank *bank, struct metrics *metrics,
+                    const struct ops_options *options, struct ops **out, struct say *why)
 {
     int fd = -1;
     unsigned port = 0;
@@ -132,6 +148,7 @@ enum cw_err ops_new(struct event_base *base, struct bank *bank, const struct ops
     if (o == NULL)
         return say_fail(why, CW_ERR_SPACE, "out of memory");
     o->bank = bank;
+    o->metrics = metrics;
     o->anywhere = options->anywhere;
     enum cw_err err = listen_on(&at, &fd, &port, why);
     if (err == CW_OK && ((o->http = evhttp_new(base)) == NULL ||

@@ -15,6 +15,7 @@ struct ops;
 struct ops_call {
     struct ops *ops;
     struct bank *bank;
+    struct metrics *metrics;
     const char *path;           /* as sent, without the query */
     char segment[API_PATH_MAX]; /* what stood in the place of '*' */
     const char *query;          /* after '?', as sent; "" if none */
@@ -26,9 +27,9 @@ struct ops_options {
     bool anywhere;         /* takes an address that others reach as well */
 };
 
-/* Listens, and answers while `base` runs. The bank stays the caller's, who calls ops_free before
- * the base goes. Fails as listen_on. */
-CW_MUST_USE enum cw_err ops_new(struct event_base *base, struct bank *bank,
+/* Listens, and answers while `base` runs. Bank and metrics stay the caller's, who calls
+ * ops_free before the base goes. Fails as listen_on. */
+CW_MUST_USE enum cw_err ops_new(struct event_base *base, struct bank *bank, struct metrics *metrics,
                                 const struct ops_options *options, struct ops **out,
                                 struct say *why);
 void ops_free(struct ops **ops);

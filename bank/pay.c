@@ -2,8 +2,10 @@
 
 #include "bank/api_json.h"
 #include "bank/log.h"
+#include "bank/metrics.h"
 #include "base/ct.h"
 #include "host/base64.h"
+#include "host/clock.h"
 
 #include <openssl/err.h>
 #include <openssl/evp.h>
@@ -223,7 +225,9 @@ static enum cw_err book(struct api *api, const struct api_line *line, const stru
     struct say why = {""};
     char *text = NULL;
     enum ledger_verdict verdict = LEDGER_CONFLICT;
+    uint64_t start = clock_ns();
     enum cw_err err = ledger_payment_book(api->bank->ledger, o, make_reply, &text, &verdict, &why);
+    metrics_commit(api->metrics, 1, clock_ns() - start);
     if (err == CW_OK && verdict == LEDGER_BOOKED) {
         api_reply_text(reply, 201, text);
         return CW_OK;

@@ -2,6 +2,7 @@
 
 #include "bank/ca.h"
 #include "bank/log.h"
+#include "bank/metrics.h"
 #include "bank/renew.h"
 #include "host/file.h"
 
@@ -70,6 +71,8 @@ static int verify_chain(X509_STORE_CTX *ctx, void *arg)
         return 0;
     int error = judge_leaf(t->bank->ledger, X509_STORE_CTX_get0_cert(ctx));
     X509_STORE_CTX_set_error(ctx, error);
+    if (error == X509_V_ERR_UNSPECIFIED)
+        metrics_store_error(t->metrics, METRICS_HANDSHAKE);
     return error == X509_V_OK;
 }
 

@@ -2,6 +2,7 @@
 #include "bank/http.h"
 #include "bank/log.h"
 #include "bank/tlsd_lines.h"
+#include "host/clock.h"
 
 #include <event2/buffer.h>
 #include <event2/bufferevent.h>
@@ -26,6 +27,9 @@ static void connection_free(void *parent, void *ptr, CRYPTO_EX_DATA *ad, int idx
     struct server *s = c->server;
     lobby_leave(&s->lobby, &c->guest);
     LIST_REMOVE(c, entry);
+    metrics_disconnected(&s->metrics, c->ready        ? METRICS_LINE
+                                      : c->turned_out ? METRICS_TURNED_OUT
+                                                      : METRICS_FAILED);
     if (--s->connections < s->connections_max && s->listener != NULL)
         evconnlistener_enable(s->listener);
     if (s->draining && LIST_EMPTY(&s->all))
@@ -49,6 +53,7 @@ static void look_at_line(struct connection *c)
     /* Half of a small answer must not wait for the other half's acknowledgement. */
     setsockopt(SSL_get_fd(c->ssl), IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
     c->ready = true;
+    metrics_handshake(&c->server->metrics, c->line.profile, SSL_session_reused(c->ssl) == 1);
     bank_serial_text(c->line.card, serial);
     log_event(LOG_INFO, "handshake", log_text("card", serial), log_text("profile", c->line.profile),
               log_text("tls", c->line.tls), log_text("suite", c->line.suite),
@@ -219,6 +224,7 @@ static struct bufferevent *on_accept(struct event_base *base, void *arg)
      * loop; until then, and when all are cards with a line, who comes next waits in the kernel's
      * queue instead of taking the last descriptors. */
     LIST_INSERT_HEAD(&s->all, c, entry);
+    metrics_connected(&s->metrics);
     if (++s->connections >= s->connections_max)
         evconnlistener_disable(s->listener);
     if (s->connections + s->connections_max / 16 >= s->connections_max)
@@ -287,6 +293,7 @@ static void on_request(struct evhttp_request *req, void *arg)
     struct server *s = arg;
     struct api_reply reply;
     char serial[2 * ORDER_SERIAL_LEN + 1];
+    uint64_t start = clock_ns();
     struct connection *c = connection_of(req);
     if (c != NULL)
         evhttp_request_set_on_complete_cb(req, on_answered, c);
@@ -312,11 +319,10 @@ static void on_request(struct evhttp_request *req, void *arg)
     }
     bank_serial_text(c->line.card, serial);
     log_event(LOG_INFO, "request", log_text("card", serial),
-              log_text("method", request.method == API_GET    ? "GET"
-                                 : request.method == API_POST ? "POST"
-                                                              : "other"),
+              log_text("method", metrics_method_name(request.method)),
               log_text("route", reply.route), log_number("status", reply.status),
               log_text("problem", reply.problem));
+    metrics_request(&s->metrics, request.method, &reply, clock_ns() - start);
     http_reply(req, &reply);
     api_reply_clear(&reply);
     ERR_clear_error(); /* what is left in the queue would be taken for an error of the next record

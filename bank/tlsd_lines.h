@@ -4,6 +4,7 @@
 #define CARDWIRE_BANK_TLSD_LINES_H
 
 #include "bank/lobby.h"
+#include "bank/metrics.h"
 #include "bank/tls.h"
 #include "bank/tlsd.h"
 
@@ -14,6 +15,7 @@
 
 struct server {
     struct api api;
+    struct metrics metrics;
     struct tls *tls;
     struct event_base *base;
     struct evhttp *http;

@@ -1,6 +1,7 @@
 /* tlsd_run.c - the server from its start to its end: settings, certificates, signals. */
 #include "bank/tlsd_lines.h"
 
+#include "bank/ca.h"
 #include "bank/listen.h"
 #include "bank/log.h"
 #include "bank/renew.h"
@@ -45,7 +46,7 @@ static void drain(struct server *s)
     const struct timeval bound = {s->drain_seconds, 0};
     log_event(LOG_INFO, "draining", log_number("lines", (int64_t)s->connections),
               log_number("seconds", s->drain_seconds));
-    s->draining = true;
+    s->draining = s->metrics.draining = true;
     ops_drain(s->ops);
     s->listener = NULL;
     evhttp_del_accept_socket(s->http, s->bound);
@@ -74,6 +75,19 @@ static void say_renewed(enum cw_err err, unsigned count, const struct say *why)
         log_event(LOG_ERROR, "not-renewed", log_text("why", why->text));
 }
 
+/* Those that the server shows, whatever is in the files. */
+static void tell_certificates(struct server *s)
+{
+    SSL_CTX *ctx = s->tls->ctx;
+    long more = SSL_CTX_set_current_cert(ctx, SSL_CERT_SET_FIRST);
+    for (; more == 1; more = SSL_CTX_set_current_cert(ctx, SSL_CERT_SET_NEXT)) {
+        const X509 *cert = SSL_CTX_get0_certificate(ctx);
+        metrics_certificate(&s->metrics,
+                            EVP_PKEY_is_a(X509_get0_pubkey(cert), "RSA") ? "rsa2048" : "p256",
+                            ca_seconds(X509_get0_notAfter(cert)));
+    }
+}
+
 /* Every hour, and at SIGHUP: what fails is said, and the server goes on with what it has. */
 static void renew(struct server *s)
 {
@@ -81,6 +95,7 @@ static void renew(struct server *s)
     unsigned count = 0;
     enum cw_err err = tls_renew(s->tls, &count, &why);
     say_renewed(err, count, &why);
+    tell_certificates(s);
 }
 
 /* A server that was off for long renews before it starts, and starts all the same when it cannot
@@ -146,7 +161,7 @@ static enum cw_err run(struct server *s, const struct tlsd_options *o, struct sa
     if (err == CW_OK)
         err = tlsd_lines_start(s, why);
     if (err == CW_OK && o->ops.listen != NULL)
-        err = ops_new(s->base, s->api.bank, &o->ops, &s->ops, why);
+        err = ops_new(s->base, s->api.bank, &s->metrics, &o->ops, &s->ops, why);
     if (err != CW_OK)
         return err;
     static const struct timeval hour = {RENEW_SECONDS, 0};
@@ -180,14 +195,19 @@ enum cw_err tlsd_run(struct bank *bank, const struct tlsd_options *options, stru
     if (s == NULL)
         return say_fail(why, CW_ERR_SPACE, "out of memory");
     api_init(&s->api, bank);
+    s->api.metrics = &s->metrics;
+    s->metrics.started = ledger_now(bank->ledger);
     s->options = options;
     signal(SIGPIPE, SIG_IGN);
     renew_first(bank);
     enum cw_err err = tls_new(bank, options->insecure_keylog, &s->tls, why);
     if (err == CW_OK && (s->base = event_base_new()) == NULL)
         err = say_fail(why, CW_ERR_SPACE, "out of memory");
-    if (err == CW_OK)
+    if (err == CW_OK) {
+        s->tls->metrics = &s->metrics;
+        tell_certificates(s);
         err = run(s, options, why);
+    }
     s->listener = NULL; /* evhttp_free takes it away before the connections */
     if (s->http != NULL)
         evhttp_free(s->http); /* closes the lines: on_close says so to each card */
