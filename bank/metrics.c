@@ -159,7 +159,7 @@ static void put_histogram(FILE *f, const char *name, const char *labels, const d
     }
     count += h->buckets[METRICS_BUCKETS];
     fprintf(f, "cardwire_%s_bucket{%sle=\"+Inf\"} %llu\n", name, labels, (unsigned long long)count);
-    fprintf(f, "cardwire_%s_sum%s%.*s%s %.9g\n", name, len > 0 ? "{" : "",
+    fprintf(f, "cardwire_%s_sum%s%.*s%s %.15g\n", name, len > 0 ? "{" : "",
             (int)(len > 0 ? len - 1 : 0), labels, len > 0 ? "}" : "", h->sum);
     fprintf(f, "cardwire_%s_count%s%.*s%s %llu\n", name, len > 0 ? "{" : "",
             (int)(len > 0 ? len - 1 : 0), labels, len > 0 ? "}" : "", (unsigned long long)count);

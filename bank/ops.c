@@ -115,6 +115,9 @@ static void answer(struct ops *o, struct evhttp_request *req, struct api_reply *
                       : !o->anywhere && !host_is_ours(req)
                           ? ops_reply(reply, 421, "text/plain", "ask for it by its address\n")
                           : dispatch(&call, reply);
+    /* The path that was asked for may say anything: what it is one of is logged. */
+    log_event(LOG_DEBUG, "ops", log_text("route", reply->route),
+              log_number("status", reply->status));
     if (err == CW_OK)
         http_reply(req, reply);
     else
