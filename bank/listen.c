@@ -1,5 +1,6 @@
 #include "bank/listen.h"
 
+#include "bank/manager.h"
 #include "host/file.h"
 
 #include <errno.h>
@@ -68,6 +69,25 @@ static enum cw_err port_of(int fd, unsigned *port, struct say *why)
     *port = ntohs(bound.ss_family == AF_INET6 ? ((struct sockaddr_in6 *)&bound)->sin6_port
                                               : ((struct sockaddr_in *)&bound)->sin_port);
     return CW_OK;
+}
+
+enum cw_err listen_inherited(int *out, unsigned *port, struct say *why)
+{
+    int listens = 0, fd = manager_socket();
+    struct sockaddr_storage at = {0};
+    socklen_t len = sizeof listens, at_len = sizeof at;
+    if (fd < 0)
+        return CW_ERR_NOT_FOUND;
+    if (getsockopt(fd, SOL_SOCKET, SO_ACCEPTCONN, &listens, &len) == 0 && listens == 1 &&
+        getsockname(fd, (struct sockaddr *)&at, &at_len) == 0 &&
+        (at.ss_family == AF_INET || at.ss_family == AF_INET6)) {
+        *out = fd;
+        return port_of(fd, port, why);
+    }
+    close(fd);
+    return say_fail(why, CW_ERR_ARG,
+                    "the service manager's socket is none for TCP that listens; it wants "
+                    "ListenStream=PORT");
 }
 
 enum cw_err listen_on(const struct listen_at *at, int *out, unsigned *port, struct say *why)

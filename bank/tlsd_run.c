@@ -4,6 +4,7 @@
 #include "bank/ca.h"
 #include "bank/listen.h"
 #include "bank/log.h"
+#include "bank/manager.h"
 #include "bank/renew.h"
 
 #include <signal.h>
@@ -46,6 +47,7 @@ static void drain(struct server *s)
     const struct timeval bound = {s->drain_seconds, 0};
     log_event(LOG_INFO, "draining", log_number("lines", (int64_t)s->connections),
               log_number("seconds", s->drain_seconds));
+    manager_tell("STOPPING=1");
     s->draining = s->metrics.draining = true;
     ops_drain(s->ops);
     s->listener = NULL;
@@ -155,7 +157,10 @@ static enum cw_err run(struct server *s, const struct tlsd_options *o, struct sa
     int fd = -1;
     unsigned port = 0;
     const struct listen_at at = {o->listen, "listen", false};
-    enum cw_err err = listen_on(&at, &fd, &port, why);
+    enum cw_err err = listen_inherited(&fd, &port, why);
+    bool inherited = err == CW_OK;
+    if (err == CW_ERR_NOT_FOUND)
+        err = listen_on(&at, &fd, &port, why);
     if (err == CW_OK)
         err = make_http(s, fd, why);
     if (err == CW_OK)
@@ -178,7 +183,10 @@ static enum cw_err run(struct server *s, const struct tlsd_options *o, struct sa
     if (err == CW_OK)
         err = listen_port_tell(o->port_file, port, why);
     if (err == CW_OK) {
-        log_event(LOG_INFO, "listening", log_text("on", o->listen), log_number("port", port));
+        log_event(LOG_INFO, "listening",
+                  log_text("on", inherited ? "the manager's socket" : o->listen),
+                  log_number("port", port));
+        manager_tell("READY=1");
         if (event_base_dispatch(s->base) != 0)
             err = say_fail(why, CW_ERR_IO, "the event loop failed");
         log_event(LOG_INFO, "stopped", log_number("lines", (int64_t)s->connections));
