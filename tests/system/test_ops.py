@@ -48,7 +48,7 @@ def test_nothing_but_get(bank, method):
 
 
 @pytest.mark.parametrize("host, status", [("evil.example", 421), ("evil.example:80", 421), ("127.0.0.1.evil.example", 421),
-                                          ("localhost", 200), ("LOCALHOST:1", 200), ("127.0.0.1:9", 200)])
+                                          ("localhost", 200), ("LOCALHOST:1", 200), ("[::1]:9443", 200), ("localhostx", 421), ("127.0.0.1:9", 200)])
 def test_a_name_that_was_pointed_here(bank, host, status):
     """A web page in the operator's browser reads nothing by having its own name resolve to loopback."""
     assert ask(bank.ops, "/healthz", Host=host)[0] == status
