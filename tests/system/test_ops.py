@@ -1,6 +1,7 @@
 """The operations listener: alive, ready, and nothing for anybody who is not on this machine."""
 
 import http.client
+import shutil
 import socket
 import sqlite3
 
@@ -96,6 +97,8 @@ def test_books_that_are_gone(bank):
         try:
             assert ask(ops, "/readyz")[0] == 503
             assert ask(ops, "/healthz")[0] == 200
+            shutil.copy(bank.folder / "away.db", bank.folder / "bank.db")  # others, under their name
+            assert ask(ops, "/readyz")[0] == 503
         finally:
             (bank.folder / "away.db").rename(bank.folder / "bank.db")
         wait_for("ready again", lambda: ask(ops, "/readyz")[0] == 200, server)
