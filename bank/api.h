@@ -44,7 +44,8 @@ struct api_reply {
 struct api {
     struct bank *bank;
     struct keycache keys;
-    EVP_PKEY *update_key; /* signs messages to cards; NULL: not needed yet */
+    struct journal *journal; /* signs what receipts rest on; NULL: not needed yet */
+    EVP_PKEY *update_key;    /* signs messages to cards; NULL: not needed yet */
 };
 
 void api_init(struct api *api, struct bank *bank);

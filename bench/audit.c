@@ -6,7 +6,6 @@
  * Fails when the memory is beyond the budget, so that it can stand in a test. */
 #include "bank/audit.h"
 #include "bank/ca.h"
-#include "bank/pay.h"
 #include "bank/terms.h"
 #include "bench/folder.h"
 #include "host/clock.h"
@@ -139,7 +138,7 @@ static enum cw_err pay(struct scene *s, uint32_t n, struct say *why)
         err = sign(s, why);
     if (err != CW_OK)
         return err;
-    pay_request_hash(s->text, o->text_len, s->signature, o->signature_len, o->request);
+    entry_request_hash(s->text, o->text_len, s->signature, o->signature_len, o->request);
     err = ledger_payment_book(s->bank->ledger, o, make_reply, NULL, &verdict, why);
     return err == CW_OK && verdict != LEDGER_BOOKED
                ? say_fail(why, CW_ERR_STATE, "payment %u was refused (%d)", n, verdict)
@@ -156,8 +155,8 @@ static double bound(const struct scene *s)
 {
     uint64_t begun = clock_ns();
     for (int i = 0; i < VERIFIES; i++)
-        if (!pay_signature_good(s->key, s->text, s->order.text_len, s->signature,
-                                s->order.signature_len))
+        if (!signature_good(s->key, s->text, s->order.text_len, s->signature,
+                            s->order.signature_len))
             return 0;
     return VERIFIES / seconds_since(begun);
 }

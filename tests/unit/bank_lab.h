@@ -226,4 +226,25 @@ static inline struct ledger_order lab_signed_order(const struct lab_card *card,
     return o;
 }
 
+static inline char *lab_reply(void *ctx, const struct ledger_order *o,
+                              const struct ledger_booking *b)
+{
+    (void)ctx, (void)o, (void)b;
+    return strdup("{}");
+}
+
+/* Ada pays Bob, as the server books it. */
+static inline void lab_pay(struct bank_lab *lab, struct lab_card *card, uint8_t id, int64_t amount)
+{
+    static const uint8_t binding[ORDER_BINDING_LEN];
+    struct say why = {""};
+    enum ledger_verdict verdict;
+    const struct order_fields fields = lab_order(lab, id, amount);
+    const struct lab_signed s = lab_sign(card, &fields, binding);
+    struct ledger_order o = lab_signed_order(card, &fields, &s);
+    entry_request_hash(s.text, s.text_len, s.signature, s.signature_len, o.request);
+    lab_ok(ledger_payment_book(lab->bank->ledger, &o, lab_reply, NULL, &verdict, &why), &why);
+    assert_int_equal(verdict, LEDGER_BOOKED);
+}
+
 #endif

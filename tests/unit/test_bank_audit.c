@@ -3,7 +3,6 @@
 #include "tests/unit/bank_lab.h"
 
 #include "bank/audit.h"
-#include "bank/pay.h"
 
 #include <sqlite3.h>
 
@@ -17,24 +16,9 @@ struct fixture {
     struct audit_head head;
 };
 
-static char *make_reply(void *ctx, const struct ledger_order *o, const struct ledger_booking *b)
-{
-    (void)ctx, (void)o, (void)b;
-    return strdup("{}");
-}
-
 static void pay(struct fixture *f, unsigned n)
 {
-    static const uint8_t binding[ORDER_BINDING_LEN];
-    struct say why = {""};
-    enum ledger_verdict verdict;
-    struct lab_card *card = f->cards[n % 2];
-    const struct order_fields fields = lab_order(f->lab, (uint8_t)n, 100 + (int64_t)n);
-    const struct lab_signed s = lab_sign(card, &fields, binding);
-    struct ledger_order o = lab_signed_order(card, &fields, &s);
-    pay_request_hash(s.text, s.text_len, s.signature, s.signature_len, o.request);
-    lab_ok(ledger_payment_book(f->lab->bank->ledger, &o, make_reply, NULL, &verdict, &why), &why);
-    assert_int_equal(verdict, LEDGER_BOOKED);
+    lab_pay(f->lab, f->cards[n % 2], (uint8_t)n, 100 + (int64_t)n);
 }
 
 static enum cw_err audit(struct fixture *f, const struct audit_head *noted, struct audit_result *r,
@@ -131,7 +115,8 @@ static void tamper(struct fixture *f, const char *sql, bool anew)
     run(db, create);
     /* As a ledger of the time before: opening it makes the chain. */
     if (anew)
-        run(db, "DROP TABLE chain; DROP TRIGGER journal_chained; PRAGMA user_version = 3");
+        run(db, "DROP TABLE head; DROP TABLE head_signer; DROP TABLE chain; "
+                "DROP TRIGGER journal_chained; PRAGMA user_version = 3");
     sqlite3_close(db);
     open_again(f);
 }
@@ -470,7 +455,7 @@ static void test_forged_signatures(void **state)
     uint8_t request[32], bent[LEDGER_SIGNATURE_MAX];
     memcpy(bent, p->signature, p->signature_len);
     bent[p->signature_len - 1] ^= 1;
-    pay_request_hash(p->text, p->text_len, bent, p->signature_len, request);
+    entry_request_hash(p->text, p->text_len, bent, p->signature_len, request);
     for (size_t i = 0; i < p->signature_len; i++)
         snprintf(der_hex + 2 * i, 3, "%02x", bent[i]);
     for (int i = 0; i < 32; i++)
