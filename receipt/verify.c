@@ -136,9 +136,10 @@ enum cw_err receipt_verify(const struct receipt *r, X509 *root, struct receipt_f
 
 static enum cw_err read_root(const uint8_t *pem, size_t len, X509 **out, struct say *why)
 {
+    char none[] = ""; /* the password of what is encrypted: nobody is asked for one */
     BIO *bio = BIO_new_mem_buf(pem, (int)len);
-    X509 *root = bio != NULL ? PEM_read_bio_X509(bio, NULL, NULL, NULL) : NULL;
-    X509 *more = root != NULL ? PEM_read_bio_X509(bio, NULL, NULL, NULL) : NULL;
+    X509 *root = bio != NULL ? PEM_read_bio_X509(bio, NULL, NULL, none) : NULL;
+    X509 *more = root != NULL ? PEM_read_bio_X509(bio, NULL, NULL, none) : NULL;
     BIO_free(bio);
     bool one = root != NULL && more == NULL;
     X509_free(more);
