@@ -10,7 +10,7 @@
 #include <openssl/x509.h>
 #include <sys/types.h>
 
-#define BANK_NAME_MAX    48u /* bytes: it goes into the roots' names */
+#define BANK_NAME_MAX    HEAD_BANK_MAX /* bytes: it goes into the roots' names, and into heads */
 #define BANK_SERVER_NAME "bank.cardwire.test"
 #define BANK_SERVER_DAYS 90
 #define BANK_ROOT_DAYS   7305 /* 20 years */

@@ -3,6 +3,7 @@
 
 #include "bank/ca.h"
 #include "bank/issuer_keys.h"
+#include "proto/text.h"
 
 #include <dirent.h>
 #include <errno.h>
@@ -193,9 +194,10 @@ static enum cw_err check_options(const struct bank_options *o, struct say *why)
     if (len == 0 || len > BANK_NAME_MAX)
         return say_fail(why, CW_ERR_LENGTH, "the bank's name must have 1 to %u bytes",
                         BANK_NAME_MAX);
-    for (size_t i = 0; i < len; i++)
-        if ((unsigned char)o->name[i] < ' ' || o->name[i] == 0x7F)
-            return say_fail(why, CW_ERR_FORMAT, "the bank's name holds a control character");
+    if (!text_is_clean(o->name, len)) /* it stands in texts that people read (receipt/head.h) */
+        return say_fail(why, CW_ERR_FORMAT,
+                        "the bank's name is no clean text: it holds a control character, or what "
+                        "cannot be seen, or is no UTF-8");
     for (size_t i = 0; i < o->host_count; i++)
         if (ca_host_check(o->hosts[i]) != CW_OK)
             return say_fail(why, CW_ERR_FORMAT,

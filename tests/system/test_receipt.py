@@ -140,3 +140,11 @@ def test_kept_receipts(kind):
     assert code == 0, said
     assert (said["amount"], said["payee_name"], said["entry"], said["head"][:2]) == ("12.34", "Ben", 4, "6:")
     assert openssl(receipt, root, "-no_check_time").returncode == 0
+
+
+@pytest.mark.parametrize("name", ["", "A\nEntry: 7", "A\u202eB", "B" * 49])
+def test_name_that_no_head_can_have(name):
+    """Refused when the bank is made, and not when the first receipt is asked for."""
+    with Lab() as lab:
+        done = lab.run("cardwired", "init", lab.folder / "bank", "--name", name)
+        assert done.returncode != 0 and "the bank's name" in done.stderr and not (lab.folder / "bank").exists()
