@@ -1,8 +1,7 @@
 /* ledger_chain.c - the journal as a chain: the hash of each entry covers all that belongs to it and
  * the hash of the one before. It is made of what stands in the tables, when it is written and when
  * it is checked, by the same code. docs/bank.md has the bytes. */
-#include "bank/ledger_db.h"
-
+#include "bank/ledger_booking.h"
 #include "receipt/entry.h"
 
 #include <openssl/rand.h>
@@ -25,7 +24,7 @@ struct reading {
 /* ---- the hash ---- */
 
 /* What was booked: nobody's but the bank's, hence the salt. */
-static void booked_hash(struct digest *d, const struct ledger_entry *e, uint8_t out[DIGEST_LEN])
+static void booked_hash(struct digest *d, const struct db_entry *e, uint8_t out[DIGEST_LEN])
 {
     digest_begin(d);
     digest_put(d, e->salt, sizeof e->salt);
@@ -40,15 +39,15 @@ static void booked_hash(struct digest *d, const struct ledger_entry *e, uint8_t 
         digest_put_number(d, leg->amount);
         digest_put_number(d, leg->balance);
     }
-    if (e->payment != NULL) {
-        digest_put_number(d, e->payment->customer);
-        digest_put_field(d, e->payment->reply, strlen(e->payment->reply));
+    if (e->paid != NULL) {
+        digest_put_number(d, e->paid->customer);
+        digest_put_field(d, e->paid->reply, strlen(e->paid->reply));
     }
     digest_end(d, out);
 }
 
 /* What a card signed, if it is a payment: what its receipt shows. */
-static void order_hash(struct digest *d, const struct ledger_payment *p, uint8_t out[DIGEST_LEN])
+static void order_hash(struct digest *d, const struct db_paid *p, uint8_t out[DIGEST_LEN])
 {
     struct entry_order o;
     if (p != NULL)
@@ -65,16 +64,56 @@ static void order_hash(struct digest *d, const struct ledger_payment *p, uint8_t
 }
 
 /* Fills in the entry's hashes. */
-static enum cw_err hash_entry(struct ledger_entry *e, const uint8_t before[LEDGER_HASH_LEN],
+static enum cw_err hash_entry(struct db_entry *e, const uint8_t before[LEDGER_HASH_LEN],
                               struct say *why)
 {
     uint8_t order[LEDGER_HASH_LEN];
     struct digest d = {NULL, false};
     booked_hash(&d, e, e->booked);
-    order_hash(&d, e->payment, order);
+    order_hash(&d, e->paid, order);
     entry_own_hash(&d, e->id, e->time, e->booked, order, e->own);
     entry_chain_hash(&d, before, e->own, e->hash);
     return digest_free(&d, why);
+}
+
+enum cw_err db_entry_chain(struct db_entry *e, struct db_head *head, struct say *why)
+{
+    if (RAND_bytes(e->salt, sizeof e->salt) != 1)
+        return say_fail(why, CW_ERR_CRYPTO, "this machine gives no random numbers");
+    e->id = head->id + 1;
+    enum cw_err err = hash_entry(e, head->hash, why);
+    if (err == CW_OK) {
+        head->id = e->id;
+        memcpy(head->hash, e->hash, sizeof head->hash);
+    }
+    return err;
+}
+
+/* What the tables hold, as it is hashed and written. */
+void db_entry_written(const struct ledger_entry *e, struct db_entry *out, struct db_paid *paid)
+{
+    const struct ledger_payment *p = e->payment;
+    *out = (struct db_entry){.id = e->id,
+                             .time = e->time,
+                             .kind = e->kind,
+                             .reference = e->reference,
+                             .legs = e->legs,
+                             .leg_count = e->leg_count,
+                             .paid = p != NULL ? paid : NULL};
+    memcpy(out->salt, e->salt, sizeof out->salt);
+    memcpy(out->hash, e->stored, sizeof out->hash);
+    if (p != NULL)
+        *paid = (struct db_paid){.customer = p->customer,
+                                 .counter = p->counter,
+                                 .order = p->order,
+                                 .request = p->request,
+                                 .card = p->card,
+                                 .certificate = p->certificate,
+                                 .text = p->text,
+                                 .text_len = p->text_len,
+                                 .signature = p->signature,
+                                 .signature_len = p->signature_len,
+                                 .reply = p->reply};
 }
 
 /* ---- reading ---- */
@@ -166,6 +205,8 @@ static enum cw_err read_legs(struct reading *r, int64_t id, struct say *why)
 static enum cw_err read_entry(struct reading *r, struct say *why)
 {
     struct ledger_entry *e = &r->e;
+    struct db_entry written;
+    struct db_paid paid;
     free(r->payment.reply);
     r->payment.reply = NULL;
     e->id = db_int(r->entries, 0);
@@ -185,28 +226,35 @@ static enum cw_err read_entry(struct reading *r, struct say *why)
         err = db_payment_read(r->entries, 6, &r->payment, why);
     if (err == CW_OK)
         err = read_legs(r, e->id, why);
+    db_entry_written(e, &written, &paid);
     if (err == CW_OK)
-        err = hash_entry(e, r->before, why);
-    if (err == CW_OK)
+        err = hash_entry(&written, r->before, why);
+    if (err == CW_OK) {
+        memcpy(e->booked, written.booked, sizeof e->booked);
+        memcpy(e->own, written.own, sizeof e->own);
+        memcpy(e->hash, written.hash, sizeof e->hash);
         memcpy(r->before, e->hash, sizeof r->before);
+    }
     return err;
 }
 
 /* ---- writing ---- */
 
-/* The hash of the last entry before `id`; zeros when there is none. */
-static enum cw_err load_before(struct reading *r, int64_t id, struct say *why)
+enum cw_err db_head_read(struct ledger *l, struct db_head *out, struct say *why)
 {
     struct db_stmt *st;
     bool row = false;
-    enum cw_err err = db_prepare(
-        r->l, &st, why, "SELECT hash FROM chain WHERE journal < ? ORDER BY journal DESC LIMIT 1",
-        "i", id);
+    struct db_head head = {0};
+    enum cw_err err = db_prepare(l, &st, why, DB_HEAD, "");
     if (err == CW_OK)
-        err = db_step(r->l, st, &row, why);
-    if (err == CW_OK && row)
-        err = db_blob_exact(st, 0, r->before, sizeof r->before, why);
+        err = db_step(l, st, &row, why);
+    if (err == CW_OK && row) {
+        head.id = db_int(st, 0);
+        err = db_blob_exact(st, 1, head.hash, sizeof head.hash, why);
+    }
     db_done(&st);
+    if (err == CW_OK)
+        *out = head;
     return err;
 }
 
@@ -217,27 +265,6 @@ static enum cw_err append(struct reading *r, struct say *why)
         db_prepare(r->l, &st, why, "INSERT INTO chain (journal, salt, hash) VALUES (?, ?, ?)",
                    "ibb", r->e.id, r->e.salt, sizeof r->e.salt, r->e.hash, sizeof r->e.hash);
     return db_run(r->l, err, st, why);
-}
-
-enum cw_err db_chain_append(struct ledger *l, int64_t id, struct say *why)
-{
-    struct reading *r = NULL;
-    bool row = false;
-    enum cw_err err = reading_begin(&r, l, why);
-    if (err == CW_OK)
-        err = load_before(r, id, why);
-    if (err == CW_OK)
-        err = open_page(r, id, id, why);
-    if (err == CW_OK)
-        err = db_step(l, r->entries, &row, why);
-    if (err == CW_OK && !row)
-        err = say_fail(why, CW_ERR_NOT_FOUND, "there is no entry %lld", (long long)id);
-    if (err == CW_OK)
-        err = read_entry(r, why);
-    if (err == CW_OK)
-        err = append(r, why);
-    reading_end(&r);
-    return err;
 }
 
 /* Calls `one` for each entry of the page that is open. */
@@ -339,6 +366,14 @@ static enum cw_err prove_one(void *ctx, struct reading *r, struct say *why)
         memcpy(p->entries[p->entry_count++], e->own, sizeof e->own);
     }
     return CW_OK;
+}
+
+/* The hash of the last entry before `id`; zeros when there is none. */
+static enum cw_err load_before(struct reading *r, int64_t id, struct say *why)
+{
+    int64_t entry;
+    enum cw_err err = ledger_chain_get(r->l, id - 1, &entry, r->before, why);
+    return err == CW_ERR_NOT_FOUND ? CW_OK : err;
 }
 
 enum cw_err ledger_proof_get(struct ledger *l, int64_t id, int64_t head, struct receipt_proof *out,

@@ -1,6 +1,6 @@
 /* ledger_sqlite.c - SQLite below the ledger: a file, which several programs may have open. Not for
  * business rules. */
-#include "bank/ledger_db.h"
+#include "bank/ledger_booking.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -104,7 +104,9 @@ static enum cw_err bind(struct ledger *l, sqlite3_stmt *st, const struct db_valu
     for (size_t i = 0; i < count && rc == SQLITE_OK; i++) {
         const struct db_value *v = &values[i];
         int n = (int)i + 1;
-        if (v->type == 'i')
+        if (v->null)
+            rc = sqlite3_bind_null(st, n);
+        else if (v->type == 'i')
             rc = sqlite3_bind_int64(st, n, v->number);
         else if (v->type == 't')
             rc = sqlite3_bind_text(st, n, v->data, (int)v->len, SQLITE_STATIC);
@@ -260,6 +262,14 @@ static enum cw_err end(struct ledger *l, bool commit, enum db_fate *fate, struct
      * that cannot be rolled back either is not committed: nothing will commit it any more. */
     enum cw_err back = roll_back(l, why);
     return back != CW_OK ? back : err;
+}
+
+static enum cw_err fetch(struct ledger *l, struct booking *b, struct say *why)
+{
+    enum cw_err err = begin(l, true, why);
+    if (err != CW_OK || (err = db_rows_fetch(l, b, why)) == CW_OK)
+        return err;
+    return db_end(l, err, why);
 }
 
 /* ---- opening ---- */
@@ -501,6 +511,9 @@ const struct db_engine db_sqlite = {
     .changed = changed,
     .begin = begin,
     .end = end,
+    .fetch = fetch,
+    .add = db_rows_add,
+    .balances = db_rows_balances,
     .schema_check = schema_check,
     .copy = copy,
 };
