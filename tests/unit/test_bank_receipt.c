@@ -3,6 +3,7 @@
 #include "tests/unit/bank_lab.h"
 
 #include "bank/audit.h"
+#include "bank/backup.h"
 #include "bank/journal.h"
 #include "receipt/verify.h"
 
@@ -501,6 +502,24 @@ static void test_key_of_an_older_bank(void **state)
     free(after.der);
 }
 
+static void test_backup_has_the_heads(void **state)
+{
+    static const struct audit_options options;
+    struct fixture *f = *state;
+    struct audit_result r = {0};
+    struct say why = {""};
+    char dir[BANK_PATH_MAX], command[BANK_PATH_MAX + 16];
+    for (unsigned n = 1; n <= 3; n++) {
+        lab_pay(f->lab, f->cards[0], (uint8_t)n, 1);
+        free(fetch(f, (uint8_t)n).der);
+    }
+    snprintf(dir, sizeof dir, "%s-copy", f->lab->dir);
+    lab_ok(backup_run(f->lab->bank, dir, &options, &r, &why), &why);
+    assert_int_equal(r.heads, 3);
+    snprintf(command, sizeof command, "rm -rf '%s'", dir);
+    assert_int_equal(system(command), 0);
+}
+
 /* Entries that may yet be taken back are under no head. */
 static enum cw_err fetch_inside(void *ctx, struct say *why)
 {
@@ -543,6 +562,7 @@ int main(int argc, char **argv)
         TEST(test_what_is_no_root),
         TEST(test_without_a_proof),
         TEST(test_key_of_an_older_bank),
+        TEST(test_backup_has_the_heads),
         TEST(test_no_head_within_a_transaction),
     };
     return unit_main(argc, argv, tests, sizeof tests / sizeof *tests);
