@@ -248,6 +248,11 @@ enum cw_err db_end(struct ledger *l, enum cw_err err, struct say *why)
     return db_end_told(l, err, &fate, why);
 }
 
+enum cw_err ledger_writable(struct ledger *l, struct say *why)
+{
+    return l->engine->writable(l, why);
+}
+
 enum cw_err ledger_together(struct ledger *l, enum cw_err (*act)(void *ctx, struct say *why),
                             void *ctx, struct say *why)
 {

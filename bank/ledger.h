@@ -61,6 +61,9 @@ CW_MUST_USE enum cw_err ledger_transfer(struct ledger *from, struct ledger *to,
                                         void (*progress)(void *ctx, int64_t done, int64_t total),
                                         void *ctx, struct say *why);
 int64_t ledger_now(const struct ledger *l);
+/* Whether the store would take a booking now; books nothing. CW_ERR_NOT_FOUND when it was moved or
+ * removed, CW_ERR_SPACE when its disk is full. */
+CW_MUST_USE enum cw_err ledger_writable(struct ledger *l, struct say *why);
 
 /* Runs `act` in one transaction: all that it writes, or none. It must not call what says of itself
  * that it is one already. */

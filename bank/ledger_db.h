@@ -59,6 +59,8 @@ struct db_engine {
                             struct say *why);
     enum cw_err (*schema_check)(struct ledger *l, struct say *why);
     enum cw_err (*copy)(struct ledger *l, const char *path, struct say *why);
+    /* Whether a booking would find its place now; writes nothing, and waits for nobody long. */
+    enum cw_err (*writable)(struct ledger *l, struct say *why);
 };
 extern const struct db_engine db_sqlite, db_pg;
 
@@ -77,6 +79,8 @@ CW_MUST_USE enum cw_err db_sqlite_open(const char *path, bool fresh,
 CW_MUST_USE enum cw_err db_pg_open(const char *address, bool fresh,
                                    const struct ledger_clock *clock, struct ledger **out,
                                    struct say *why);
+CW_MUST_USE enum cw_err db_sqlite_writable(struct ledger *l, struct say *why);
+#define DB_SQLITE_BUSY_MS 3000 /* how long a transaction waits for another program's */
 /* What SQLite calls it, for tests that break the disk below. */
 struct sqlite3 *db_sqlite_handle(const struct ledger *l);
 /* CW_ERR_NEWER when the schema is not known to this program. */

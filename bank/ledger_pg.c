@@ -614,6 +614,14 @@ static enum cw_err copy(struct ledger *l, const char *path, struct say *why)
     return err;
 }
 
+/* A standby says so itself; whether the disk takes anything is known by the commit. */
+static enum cw_err writable(struct ledger *l, struct say *why)
+{
+    struct pg_ledger *p = pg_of(l);
+    enum cw_err err = pg_connect(p, why);
+    return err == CW_OK ? run(p, "SELECT 1", why) : err;
+}
+
 const struct db_engine db_pg = {
     .by_rows = "",
     .close = close_db,
@@ -632,4 +640,5 @@ const struct db_engine db_pg = {
     .balances = pg_balances,
     .schema_check = schema_check,
     .copy = copy,
+    .writable = writable,
 };

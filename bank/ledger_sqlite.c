@@ -10,7 +10,6 @@
 #include <unistd.h>
 
 #define APPLICATION_ID  0x43574C42 /* "CWLB": tells a ledger from any other SQLite file */
-#define BUSY_TIMEOUT_MS 3000
 #define SCHEMA_TEXT_MAX 32768u
 #define CHAINED         4 /* the schema from which on entries have hashes */
 
@@ -298,7 +297,7 @@ static enum cw_err open_db(const char *path, int flags, const struct ledger_cloc
         ledger_free(&l);
         return err;
     }
-    sqlite3_busy_timeout(q->db, BUSY_TIMEOUT_MS);
+    sqlite3_busy_timeout(q->db, DB_SQLITE_BUSY_MS);
     *out = l;
     return CW_OK;
 }
@@ -516,6 +515,7 @@ const struct db_engine db_sqlite = {
     .balances = db_rows_balances,
     .schema_check = schema_check,
     .copy = copy,
+    .writable = db_sqlite_writable,
 };
 
 enum cw_err db_sqlite_open(const char *path, bool fresh, const struct ledger_clock *clock,

@@ -12,6 +12,25 @@
 
 #define ROOT_MAX 65536u /* bytes of a file with the root */
 
+/* Under that name, and nothing else than a receipt of that order. */
+static enum cli_exit keep(struct cli *c, const uint8_t *der, size_t len,
+                          const uint8_t order[ORDER_ID_LEN])
+{
+    enum cw_err err = receipt_check_order(der, len, order, &c->why);
+    if (err != CW_OK)
+        return cli_fail(c, CLI_SERVER_REFUSED, err);
+    err = file_write(c->opt.out, der, len, 0644, &c->why);
+    if (err != CW_OK)
+        return cli_fail(c, CLI_FAILED, err);
+    if (c->opt.json)
+        return cli_emit(c, json_pack("{s:s, s:s, s:I}", "order", c->opt.order, "receipt",
+                                     c->opt.out, "bytes", (json_int_t)len));
+    printf("Receipt in %s (%zu bytes); check it with: cardwire receipt verify %s "
+           "--root CARD-ROOT.pem\n",
+           c->opt.out, len, c->opt.out);
+    return CLI_OK;
+}
+
 static enum cli_exit fetch(struct cli *c)
 {
     struct cli_session s = {0};
@@ -28,30 +47,11 @@ static enum cli_exit fetch(struct cli *c)
             "receipt wants --order with the 32 hexadecimal digits of the order, and "
             "--out FILE");
     enum cli_exit code = cli_session_begin(c, &s);
-    if (code != CLI_OK)
-        goto out;
-    enum cw_err err = bank_receipt(&s.bank, order, &memory, &der, &len, &c->why);
-    cli_progress_end(c);
-    if (err != CW_OK) {
-        code = cli_fail_line(c, &s, err);
-        goto out;
+    if (code == CLI_OK) {
+        enum cw_err err = bank_receipt(&s.bank, order, &memory, &der, &len, &c->why);
+        cli_progress_end(c);
+        code = err != CW_OK ? cli_fail_line(c, &s, err) : keep(c, der, len, order);
     }
-    err = receipt_check_order(der, len, order, &c->why);
-    if (err != CW_OK) {
-        code = cli_fail(c, CLI_SERVER_REFUSED, err);
-        goto out;
-    }
-    err = file_write(c->opt.out, der, len, 0644, &c->why);
-    if (err != CW_OK)
-        code = cli_fail(c, CLI_FAILED, err);
-    else if (c->opt.json)
-        code = cli_emit(c, json_pack("{s:s, s:s, s:I}", "order", c->opt.order, "receipt",
-                                     c->opt.out, "bytes", (json_int_t)len));
-    else
-        printf("Receipt in %s (%zu bytes); check it with: cardwire receipt verify %s "
-               "--root CARD-ROOT.pem\n",
-               c->opt.out, len, c->opt.out);
-out:
     free(memory);
     cli_session_close(&s);
     return code;
