@@ -1,8 +1,8 @@
 #include "bank/audit.h"
 
-#include "bank/ca.h"
+#include "bank/journal.h"
 #include "bank/keycache.h"
-#include "bank/pay.h"
+#include "receipt/cert.h"
 
 #include <errno.h>
 #include <openssl/crypto.h>
@@ -151,15 +151,10 @@ static enum cw_err check_accounts(const struct audit *a, struct say *why)
 /* Subject and use are those that issuance gives it (docs/bank.md, Certificates). */
 static bool made_for(X509 *cert, enum ledger_cert_kind kind, const char *serial)
 {
-    char cn[80] = "";
-    (void)X509_NAME_get_text_by_NID(X509_get_subject_name(cert), NID_commonName, cn, sizeof cn);
-    uint32_t usage = X509_get_key_usage(cert), extended = X509_get_extended_key_usage(cert);
-    if (strcmp(cn, serial) != 0)
-        return false;
-    return kind == LEDGER_CERT_PIV ||
-           (kind == LEDGER_CERT_TLS ? extended == XKU_SSL_CLIENT
-                                    : extended == XKU_SMIME && usage != UINT32_MAX &&
-                                          (usage & KU_NON_REPUDIATION) != 0);
+    if (kind == LEDGER_CERT_ORDER)
+        return cert_is_order(cert, serial);
+    return cert_subject_is(X509_get_subject_name(cert), serial) &&
+           (kind == LEDGER_CERT_PIV || X509_get_extended_key_usage(cert) == XKU_SSL_CLIENT);
 }
 
 static void take_certificate(void *ctx, const struct ledger_certificate *c)
@@ -285,8 +280,8 @@ static enum cw_err check_signature(struct audit *a, const struct ledger_entry *e
     if (err != CW_OK)
         return err;
     if (keycache_get(&a->keys, &cert, &parsed) != CW_OK ||
-        !pay_signature_good(X509_get0_pubkey(parsed), p->text, p->text_len, p->signature,
-                            p->signature_len))
+        !signature_good(X509_get0_pubkey(parsed), p->text, p->text_len, p->signature,
+                        p->signature_len))
         return wrong(e, "the card's signature does not fit the order", why);
     return CW_OK;
 }
@@ -328,7 +323,7 @@ static enum cw_err check_payment(struct audit *a, const struct ledger_entry *e, 
     enum cw_err err = check_parties(a, e, why);
     if (err != CW_OK)
         return err;
-    pay_request_hash(p->text, p->text_len, p->signature, p->signature_len, request);
+    entry_request_hash(p->text, p->text_len, p->signature, p->signature_len, request);
     if (memcmp(request, p->request, sizeof request) != 0)
         return wrong(e, "the hash of its request is another", why);
     return check_signature(a, e, why);
@@ -382,6 +377,8 @@ static enum cw_err check_all(void *ctx, struct say *why)
         err = load_accounts(a, why);
     if (err == CW_OK)
         err = ledger_entry_each(a->bank->ledger, check_entry, a, why);
+    if (err == CW_OK)
+        err = journal_audit(a->bank, a->card_root, &a->result.heads, why);
     if (err == CW_OK)
         err = check_rows(a, why);
     if (err == CW_OK)

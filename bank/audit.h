@@ -27,6 +27,7 @@ struct audit_options {
 
 struct audit_result {
     int64_t entries, payments, accounts, certificates;
+    int64_t heads;          /* that the bank has signed (journal.h) */
     struct audit_head head; /* the last entry */
 };
 

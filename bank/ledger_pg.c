@@ -289,6 +289,8 @@ static enum cw_err execute(struct pg_ledger *p, struct pg_stmt *s, struct say *w
 static enum cw_err begin(struct ledger *l, bool write, struct say *why)
 {
     struct pg_ledger *p = pg_of(l);
+    if (p->open) /* PostgreSQL only warns, and the inner commit would end the outer one */
+        return say_fail(why, CW_ERR_STATE, "a transaction is open already, in which there is none");
     enum cw_err err = pg_connect(p, why);
     if (err == CW_OK)
         err =

@@ -111,4 +111,19 @@ static const char step_5_triggers[] =
     "CREATE TRIGGER management_changes BEFORE UPDATE ON management FOR EACH ROW"
     "  WHEN (NEW.applied < OLD.applied) EXECUTE FUNCTION only_forward();";
 
-const char *const pg_steps[LEDGER_SCHEMA] = {NULL, NULL, NULL, step_5_tables, step_5_triggers};
+static const char step_6[] =
+    "CREATE TABLE head_signer ("
+    "  sha256 BYTEA PRIMARY KEY CHECK (length(sha256) = 32), der BYTEA NOT NULL);"
+    "CREATE TABLE head ("
+    "  journal BIGINT PRIMARY KEY REFERENCES journal (id),"
+    "  text BYTEA NOT NULL, signature BYTEA NOT NULL,"
+    "  signer BYTEA NOT NULL REFERENCES head_signer (sha256));"
+    "CREATE TRIGGER head_signer_stays BEFORE UPDATE OR DELETE ON head_signer"
+    "  FOR EACH ROW EXECUTE FUNCTION stays();"
+    "CREATE TRIGGER head_stays BEFORE UPDATE OR DELETE ON head"
+    "  FOR EACH ROW EXECUTE FUNCTION stays();"
+    "CREATE TRIGGER head_signer_emptied BEFORE TRUNCATE ON head_signer EXECUTE FUNCTION stays();"
+    "CREATE TRIGGER head_emptied BEFORE TRUNCATE ON head EXECUTE FUNCTION stays();";
+
+const char *const pg_steps[LEDGER_SCHEMA] = {NULL,  NULL, NULL, step_5_tables, step_5_triggers,
+                                             step_6};
