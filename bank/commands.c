@@ -298,8 +298,9 @@ const struct cli_command cli_commands[] = {
      "Serves cards until SIGTERM (127.0.0.1:8443; port 0 takes a free one, --port-file says "
      "which).\n"
      "FILE of --config says the same and more (cardwired.conf(5)); the command line wins. SIGHUP\n"
-     "reads it again. --ops answers GET /healthz and /readyz in plain HTTP, on an address of\n"
-     "this machine alone. The log is on stderr; LEVEL is error, warn, info or debug (info).\n"
+     "reads it again. --ops answers GET /healthz, /readyz and /metrics in plain HTTP, on an "
+     "address\n"
+     "of this machine alone. The log is on stderr; LEVEL is error, warn, info or debug (info).\n"
      "--insecure-keylog writes the secrets of all lines to FILE: whoever has it reads them.\n"},
     {"report", NULL, 0, CLI_DIR, run_report, "report",
      "Totals, and whether entries, balances and currencies add up; fails when they do not.\n"},
