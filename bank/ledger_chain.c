@@ -269,6 +269,7 @@ static enum cw_err read_entry(struct reading *r, struct say *why)
         err = db_payment_read(r->entries, 6, &r->payment, why);
     if (err == CW_OK)
         err = read_legs(r, e->id, why);
+    memcpy(e->before, r->before, sizeof e->before);
     db_entry_written(e, &written, &paid);
     if (err == CW_OK)
         err = hash_entry(&written, r->before, e->hash, why);
@@ -396,6 +397,50 @@ enum cw_err ledger_entry_each(struct ledger *l,
     enum cw_err err = reading_begin(&r, l, why);
     if (err == CW_OK)
         err = walk(r, visit_one, &v, why);
+    reading_end(&r);
+    return err;
+}
+
+/* The hash of the last entry before `id`; zeros when there is none. */
+static enum cw_err load_before(struct reading *r, int64_t id, struct say *why)
+{
+    struct db_stmt *st;
+    bool row = false;
+    enum cw_err err = db_prepare(
+        r->l, &st, why, "SELECT hash FROM chain WHERE journal < ? ORDER BY journal DESC LIMIT 1",
+        "i", id);
+    if (err == CW_OK)
+        err = db_step(r->l, st, &row, why);
+    if (err == CW_OK && row)
+        err = db_blob_exact(st, 0, r->before, sizeof r->before, why);
+    db_done(&st);
+    return err;
+}
+
+static enum cw_err read_one(struct reading *r, int64_t id, struct say *why)
+{
+    bool row = false;
+    enum cw_err err = load_before(r, id, why);
+    if (err == CW_OK)
+        err = open_page(r, id, id, why);
+    if (err == CW_OK)
+        err = db_step(r->l, r->entries, &row, why);
+    if (err == CW_OK && !row)
+        err = say_fail(why, CW_ERR_NOT_FOUND, "there is no entry %lld", (long long)id);
+    return err == CW_OK ? read_entry(r, why) : err;
+}
+
+enum cw_err ledger_entry_get(struct ledger *l, int64_t id,
+                             enum cw_err (*each)(void *ctx, const struct ledger_entry *e,
+                                                 struct say *why),
+                             void *ctx, struct say *why)
+{
+    struct reading *r = NULL;
+    enum cw_err err = reading_begin(&r, l, why);
+    if (err == CW_OK)
+        err = read_one(r, id, why);
+    if (err == CW_OK)
+        err = each(ctx, &r->e, why);
     reading_end(&r);
     return err;
 }
