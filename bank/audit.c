@@ -268,18 +268,19 @@ static bool says_so(const struct ledger_entry *e)
            f.expiry + SLACK >= e->time;
 }
 
-static enum cw_err check_signature(struct audit *a, const struct ledger_entry *e, struct say *why)
+static enum cw_err check_signature(struct bank *b, struct keycache *keys,
+                                   const struct ledger_entry *e, struct say *why)
 {
     const struct ledger_payment *p = e->payment;
     struct ledger_certificate cert;
     X509 *parsed;
-    enum cw_err err = ledger_certificate_find(a->bank->ledger, p->certificate, &cert, why);
+    enum cw_err err = ledger_certificate_find(b->ledger, p->certificate, &cert, why);
     if (err == CW_ERR_NOT_FOUND || (err == CW_OK && (cert.kind != LEDGER_CERT_ORDER ||
                                                      memcmp(cert.card, p->card, sizeof cert.card))))
         return wrong(e, "its certificate is not one for orders of its card", why);
     if (err != CW_OK)
         return err;
-    if (keycache_get(&a->keys, &cert, &parsed) != CW_OK ||
+    if (keycache_get(keys, &cert, &parsed) != CW_OK ||
         !signature_good(X509_get0_pubkey(parsed), p->text, p->text_len, p->signature,
                         p->signature_len))
         return wrong(e, "the card's signature does not fit the order", why);
@@ -296,11 +297,11 @@ static enum cw_err check_bank_entry(const struct ledger_entry *e, struct say *wh
 }
 
 /* The card's holder pays from an account of his, to one of a customer. */
-static enum cw_err check_parties(struct audit *a, const struct ledger_entry *e, struct say *why)
+static enum cw_err check_parties(struct bank *b, const struct ledger_entry *e, struct say *why)
 {
     struct ledger_card card;
     const struct ledger_payment *p = e->payment;
-    enum cw_err err = ledger_card_get(a->bank->ledger, p->card, &card, why);
+    enum cw_err err = ledger_card_get(b->ledger, p->card, &card, why);
     if (err != CW_OK && err != CW_ERR_NOT_FOUND)
         return err;
     if (err == CW_ERR_NOT_FOUND || card.customer != p->customer ||
@@ -309,7 +310,8 @@ static enum cw_err check_parties(struct audit *a, const struct ledger_entry *e, 
     return CW_OK;
 }
 
-static enum cw_err check_payment(struct audit *a, const struct ledger_entry *e, struct say *why)
+enum cw_err audit_entry_check(struct bank *b, struct keycache *keys, const struct ledger_entry *e,
+                              struct say *why)
 {
     uint8_t request[32];
     const struct ledger_payment *p = e->payment;
@@ -317,16 +319,15 @@ static enum cw_err check_payment(struct audit *a, const struct ledger_entry *e, 
         return wrong(e, "it is a payment without an order, or an order without a payment", why);
     if (p == NULL)
         return check_bank_entry(e, why);
-    a->result.payments++;
     if (!says_so(e))
         return wrong(e, "it is not what the card's order says", why);
-    enum cw_err err = check_parties(a, e, why);
+    enum cw_err err = check_parties(b, e, why);
     if (err != CW_OK)
         return err;
     entry_request_hash(p->text, p->text_len, p->signature, p->signature_len, request);
     if (memcmp(request, p->request, sizeof request) != 0)
         return wrong(e, "the hash of its request is another", why);
-    return check_signature(a, e, why);
+    return check_signature(b, keys, e, why);
 }
 
 static enum cw_err check_entry(void *ctx, const struct ledger_entry *e, struct say *why)
@@ -336,7 +337,8 @@ static enum cw_err check_entry(void *ctx, const struct ledger_entry *e, struct s
     if (err == CW_OK)
         err = check_legs(a, e, why);
     if (err == CW_OK)
-        err = check_payment(a, e, why);
+        err = audit_entry_check(a->bank, &a->keys, e, why);
+    a->result.payments += e->payment != NULL;
     a->result.entries++;
     if (a->options->progress != NULL && a->result.entries % PROGRESS_EVERY == 0)
         a->options->progress(a->options->ctx, a->result.entries, a->rows.entries);

@@ -405,6 +405,7 @@ struct ledger_entry {
     const struct ledger_payment *payment; /* NULL: none belongs to it */
     bool chained;                         /* `stored` is there */
     uint8_t salt[LEDGER_SALT_LEN];
+    uint8_t before[LEDGER_HASH_LEN]; /* of the entry before it; zeros for the first */
     uint8_t stored[LEDGER_HASH_LEN]; /* what the chain says */
     uint8_t hash[LEDGER_HASH_LEN];   /* what it should, by the entry and the hash before */
     uint8_t booked[LEDGER_HASH_LEN], own[LEDGER_HASH_LEN]; /* of which it is made (docs/bank.md) */
@@ -416,6 +417,12 @@ CW_MUST_USE enum cw_err
 ledger_entry_each(struct ledger *l,
                   enum cw_err (*each)(void *ctx, const struct ledger_entry *e, struct say *why),
                   void *ctx, struct say *why);
+/* One of them, with the hash that it should have by what is stored for the one before it.
+ * CW_ERR_NOT_FOUND. */
+CW_MUST_USE enum cw_err
+ledger_entry_get(struct ledger *l, int64_t id,
+                 enum cw_err (*each)(void *ctx, const struct ledger_entry *e, struct say *why),
+                 void *ctx, struct say *why);
 /* The last entry and its hash; 0 and zeros when there is none. */
 CW_MUST_USE enum cw_err ledger_head_get(struct ledger *l, int64_t *entry,
                                         uint8_t hash[LEDGER_HASH_LEN], struct say *why);

@@ -226,6 +226,7 @@ static enum cw_err read_entry(struct reading *r, struct say *why)
         err = db_payment_read(r->entries, 6, &r->payment, why);
     if (err == CW_OK)
         err = read_legs(r, e->id, why);
+    memcpy(e->before, r->before, sizeof e->before);
     db_entry_written(e, &written, &paid);
     if (err == CW_OK)
         err = hash_entry(&written, r->before, why);
@@ -409,6 +410,34 @@ enum cw_err ledger_proof_get(struct ledger *l, int64_t id, int64_t head, struct 
     if (err == CW_OK && (out->id != id || out->entry_count != (size_t)(head - id)))
         err = say_fail(why, CW_ERR_FORMAT, "there is an entry missing between %lld and %lld",
                        (long long)id, (long long)head);
+    reading_end(&r);
+    return err;
+}
+
+static enum cw_err read_one(struct reading *r, int64_t id, struct say *why)
+{
+    bool row = false;
+    enum cw_err err = load_before(r, id, why);
+    if (err == CW_OK)
+        err = open_page(r, id, id, why);
+    if (err == CW_OK)
+        err = db_step(r->l, r->entries, &row, why);
+    if (err == CW_OK && !row)
+        err = say_fail(why, CW_ERR_NOT_FOUND, "there is no entry %lld", (long long)id);
+    return err == CW_OK ? read_entry(r, why) : err;
+}
+
+enum cw_err ledger_entry_get(struct ledger *l, int64_t id,
+                             enum cw_err (*each)(void *ctx, const struct ledger_entry *e,
+                                                 struct say *why),
+                             void *ctx, struct say *why)
+{
+    struct reading *r = NULL;
+    enum cw_err err = reading_begin(&r, l, why);
+    if (err == CW_OK)
+        err = read_one(r, id, why);
+    if (err == CW_OK)
+        err = each(ctx, &r->e, why);
     reading_end(&r);
     return err;
 }
