@@ -4,7 +4,7 @@
 
 #include "bank/audit.h"
 #include "bank/ca.h"
-#include "bank/pay.h"
+#include "receipt/signature.h"
 
 #include <openssl/crypto.h>
 #include <openssl/err.h>
@@ -173,8 +173,8 @@ static void show_signer(struct page *p, const struct ledger_entry *e, X509 *cert
             end = ca_seconds(X509_get0_notAfter(cert));
     (void)X509_NAME_get_text_by_NID(X509_get_subject_name(cert), NID_commonName, cn, sizeof cn);
     show_check(p,
-               pay_signature_good(X509_get0_pubkey(cert), pay->text, pay->text_len, pay->signature,
-                                  pay->signature_len),
+               signature_good(X509_get0_pubkey(cert), pay->text, pay->text_len, pay->signature,
+                              pay->signature_len),
                "The signature fits the text and the certificate.",
                "The signature does not fit the text and the certificate.");
     show_check(p, X509_verify(cert, X509_get0_pubkey(root)) == 1,
