@@ -3,7 +3,7 @@
 #include "tests/unit/bank_lab.h"
 
 #include "bank/dashboard_page.h"
-#include "bank/pay.h"
+#include "receipt/entry.h"
 
 #include <sqlite3.h>
 
@@ -38,7 +38,7 @@ static void pay(struct fixture *f, unsigned n)
     strcpy(fields.reference, EVIL_REFERENCE);
     const struct lab_signed s = lab_sign(card, &fields, binding);
     struct ledger_order o = lab_signed_order(card, &fields, &s);
-    pay_request_hash(s.text, s.text_len, s.signature, s.signature_len, o.request);
+    entry_request_hash(s.text, s.text_len, s.signature, s.signature_len, o.request);
     lab_ok(ledger_payment_book(f->lab->bank->ledger, &o, make_reply, NULL, &verdict, &why), &why);
     assert_int_equal(verdict, LEDGER_BOOKED);
 }
