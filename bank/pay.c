@@ -195,6 +195,18 @@ static enum cw_err reply_refusal(enum ledger_verdict verdict, const struct ledge
     return api_reply_problem(reply, refusals[verdict].name, "%s", refusals[verdict].detail);
 }
 
+/* The books failed and this process booked nothing. Another one may have booked the same order
+ * since the first look, so "not booked" takes a second one. Who has the lock may be booking it now.
+ */
+static enum cw_err reply_failed(struct api *api, const struct pay_waiting *w, enum cw_err err,
+                                const struct say *why, struct api_reply *reply)
+{
+    if (err == CW_ERR_BUSY)
+        return api_reply_unknown(reply, why);
+    err = serve_repeat(api, &w->line, &w->o, reply);
+    return err == CW_ERR_NOT_FOUND ? reply_not_booked(reply, why) : err;
+}
+
 /* What came of one order; `err` is that of all. After a booking nothing may fail: the answer was
  * made before. */
 static enum cw_err reply_outcome(struct api *api, const struct pay_waiting *w,
@@ -202,7 +214,7 @@ static enum cw_err reply_outcome(struct api *api, const struct pay_waiting *w,
                                  struct api_reply *reply)
 {
     if (err != CW_OK)
-        return reply_not_booked(reply, why);
+        return reply_failed(api, w, err, why, reply);
     if (r->verdict == LEDGER_BOOKED) {
         api_reply_text(reply, 201, r->reply);
         r->reply = NULL;
