@@ -279,7 +279,7 @@ static enum cw_err take_new(struct api *api, struct pay_waiting **waiting, struc
         return api_reply_problem(reply, name, "%s", detail);
     enum cw_err err = find_signer(api, w->line.card, &w->s, w->o.certificate, &good, &why);
     if (err != CW_OK)
-        return reply_not_booked(reply, &why);
+        return reply_failed(api, w, err, &why, reply);
     if (!good)
         return api_reply_problem(reply, "order-signature",
                                  "The card's signature does not fit this order.");
