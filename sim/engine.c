@@ -56,7 +56,7 @@ static enum cw_err fail(enum engine_fault fault, struct say *why)
 
 static void maybe_turn(void)
 {
-    if (engine.turn == NULL || !engine.writing || engine.dead || engine.turn_calls-- > 0)
+    if (engine.turn == NULL || engine.dead || engine.turn_calls-- > 0)
         return;
     void (*turn)(void *ctx) = engine.turn;
     engine.turn = NULL;
@@ -125,8 +125,10 @@ static enum cw_err end(struct ledger *l, bool commit, enum db_fate *fate, struct
 {
     bool lied = commit && engine.mutant == MUTANT_EARLY_ACK;
     enum engine_fault fault = fault_now(commit);
-    if (!engine.between)
+    if (!engine.between) {
         engine.writing = false;
+        engine.turn = NULL;
+    }
     if (fault == FAULT_DEATH)
         return fail(fault, why);
     enum cw_err err = db_sqlite.end(l, commit && takes_effect(fault) && !lied, fate, why);
@@ -158,12 +160,15 @@ static void forget(struct booking *b)
 static enum cw_err fetch(struct ledger *l, struct booking *b, struct say *why)
 {
     enum engine_fault fault = fault_now(false);
-    enum cw_err err = fault == FAULT_NONE ? db_sqlite.fetch(l, b, why) : fail(fault, why);
-    if (err != CW_OK)
-        return err;
-    engine.writing = true;
-    forget(b);
-    return CW_OK;
+    if (fault != FAULT_NONE)
+        return fail(fault, why);
+    engine.writing |= !engine.between; /* from its first call on */
+    enum cw_err err = db_sqlite.fetch(l, b, why);
+    if (err == CW_OK)
+        forget(b);
+    else if (!engine.between)
+        engine.writing = false;
+    return err;
 }
 
 static enum cw_err add_changed(struct ledger *l, const struct db_entry *entries, size_t count,

@@ -44,7 +44,8 @@ struct engine {
     bool dead;               /* the process: nothing of what it does has an effect any more */
     bool writing;            /* somebody has the write lock */
     bool between;            /* it is somebody else's turn */
-    /* Somebody else's turn while one writes, in `turn_calls` calls. NULL: nobody's. */
+    /* Somebody else's turn in `turn_calls` calls, but not after the end of a transaction. NULL:
+     * nobody's. */
     void (*turn)(void *ctx);
     void *ctx;
     unsigned turn_calls;

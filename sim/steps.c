@@ -103,17 +103,10 @@ static void lose_all(struct world *w, struct world_wait *waits, size_t count)
 
 static void foresee(const struct world *w, const struct world_process *p, const char *out[])
 {
-    struct model_try tries[MODEL_BATCH];
+    struct model_try tries[MODEL_BATCH] = {0};
     for (size_t i = 0; i < p->count; i++)
         tries[i] = p->waits[i].t;
     model_commit(&w->model, tries, p->count, out);
-}
-
-/* Another process commits while one writes: it finds the books locked. */
-static void other_turn(void *ctx)
-{
-    struct world_process *p = ctx;
-    api_commit(&p->api, on_answer);
 }
 
 static void hear_all(struct world *w, struct world_process *p, const char *const *out, bool fault)
@@ -131,37 +124,68 @@ static void hear_all(struct world *w, struct world_process *p, const char *const
     p->count = 0;
 }
 
+/* Another process's turn in the middle of a call. */
+struct turn {
+    struct world *w;
+    struct world_process *p;
+    bool taken, locked;
+};
+
+/* While one writes it finds the books locked, and who has the lock may be booking the same. */
+static void other_turn(void *ctx)
+{
+    struct turn *t = ctx;
+    const char *out[MODEL_BATCH];
+    struct world_wait waits[MODEL_BATCH];
+    size_t count = t->p->count;
+    t->taken = true;
+    t->locked = engine.writing;
+    foresee(t->w, t->p, out);
+    for (size_t i = 0; i < count && t->locked; i++)
+        out[i] = "outcome-unknown";
+    world_trace(t->w, "meanwhile commit of %zu%s", count, t->locked ? ", locked" : "");
+    api_commit(&t->p->api, on_answer);
+    memcpy(waits, t->p->waits, count * sizeof waits[0]);
+    check_new(t->w, waits, out, count, true);
+    hear_all(t->w, t->p, out, false);
+}
+
+/* Perhaps the next process has one in the next call of this one. */
+static void arm_turn(struct world *w, unsigned process, struct turn *t)
+{
+    *t = (struct turn){.w = w, .p = &w->processes[(process + 1) % WORLD_PROCESSES]};
+    if (t->p->count == 0 || !dice_once_in(&w->dice, 3))
+        return;
+    engine.turn = other_turn;
+    engine.ctx = t;
+    engine.turn_calls = dice_once_in(&w->dice, 3) ? 0 : dice_below(&w->dice, 12);
+}
+
 static void commit(struct world *w, unsigned process, bool faults)
 {
-    const char *out[MODEL_BATCH], *busy[MODEL_BATCH];
+    const char *out[MODEL_BATCH];
     struct world_process *p = &w->processes[process];
-    struct world_process *other = &w->processes[(process + 1) % WORLD_PROCESSES];
+    struct turn turn = {0};
     size_t count = p->count;
     struct world_wait waits[MODEL_BATCH];
     world_trace(w, "commit %u of %zu", process, count);
-    foresee(w, p, out);
     engine_calm();
-    if (faults)
+    if (faults) {
         arm(w, true);
-    if (faults && other->count > 0 && dice_once_in(&w->dice, 3)) {
-        engine.turn = other_turn;
-        engine.ctx = other;
-        engine.turn_calls = dice_below(&w->dice, 10);
+        arm_turn(w, process, &turn);
     }
-    bool asked = engine.turn != NULL;
+    foresee(w, p, out);
     api_commit(&p->api, on_answer);
-    bool turned = asked && engine.turn == NULL, dead = engine.dead;
+    bool dead = engine.dead;
     memcpy(waits, p->waits, count * sizeof waits[0]);
+    if (turn.taken && !turn.locked) /* it came first */
+        foresee(w, p, out);
     bool fault = struck(w, process);
     check_new(w, waits, out, count, !fault);
     if (dead)
         lose_all(w, waits, count);
     else
         hear_all(w, p, out, fault);
-    for (size_t i = 0; i < MODEL_BATCH; i++)
-        busy[i] = "outcome-unknown"; /* who has the lock may be booking the same */
-    if (turned)
-        hear_all(w, other, busy, false);
     check_balances(w);
 }
 
@@ -175,6 +199,16 @@ static void answer_now(struct world *w, struct world_wait *a, const char *expect
     keep_reply(a, reply);
     check_answer(w, a, expected, fault);
     hear(w, a);
+}
+
+/* Another process booked in the middle of it: the answer may be that of before or that of after. */
+static const char *after(const struct world *w, const struct world_wait *a, const char *expected,
+                         const struct api_reply *reply)
+{
+    struct world_wait got = {0};
+    keep_reply(&got, reply);
+    const char *now = model_take(&w->model, &a->t, w->now);
+    return strcmp(check_answer_name(&got), now) == 0 ? now : expected;
 }
 
 static void deliver(struct world *w, unsigned process, struct world_message m, bool faults)
@@ -194,8 +228,11 @@ static void deliver(struct world *w, unsigned process, struct world_message m, b
     world_trace(w, "order %zu to %u by card %u line %u", m.sheet, process, m.card, m.line);
     w->counts.sent++;
     engine_calm();
-    if (faults)
+    struct turn turn = {0};
+    if (faults) {
         arm(w, false);
+        arm_turn(w, process, &turn);
+    }
     if (api_take(&p->api, line, &request, a, &reply) != CW_OK)
         world_wrong(w, "order %zu: no reply at all", m.sheet);
     bool dead = engine.dead, waits = reply.later && strcmp(expected, "waits") == 0;
@@ -209,7 +246,7 @@ static void deliver(struct world *w, unsigned process, struct world_message m, b
     else if (waits)
         p->count++;
     else
-        answer_now(w, a, expected, &reply, fault);
+        answer_now(w, a, turn.taken ? after(w, a, expected, &reply) : expected, &reply, fault);
     api_reply_clear(&reply);
 }
 
@@ -337,6 +374,17 @@ static void net(struct world *w, unsigned process)
     deliver(w, process, m, true);
 }
 
+/* The process in which most wait. */
+static void commit_fullest(struct world *w)
+{
+    unsigned process = 0;
+    for (unsigned i = 1; i < WORLD_PROCESSES; i++)
+        if (w->processes[i].count > w->processes[process].count)
+            process = i;
+    if (w->processes[process].count > 0)
+        commit(w, process, true);
+}
+
 void world_step(struct world *w)
 {
     unsigned process = dice_below(&w->dice, WORLD_PROCESSES);
@@ -347,7 +395,7 @@ void world_step(struct world *w)
     else if (what < 68)
         net(w, process);
     else if (what < 84)
-        commit(w, process, true);
+        commit_fullest(w);
     else if (what < 90)
         pass_time(w);
     else if (what < 91)
