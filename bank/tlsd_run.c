@@ -197,6 +197,19 @@ static enum cw_err run(struct server *s, const struct tlsd_options *o, struct sa
     return err;
 }
 
+/* Changes of what is waited for are told to the kernel together, which libevent's HTTP has many of:
+ * allowed where no descriptor is waited for twice (event2/event.h). */
+static struct event_base *make_base(void)
+{
+    struct event_config *config = event_config_new();
+    struct event_base *base = NULL;
+    if (config != NULL && event_config_set_flag(config, EVENT_BASE_FLAG_EPOLL_USE_CHANGELIST) == 0)
+        base = event_base_new_with_config(config);
+    if (config != NULL)
+        event_config_free(config);
+    return base;
+}
+
 enum cw_err tlsd_run(struct bank *bank, const struct tlsd_options *options, struct say *why)
 {
     struct server *s = calloc(1, sizeof *s);
@@ -209,7 +222,7 @@ enum cw_err tlsd_run(struct bank *bank, const struct tlsd_options *options, stru
     signal(SIGPIPE, SIG_IGN);
     renew_first(bank);
     enum cw_err err = tls_new(bank, options->insecure_keylog, &s->tls, why);
-    if (err == CW_OK && ((s->base = event_base_new()) == NULL ||
+    if (err == CW_OK && ((s->base = make_base()) == NULL ||
                          event_base_priority_init(s->base, TLSD_PRIORITIES) != 0))
         err = say_fail(why, CW_ERR_SPACE, "out of memory");
     if (err == CW_OK) {
