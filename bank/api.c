@@ -19,6 +19,8 @@ void api_clear(struct api *api)
     keycache_clear(&api->keys);
     EVP_PKEY_free(api->update_key);
     api->update_key = NULL;
+    X509_free(api->card_issuer);
+    api->card_issuer = NULL;
 }
 
 void api_reply_clear(struct api_reply *reply)
@@ -261,6 +263,16 @@ static enum cw_err payment_get(struct call *c)
     return err;
 }
 
+/* What a receipt needs beside the card's certificate to come to the root; stays NULL when cards are
+ * certified by the root itself. */
+static enum cw_err load_issuer(struct api *api, struct say *why)
+{
+    const char *stem = api->bank->card_issuer;
+    return api->card_issuer != NULL || strcmp(stem, BANK_FILE_CARD_ROOT) == 0
+               ? CW_OK
+               : bank_certificate_load(api->bank, stem, &api->card_issuer, why);
+}
+
 static enum cw_err receipt_get(struct call *c)
 {
     struct say why;
@@ -274,8 +286,10 @@ static enum cw_err receipt_get(struct call *c)
     if (err == CW_OK && (err = keycache_get(&c->api->keys, &stored, &cert)) != CW_OK)
         say_fail(&why, err, "an order certificate in the ledger is damaged");
     if (err == CW_OK)
+        err = load_issuer(c->api, &why);
+    if (err == CW_OK)
         err = receipt_make(p->text, p->text_len, p->signature, p->signature_len, cert,
-                           &c->reply->body, &c->reply->body_len, &why);
+                           c->api->card_issuer, &c->reply->body, &c->reply->body_len, &why);
     ledger_payment_free(&p);
     if (err != CW_OK)
         return api_reply_store(c->reply, &why);

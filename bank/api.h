@@ -45,6 +45,7 @@ struct api {
     struct bank *bank;
     struct keycache keys;
     EVP_PKEY *update_key; /* signs messages to cards; NULL: not needed yet */
+    X509 *card_issuer;    /* between cards and their root; likewise */
 };
 
 void api_init(struct api *api, struct bank *bank);

@@ -102,6 +102,8 @@ static const struct {
     const char *key_usage, *extended;
 } usages[] = {
     [CA_ROOT] = {"critical,keyCertSign,cRLSign", NULL},
+    [CA_ISSUER_ROOT] = {"critical,keyCertSign,cRLSign", NULL},
+    [CA_ISSUER] = {"critical,keyCertSign,cRLSign", NULL},
     [CA_SERVER_EC] = {"critical,digitalSignature", "serverAuth"},
     [CA_SERVER_RSA] = {"critical,keyEncipherment", "serverAuth"},
     [CA_CARD_TLS] = {"critical,digitalSignature", "clientAuth"},
@@ -121,9 +123,13 @@ static bool add_extensions(X509 *cert, const struct ca_order *o)
     X509V3_set_ctx_nodb(&ctx);
     if (!add_extension(cert, &ctx, NID_key_usage, usages[o->profile].key_usage))
         return false;
-    if (o->profile == CA_ROOT)
-        return add_extension(cert, &ctx, NID_basic_constraints, "critical,CA:TRUE,pathlen:0") &&
-               add_key_id(cert);
+    if (o->profile <= CA_ISSUER)
+        return add_extension(cert, &ctx, NID_basic_constraints,
+                             o->profile == CA_ISSUER_ROOT ? "critical,CA:TRUE,pathlen:1"
+                                                          : "critical,CA:TRUE,pathlen:0") &&
+               add_key_id(cert) &&
+               (o->profile != CA_ISSUER ||
+                add_extension(cert, &ctx, NID_authority_key_identifier, "keyid:always"));
     if (!add_extension(cert, &ctx, NID_ext_key_usage, usages[o->profile].extended) ||
         !add_extension(cert, &ctx, NID_authority_key_identifier, "keyid:always"))
         return false;
@@ -187,7 +193,7 @@ static bool subject_is(const X509_NAME *name, const char *cn)
            memcmp(ASN1_STRING_get0_data(value), cn, strlen(cn)) == 0;
 }
 
-static bool key_is(EVP_PKEY *key, bool rsa)
+bool ca_key_is(EVP_PKEY *key, bool rsa)
 {
     char group[32];
     size_t len;
@@ -213,7 +219,7 @@ enum cw_err ca_request_verify(const uint8_t *der, size_t len, const char *cn, bo
     else if (!subject_is(X509_REQ_get_subject_name(request), cn))
         err = say_fail(why, CW_ERR_FORMAT,
                        "the card's certification request does not name the card's serial %s", cn);
-    else if (!key_is(key, rsa))
+    else if (!ca_key_is(key, rsa))
         err = say_fail(why, CW_ERR_FORMAT, "the card made another kind of key than was asked for");
     X509_REQ_free(request);
     ERR_clear_error();

@@ -53,6 +53,7 @@ static const struct named {
     {"piv-puk-file", CLI_PIV_PUK, false},
     {"force", CLI_FORCE, true},
     {"head", CLI_HEAD, false},
+    {"signing-key", CLI_SIGNING_KEY, false},
     {"listen", CLI_LISTEN, false},
     {"port-file", CLI_PORT_FILE, false},
     {"insecure-keylog", CLI_KEYLOG, false},
@@ -146,6 +147,7 @@ static enum cw_err take_repeated(struct cli_args *a, const struct named *o, cons
         {CLI_ROOT, a->roots, &a->root_count, LINK_ROOT_MAX},
         {CLI_LIMIT, a->limits, &a->limit_count, POLICY_LIMITS_MAX},
         {CLI_PAYEE, a->payees, &a->payee_count, POLICY_PAYEES_MAX},
+        {CLI_SIGNING_KEY, a->signing_keys, &a->signing_key_count, CLI_SIGNING_KEYS_MAX},
     };
     for (size_t i = 0; i < sizeof lists / sizeof lists[0]; i++) {
         if (lists[i].bit != o->bit)

@@ -61,6 +61,7 @@ enum cli_exit {
 #define CLI_KEYS_AGAIN  (UINT64_C(1) << 39)
 #define CLI_FORCE       (UINT64_C(1) << 40)
 #define CLI_HEAD        (UINT64_C(1) << 41)
+#define CLI_SIGNING_KEY (UINT64_C(1) << 42)
 
 /* What says a card's policy, and may be changed by an update. */
 #define CLI_POLICY                                                                                 \
@@ -69,6 +70,8 @@ enum cli_exit {
 
 /* How a card gets its PIV application. */
 #define CLI_PIV_OPTIONS (CLI_PIV_KEY | CLI_PIV_PIN | CLI_PIV_PUK)
+
+#define CLI_SIGNING_KEYS_MAX 3u
 
 struct cli_args {
     uint64_t given; /* CLI_... */
@@ -79,7 +82,8 @@ struct cli_args {
     const char *sessions, *card, *account, *confirmed_by, *head;
     const char *piv_key, *piv_pin_file, *piv_puk_file;
     const char *roots[LINK_ROOT_MAX], *limits[POLICY_LIMITS_MAX], *payees[POLICY_PAYEES_MAX];
-    size_t root_count, limit_count, payee_count;
+    const char *signing_keys[CLI_SIGNING_KEYS_MAX]; /* NAME=URI */
+    size_t root_count, limit_count, payee_count, signing_key_count;
     const char *hosts[BANK_HOSTS_MAX];
     uint8_t profiles[BANK_HOSTS_MAX]; /* of each host; 0: not given */
     size_t host_count;

@@ -21,7 +21,12 @@ static enum cw_err run_init(const struct cli_args *args, struct say *why)
         .host_count = args->host_count > 0 ? args->host_count : 1,
         .server_days = args->days > 0 ? args->days : BANK_SERVER_DAYS,
     };
-    enum cw_err err = bank_init(args->word, &o, &ledger_clock_system, why);
+    const struct commands_signing_key keys[] = {{BANK_FILE_CARD_ROOT, &o.card_root_uri},
+                                                {BANK_FILE_CARD_ISSUER, &o.card_issuer_uri},
+                                                {BANK_FILE_SERVER_ROOT, &o.server_root_uri}};
+    enum cw_err err = commands_signing_keys_take(args, keys, sizeof keys / sizeof keys[0], why);
+    if (err == CW_OK)
+        err = bank_init(args->word, &o, &ledger_clock_system, why);
     if (err != CW_OK)
         return err;
     if (args->json)
@@ -273,12 +278,16 @@ static enum cw_err run_backup(const struct cli_args *args, struct say *why)
     "  --pin-rules none|no-repeat,no-sequence   what a PIN may not be (both)\n"
 
 const struct cli_command cli_commands[] = {
-    {"init", "DIR", CLI_NAME | CLI_SERVER | CLI_VALID, 0, run_init,
-     "init DIR [--name NAME] [--server-name HOST]... [--valid-days N]",
-     "Makes a bank in DIR: its ledger, the roots for servers and for cards, and the server's "
-     "keys.\n"
+    {"init", "DIR", CLI_NAME | CLI_SERVER | CLI_VALID | CLI_SIGNING_KEY, 0, run_init,
+     "init DIR [--name NAME] [--server-name HOST]... [--valid-days N]\n"
+     "       [--signing-key card-root|card-issuer|server-root=URI]...",
+     "Makes a bank in DIR: its ledger, the roots for servers and for cards, the CA that issues "
+     "cards,\n"
+     "and the server's keys.\n"
      "The first HOST is the one that cards are issued for (bank.cardwire.test); N is how long the\n"
-     "server's certificates last (90).\n"},
+     "server's certificates last (90). URI (RFC 7512) names a P-256 key in a PKCS#11 token, made\n"
+     "there before: pkcs11:token=T;object=K?module-path=/usr/lib/...so&pin-source=file:FILE. From\n"
+     "here on DIR/card-root.key is needed for nothing more, and may be taken away.\n"},
     {"customer add", NULL, 0, CLI_DIR | CLI_NAME, run_customer_add, "customer add --name NAME",
      "Adds a customer and prints the number.\n"},
     {"customer list", NULL, 0, CLI_DIR, run_customer_list, "customer list",
@@ -371,9 +380,10 @@ const struct cli_command cli_commands[] = {
     {"payee list", NULL, 0, CLI_DIR | CLI_CARD, commands_payee_list, "payee list --card SERIAL",
      "Lists who is on a card's list and who was: account, name, since when, till when, and by\n"
      "whose word.\n"},
-    {"root roll", NULL, CLI_VALID, CLI_DIR, commands_root_roll, "root roll [--valid-days N]",
+    {"root roll", NULL, CLI_VALID | CLI_SIGNING_KEY, CLI_DIR, commands_root_roll,
+     "root roll [--valid-days N] [--signing-key server-root=URI]",
      "Makes the server's next root and certificates, and prints the file of the root. The server\n"
-     "goes on with what it has, so that cards can be updated to both roots.\n"},
+     "goes on with what it has, so that cards can be updated to both roots. URI as for 'init'.\n"},
     {"root switch", NULL, CLI_FORCE, CLI_DIR, commands_root_switch, "root switch [--force]",
      "From its next start on the server uses the next root. Refused while there are cards that\n"
      "have not reported an update with it; with --force they stay out until 'card sync'.\n"},

@@ -20,6 +20,15 @@ CW_MUST_USE enum cw_err commands_names_take(const struct cli_args *args,
                                             struct applet_name names[LINK_NAME_MAX], size_t *count,
                                             struct say *why);
 
+/* --signing-key NAME=URI of these names, and no others. CW_ERR_ARG. */
+struct commands_signing_key {
+    const char *name;
+    const char **to;
+};
+CW_MUST_USE enum cw_err commands_signing_keys_take(const struct cli_args *args,
+                                                   const struct commands_signing_key *keys,
+                                                   size_t count, struct say *why);
+
 /* Prints the object, whose reference is taken (NULL: out of memory), with "ok": true. */
 CW_MUST_USE enum cw_err commands_print_json(json_t *value, struct say *why);
 /* Money and times as text; what does not fit is a defect, and shows as "?". */

@@ -207,9 +207,7 @@ static enum cw_err make_certificates(struct issue *s, struct say *why)
 {
     X509 *root = NULL;
     EVP_PKEY *root_key = NULL;
-    enum cw_err err = bank_certificate_load(s->bank, BANK_FILE_CARD_ROOT, &root, why);
-    if (err == CW_OK)
-        err = bank_key_load(s->bank, BANK_FILE_CARD_ROOT, &root_key, why);
+    enum cw_err err = bank_pair_load(s->bank, s->bank->card_issuer, &root, &root_key, why);
     for (size_t i = 0; i < SLOTS && err == CW_OK; i++) {
         if (!wanted(s, &slots[i]))
             continue;

@@ -10,7 +10,7 @@
  * then the content itself is what is signed). OpenSSL fills in the algorithms from the public key.
  */
 static CMS_ContentInfo *assemble(const uint8_t *text, size_t text_len, const uint8_t *signature,
-                                 size_t signature_len, X509 *certificate)
+                                 size_t signature_len, X509 *certificate, X509 *issuer)
 {
     EVP_PKEY *key = X509_get0_pubkey(certificate);
     CMS_ContentInfo *cms = CMS_sign(NULL, NULL, NULL, NULL, CMS_PARTIAL | CMS_BINARY);
@@ -20,7 +20,7 @@ static CMS_ContentInfo *assemble(const uint8_t *text, size_t text_len, const uin
         CMS_add1_signer(cms, certificate, key, EVP_sha256(),
                         CMS_PARTIAL | CMS_BINARY | CMS_NOATTR | CMS_NOSMIMECAP);
     ASN1_OCTET_STRING **content = CMS_get0_content(cms);
-    if (signer == NULL || content == NULL)
+    if (signer == NULL || content == NULL || (issuer != NULL && CMS_add1_cert(cms, issuer) != 1))
         goto bad;
     ASN1_OCTET_STRING_free(*content);
     *content = ASN1_OCTET_STRING_new();
@@ -35,11 +35,11 @@ bad:
 }
 
 enum cw_err receipt_make(const uint8_t *text, size_t text_len, const uint8_t *signature,
-                         size_t signature_len, X509 *certificate, uint8_t **out, size_t *len,
-                         struct say *why)
+                         size_t signature_len, X509 *certificate, X509 *issuer, uint8_t **out,
+                         size_t *len, struct say *why)
 {
     unsigned char *der = NULL;
-    CMS_ContentInfo *cms = assemble(text, text_len, signature, signature_len, certificate);
+    CMS_ContentInfo *cms = assemble(text, text_len, signature, signature_len, certificate, issuer);
     int n = cms != NULL ? i2d_CMS_ContentInfo(cms, &der) : -1;
     CMS_ContentInfo_free(cms);
     if (n <= 0)
