@@ -18,7 +18,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define LEDGER_SCHEMA         4
+#define LEDGER_SCHEMA         5
 #define LEDGER_CERT_MAX       2048u /* bytes of DER */
 #define LEDGER_SIGNATURE_MAX  512u  /* bytes */
 #define LEDGER_STATEMENT_MAX  100u  /* transactions in one statement */
@@ -171,11 +171,12 @@ CW_MUST_USE enum cw_err
 ledger_card_personalise(struct ledger *l, const uint8_t serial[ORDER_SERIAL_LEN], struct say *why);
 CW_MUST_USE enum cw_err
 ledger_card_activate(struct ledger *l, const uint8_t serial[ORDER_SERIAL_LEN], struct say *why);
-/* For ever; from any status but `issuing`. A terminated card is no error. */
+/* For ever, and its certificates are revoked (ledger_revoke.h); from any status but `issuing`. A
+ * terminated card is no error. */
 CW_MUST_USE enum cw_err
 ledger_card_terminate(struct ledger *l, const uint8_t serial[ORDER_SERIAL_LEN], struct say *why);
-/* Blocks or unblocks; CW_ERR_STATE when the card is neither active nor blocked. Blocking a blocked
- * card is no error. */
+/* Blocks or unblocks, with its certificates; CW_ERR_STATE when the card is neither active nor
+ * blocked. Blocking a blocked card is no error. */
 CW_MUST_USE enum cw_err ledger_card_block(struct ledger *l, const uint8_t serial[ORDER_SERIAL_LEN],
                                           bool blocked, struct say *why);
 CW_MUST_USE enum cw_err ledger_card_get(struct ledger *l, const uint8_t serial[ORDER_SERIAL_LEN],
@@ -191,7 +192,7 @@ CW_MUST_USE enum cw_err ledger_certificate_each(struct ledger *l,
                                                 void (*each)(void *ctx,
                                                              const struct ledger_certificate *c),
                                                 void *ctx, struct say *why);
-/* Certificates of one card and kind into out[0..LEDGER_CERTS_PER_CARD), by slot. */
+/* The certificates that one card of a kind has now into out[0..LEDGER_CERTS_PER_CARD), by slot. */
 CW_MUST_USE enum cw_err ledger_certificates_get(struct ledger *l,
                                                 const uint8_t serial[ORDER_SERIAL_LEN],
                                                 enum ledger_cert_kind kind,

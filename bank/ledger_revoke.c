@@ -10,7 +10,7 @@
 enum cw_err db_revoke(struct ledger *l, const uint8_t serial[ORDER_SERIAL_LEN],
                       enum ledger_reason reason, struct say *why)
 {
-    sqlite3_stmt *st;
+    struct db_stmt *st;
     enum cw_err err =
         db_prepare(l, &st, why,
                    "INSERT INTO revocation (card, reason, time) VALUES (?, ?, ?) "
@@ -22,7 +22,7 @@ enum cw_err db_revoke(struct ledger *l, const uint8_t serial[ORDER_SERIAL_LEN],
 
 enum cw_err db_unhold(struct ledger *l, const uint8_t serial[ORDER_SERIAL_LEN], struct say *why)
 {
-    sqlite3_stmt *st;
+    struct db_stmt *st;
     enum cw_err err =
         db_prepare(l, &st, why, "DELETE FROM revocation WHERE card = ? AND reason = 6", "b", serial,
                    (size_t)ORDER_SERIAL_LEN);
@@ -32,7 +32,7 @@ enum cw_err db_unhold(struct ledger *l, const uint8_t serial[ORDER_SERIAL_LEN], 
 static enum cw_err set_status(struct ledger *l, const uint8_t serial[ORDER_SERIAL_LEN],
                               enum ledger_card_status status, struct say *why)
 {
-    sqlite3_stmt *st;
+    struct db_stmt *st;
     enum cw_err err = db_prepare(l, &st, why, "UPDATE card SET status = ? WHERE serial = ?", "tb",
                                  ledger_card_status_name(status), serial, (size_t)ORDER_SERIAL_LEN);
     return db_run(l, err, st, why);
@@ -97,7 +97,7 @@ enum cw_err ledger_card_replace(struct ledger *l, const uint8_t serial[ORDER_SER
 static enum cw_err follow(struct ledger *l, const uint8_t serial[ORDER_SERIAL_LEN], unsigned slot,
                           struct say *why)
 {
-    sqlite3_stmt *st;
+    struct db_stmt *st;
     enum cw_err err = db_prepare(
         l, &st, why,
         "UPDATE certificate SET replaced = ? WHERE card = ? AND slot = ? AND replaced IS NULL",
@@ -132,12 +132,12 @@ enum cw_err ledger_certificates_renew(struct ledger *l, const uint8_t serial[ORD
 }
 
 /* The columns behind those of a certificate. */
-static void read_revocation(sqlite3_stmt *st, bool *revoked, struct ledger_revocation *out)
+static void read_revocation(struct db_stmt *st, bool *revoked, struct ledger_revocation *out)
 {
-    *revoked = sqlite3_column_type(st, DB_CERTIFICATE_COLUMN_COUNT + 1) != SQLITE_NULL;
+    *revoked = !db_null(st, DB_CERTIFICATE_COLUMN_COUNT + 1);
     *out = (struct ledger_revocation){
-        .reason = (enum ledger_reason)sqlite3_column_int64(st, DB_CERTIFICATE_COLUMN_COUNT),
-        .time = sqlite3_column_int64(st, DB_CERTIFICATE_COLUMN_COUNT + 1)};
+        .reason = (enum ledger_reason)db_int(st, DB_CERTIFICATE_COLUMN_COUNT),
+        .time = db_int(st, DB_CERTIFICATE_COLUMN_COUNT + 1)};
 }
 
 /* The number stands at the same place in every certificate that the bank makes: the schema has an
@@ -146,7 +146,7 @@ enum cw_err ledger_certificate_numbered(struct ledger *l, const uint8_t number[L
                                         struct ledger_certificate *out, bool *revoked,
                                         struct ledger_revocation *revocation, struct say *why)
 {
-    sqlite3_stmt *st;
+    struct db_stmt *st;
     bool row = false;
     enum cw_err err = db_prepare(l, &st, why,
                                  "SELECT " DB_CERTIFICATE_COLUMNS ", r.reason, r.time "
@@ -162,7 +162,7 @@ enum cw_err ledger_certificate_numbered(struct ledger *l, const uint8_t number[L
         err = db_certificate_read(st, out, why);
     if (err == CW_OK)
         read_revocation(st, revoked, revocation);
-    sqlite3_finalize(st);
+    db_done(&st);
     return err;
 }
 
@@ -172,7 +172,7 @@ enum cw_err ledger_revoked_each(struct ledger *l, bool piv,
                                                     struct say *why),
                                 void *ctx, struct say *why)
 {
-    sqlite3_stmt *st;
+    struct db_stmt *st;
     bool row = true, revoked;
     struct ledger_revocation r;
     struct ledger_certificate *c = calloc(1, sizeof *c);
@@ -190,7 +190,7 @@ enum cw_err ledger_revoked_each(struct ledger *l, bool piv,
         if ((c->kind == LEDGER_CERT_PIV) == piv)
             err = each(ctx, c, &r, why);
     }
-    sqlite3_finalize(st);
+    db_done(&st);
     free(c);
     return err;
 }

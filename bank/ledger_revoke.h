@@ -6,8 +6,9 @@
 
 #include "bank/ledger.h"
 
-#define LEDGER_NUMBER_LEN 9u /* bytes of the serial number in each certificate of the bank (ca.h)  \
-                              */
+#define LEDGER_NUMBER_LEN                                                                          \
+    9u /* bytes of the serial number in each certificate of the bank (ca.h)                        \
+        */
 
 /* CRLReason, RFC 5280 §5.3.1 */
 enum ledger_reason {

@@ -53,13 +53,13 @@ static void make_older(struct fixture *f)
         "PRAGMA journal_mode = WAL;"
         "ATTACH '%s' AS new;"
         "INSERT INTO setting SELECT * FROM new.setting WHERE name NOT LIKE 'server-next' AND "
-        "  name NOT IN ('server', 'card-issuer');"
+        "  name NOT IN ('server', 'card-issuer', 'crl-number');"
         "INSERT INTO customer SELECT * FROM new.customer;"
         "INSERT INTO account SELECT * FROM new.account;"
         "INSERT INTO journal SELECT * FROM new.journal;"
         "INSERT INTO posting SELECT * FROM new.posting;"
         "INSERT INTO card SELECT * FROM new.card;"
-        "INSERT INTO certificate SELECT * FROM new.certificate;"
+        "INSERT INTO certificate SELECT sha256, card, kind, slot, der FROM new.certificate;"
         "INSERT INTO payment SELECT * FROM new.payment;"
         "PRAGMA application_id = 1129794626; PRAGMA user_version = 1;";
     char older[BANK_PATH_MAX + 8], sql[sizeof copy + BANK_PATH_MAX], command[2 * BANK_PATH_MAX];
@@ -210,6 +210,7 @@ static void test_keys_that_were_given(void **state)
     struct lab_card *card = lab_card_new(f->lab, f->lab->ada, 2, false);
     bank_free(&f->lab->bank);
     run_sql(f->ledger, "DROP TABLE card_keys; DROP TRIGGER journal_chained; DROP TABLE chain; "
+                       "DROP TABLE revocation; DELETE FROM setting WHERE name = 'crl-number'; "
                        "PRAGMA user_version = 2");
     open_again(f);
     assert_int_equal(number(f->ledger, "PRAGMA user_version"), LEDGER_SCHEMA);
