@@ -62,6 +62,8 @@ enum cli_exit {
 #define CLI_FORCE       (UINT64_C(1) << 40)
 #define CLI_HEAD        (UINT64_C(1) << 41)
 #define CLI_SIGNING_KEY (UINT64_C(1) << 42)
+#define CLI_DER         (UINT64_C(1) << 43)
+#define CLI_REASON      (UINT64_C(1) << 44)
 
 /* What says a card's policy, and may be changed by an update. */
 #define CLI_POLICY                                                                                 \
@@ -76,10 +78,10 @@ enum cli_exit {
 struct cli_args {
     uint64_t given; /* CLI_... */
     bool json;
-    const char *word; /* the command's own argument: DIR, SERIAL */
+    const char *word; /* the command's own argument: DIR, SERIAL, FILE */
     const char *dir, *name, *currency, *deposit, *reader, *key, *listen, *port_file, *keylog;
     const char *pin_file, *puk_file, *initial_key, *pin_rules, *contactless, *payees_rule;
-    const char *sessions, *card, *account, *confirmed_by, *head;
+    const char *sessions, *card, *account, *confirmed_by, *head, *reason;
     const char *piv_key, *piv_pin_file, *piv_puk_file;
     const char *roots[LINK_ROOT_MAX], *limits[POLICY_LIMITS_MAX], *payees[POLICY_PAYEES_MAX];
     const char *signing_keys[CLI_SIGNING_KEYS_MAX]; /* NAME=URI */

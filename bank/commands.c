@@ -359,6 +359,29 @@ const struct cli_command cli_commands[] = {
      "(1826). The bank takes none of these keys for a line or an order. Cut short, the same "
      "command\n"
      "completes it, with new keys and numbers.\n"},
+    {"card renew", "SERIAL", CLI_DAYS, CLI_DIR | CLI_READER, commands_card_renew,
+     "card renew SERIAL --reader READER [--days N]",
+     "Gives the card in READER, which must be that one, new certificates for the keys that it "
+     "has;\n"
+     "N is how long they last (1826). Those before stay good until they end. Certificates of PIV\n"
+     "are made by 'card piv'.\n"},
+    {"card replace", "SERIAL",
+     CLI_KEY | CLI_PIN | CLI_PUK | CLI_TRANSPORT | CLI_INITIAL_KEY | CLI_KEYS_AGAIN |
+         CLI_NO_ACTIVATE | CLI_SERVER | CLI_PROFILES | CLI_ROOT | CLI_DAYS | CLI_TIME | CLI_PIV |
+         CLI_PIV_OPTIONS,
+     CLI_DIR | CLI_READER, commands_card_replace,
+     "card replace SERIAL --reader READER [options of 'card issue' but customer, payees, POLICY]",
+     "Issues the blank card in READER in the place of the card SERIAL: to the same customer, with "
+     "the\n"
+     "same payees and policy, and the same kinds of keys. When the new card is complete, the old "
+     "one\n"
+     "is terminated, and its certificates are revoked. Cut short, the same command completes "
+     "it.\n"},
+    {"card revoke", "SERIAL", 0, CLI_DIR | CLI_REASON, commands_card_revoke,
+     "card revoke SERIAL --reason REASON",
+     "Ends a card for ever, at the bank: it opens no line, in an open one nothing is answered any\n"
+     "more, and its certificates are on the next CRL. REASON is unspecified, key-compromise,\n"
+     "affiliation-changed, superseded, cessation or withdrawn.\n"},
     {"card update", NULL,
      CLI_ROOT | CLI_SERVER | CLI_PROFILES | CLI_POLICY | CLI_LOCK | CLI_TERMINATE,
      CLI_DIR | CLI_CARD, commands_card_update,
@@ -387,6 +410,12 @@ const struct cli_command cli_commands[] = {
     {"root switch", NULL, CLI_FORCE, CLI_DIR, commands_root_switch, "root switch [--force]",
      "From its next start on the server uses the next root. Refused while there are cards that\n"
      "have not reported an update with it; with --force they stay out until 'card sync'.\n"},
+    {"crl", "FILE", CLI_DER | CLI_PIV | CLI_VALID, CLI_DIR, commands_crl,
+     "crl FILE [--der] [--piv] [--valid-days N]",
+     "Writes the list of the cards' certificates that are revoked, or held because their card is\n"
+     "blocked (RFC 5280), in PEM or DER: signed by the CA that issues cards, with --piv by the "
+     "root of\n"
+     "PIV. N is until when the next one is due (7).\n"},
     {"serve", NULL, CLI_LISTEN | CLI_PORT_FILE | CLI_KEYLOG, CLI_DIR, run_serve,
      "serve [--listen HOST:PORT] [--port-file FILE] [--insecure-keylog FILE]",
      "Serves cards until SIGTERM (127.0.0.1:8443; port 0 takes a free one, --port-file says "

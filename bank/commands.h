@@ -56,6 +56,11 @@ enum cw_err commands_card_terminate(const struct cli_args *args, struct say *why
 enum cw_err commands_card_reset_pin(const struct cli_args *args, struct say *why);
 enum cw_err commands_card_sync(const struct cli_args *args, struct say *why);
 enum cw_err commands_card_piv(const struct cli_args *args, struct say *why);
+enum cw_err commands_card_replace(const struct cli_args *args, struct say *why);
+/* commands_ca.c */
+enum cw_err commands_card_renew(const struct cli_args *args, struct say *why);
+enum cw_err commands_card_revoke(const struct cli_args *args, struct say *why);
+enum cw_err commands_crl(const struct cli_args *args, struct say *why);
 /* commands_update.c */
 enum cw_err commands_card_update(const struct cli_args *args, struct say *why);
 enum cw_err commands_card_updates(const struct cli_args *args, struct say *why);

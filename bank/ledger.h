@@ -147,8 +147,9 @@ struct ledger_certificate {
 struct ledger_terms {
     unsigned keyset; /* version, 1..127 */
     struct policy policy;
-    const struct policy_payee *payees; /* confirmed by the contract itself */
+    const struct policy_payee *payees;
     size_t payee_count;
+    const char *confirmed; /* how; NULL: by the contract itself */
 };
 
 /* Writes that keys derived for that serial are about to be given to a card, before they are. Once

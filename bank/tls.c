@@ -56,7 +56,7 @@ static int judge_leaf(struct ledger *l, X509 *leaf)
         fprintf(stderr, "cardwired: %s\n", why.text);
         return X509_V_ERR_UNSPECIFIED;
     }
-    if (card.status == LEDGER_CARD_BLOCKED)
+    if (card.status == LEDGER_CARD_BLOCKED || card.status == LEDGER_CARD_TERMINATED)
         return X509_V_ERR_CERT_REVOKED;
     return card.status == LEDGER_CARD_ACTIVE ? X509_V_OK : X509_V_ERR_CERT_REJECTED;
 }
