@@ -148,19 +148,29 @@ static const char step_4[] =
     "CREATE TRIGGER chain_delete BEFORE DELETE ON chain"
     "  BEGIN SELECT RAISE (ABORT, 'the chain is append-only'); END;";
 
+/* What an account is, and what of its balance may not be spent: held for orders that wait, and the
+ * floor below which no order takes it. A frozen one neither pays nor is paid. */
+static const char step_5[] =
+    "ALTER TABLE account ADD COLUMN kind TEXT NOT NULL DEFAULT 'liability'"
+    "  CHECK (kind IN ('asset', 'liability'));"
+    "UPDATE account SET kind = 'asset' WHERE customer IS NULL;"
+    "ALTER TABLE account ADD COLUMN held INTEGER NOT NULL DEFAULT 0 CHECK (held >= 0);"
+    "ALTER TABLE account ADD COLUMN floor INTEGER NOT NULL DEFAULT 0 CHECK (floor >= 0);"
+    "ALTER TABLE account ADD COLUMN frozen INTEGER NOT NULL DEFAULT 0 CHECK (frozen IN (0, 1));";
+
 /* Certificates that were renewed stay, because orders were signed by them; and what is revoked, or
  * held (6) while its card is blocked (ledger_revoke.h). When a card of the time before was, nobody
  * knows: not before it was issued. A certificate's number is its bytes 16 to 24 in all that the
  * bank's CA ever made: two lengths of four bytes, the version, and a number of nine (bank/ca.c). */
-static const char step_5[] =
-    "CREATE TABLE certificate_5 ("
+static const char step_6[] =
+    "CREATE TABLE certificate_6 ("
     "  sha256 BLOB PRIMARY KEY CHECK (length(sha256) = 32),"
     "  card BLOB NOT NULL REFERENCES card (serial),"
     "  kind TEXT NOT NULL CHECK (kind IN ('tls', 'order', 'piv')),"
     "  slot INTEGER NOT NULL, der BLOB NOT NULL, replaced INTEGER) STRICT;"
-    "INSERT INTO certificate_5 SELECT sha256, card, kind, slot, der, NULL FROM certificate;"
+    "INSERT INTO certificate_6 SELECT sha256, card, kind, slot, der, NULL FROM certificate;"
     "DROP TABLE certificate;"
-    "ALTER TABLE certificate_5 RENAME TO certificate;"
+    "ALTER TABLE certificate_6 RENAME TO certificate;"
     "CREATE INDEX certificate_card ON certificate (card, slot);"
     "CREATE UNIQUE INDEX certificate_now ON certificate (card, slot) WHERE replaced IS NULL;"
     "CREATE INDEX certificate_number ON certificate (substr(der, 16, 9));"
@@ -177,4 +187,4 @@ static const char step_5[] =
     "  BEGIN SELECT RAISE (ABORT, 'what is revoked stays revoked'); END;"
     "INSERT INTO setting VALUES ('crl-number', '0');";
 
-const char *const db_steps[LEDGER_SCHEMA] = {step_1, step_2, step_3, step_4, step_5};
+const char *const db_steps[LEDGER_SCHEMA] = {step_1, step_2, step_3, step_4, step_5, step_6};
