@@ -29,6 +29,7 @@
 #define BANK_FILE_SERVER_ROOT "server-root" /* .pem, .key */
 #define BANK_FILE_CARD_ROOT   "card-root"
 #define BANK_FILE_CARD_ISSUER "card-issuer" /* by it; the root's key is needed for nothing more */
+#define BANK_FILE_OCSP        "card-ocsp"   /* answers for it; made when that is asked for */
 #define BANK_FILE_PIV_ROOT    "piv-root"
 #define BANK_FILE_SERVER_EC   "server-p256"
 #define BANK_FILE_SERVER_RSA  "server-rsa2048"

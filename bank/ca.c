@@ -115,6 +115,7 @@ static const struct {
     [CA_SERVER_RSA] = {"critical,keyEncipherment", "serverAuth"},
     [CA_CARD_TLS] = {"critical,digitalSignature", "clientAuth"},
     [CA_CARD_ORDER] = {"critical,digitalSignature,nonRepudiation", "emailProtection"},
+    [CA_OCSP] = {"critical,digitalSignature", "OCSPSigning"},
     [CA_PIV_AUTH] = {"critical,digitalSignature", "clientAuth"},
     [CA_PIV_SIGNATURE] = {"critical,digitalSignature,nonRepudiation", "emailProtection"},
     [CA_PIV_AGREEMENT] = {"critical,keyAgreement", "emailProtection"},
@@ -140,6 +141,9 @@ static bool add_extensions(X509 *cert, const struct ca_order *o)
     if (!add_extension(cert, &ctx, NID_ext_key_usage, usages[o->profile].extended) ||
         !add_extension(cert, &ctx, NID_authority_key_identifier, "keyid:always"))
         return false;
+    /* RFC 6960 §4.2.2.2.1: it is short-lived instead. */
+    if (o->profile == CA_OCSP)
+        return add_extension(cert, &ctx, NID_id_pkix_OCSP_noCheck, "NULL");
     bool server = o->profile == CA_SERVER_EC || o->profile == CA_SERVER_RSA;
     return !server || add_hosts(cert, o);
 }

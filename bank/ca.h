@@ -20,6 +20,7 @@ enum ca_profile {
     CA_SERVER_EC,   /* signs handshakes of `tls13` and `ecdhe` */
     CA_SERVER_RSA,  /* only takes encrypted secrets (`rsa`): it cannot be used to sign */
     CA_CARD_TLS,    /* speaks for a card in a handshake */
+    CA_OCSP,        /* answers about cards (RFC 6960), and is not asked about itself */
     CA_CARD_ORDER,  /* signs orders; no server takes it for a client certificate */
     /* Of the card's PIV application, by a root of their own (docs/piv.md) */
     CA_PIV_AUTH,

@@ -401,17 +401,19 @@ const struct cli_command cli_commands[] = {
      "root of\n"
      "PIV. N is until when the next one is due (7).\n"},
     {"serve", NULL,
-     CLI_DIR | CLI_LISTEN | CLI_PORT_FILE | CLI_KEYLOG | CLI_OPS | CLI_OPS_PORT | CLI_CONFIG |
-         CLI_LOG | CLI_LOG_LEVEL,
+     CLI_DIR | CLI_LISTEN | CLI_PORT_FILE | CLI_KEYLOG | CLI_OPS | CLI_OPS_PORT | CLI_OCSP |
+         CLI_OCSP_PORT | CLI_CONFIG | CLI_LOG | CLI_LOG_LEVEL,
      0, commands_serve,
      "serve [--config FILE] [--listen HOST:PORT] [--port-file FILE] [--ops HOST:PORT]\n"
-     "             [--ops-port-file FILE] [--log text|json] [--log-level LEVEL]\n"
+     "             [--ops-port-file FILE] [--ocsp HOST:PORT] [--ocsp-port-file FILE]\n"
+     "             [--log text|json] [--log-level LEVEL]\n"
      "             [--insecure-keylog FILE]",
      "Serves cards until SIGTERM (127.0.0.1:8443; port 0 takes a free one, --port-file says "
      "which).\n"
      "FILE of --config says the same and more (cardwired.conf(5)); the command line wins. SIGHUP\n"
      "reads it again. --ops answers GET /healthz and /readyz in plain HTTP, on an address of\n"
-     "this machine alone. The log is on stderr; LEVEL is error, warn, info or debug (info).\n"
+     "this machine alone; --ocsp answers about cards' certificates there (RFC 6960). The log is on "
+     "stderr; LEVEL is error, warn, info or debug (info).\n"
      "--insecure-keylog writes the secrets of all lines to FILE: whoever has it reads them.\n"},
     {"report", NULL, 0, CLI_DIR, run_report, "report",
      "Totals, and whether entries, balances and currencies add up; fails when they do not.\n"},
