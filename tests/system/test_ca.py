@@ -11,7 +11,7 @@ import types
 import pytest
 
 from cardwire_lab import ROOT, Lab, json_lines, wait_for
-from small_bank import small_bank
+from small_bank import serve_bank, small_bank
 
 PIN = "135790"
 TLS, ORDER = 1, 3  # slots of P-256, also the last byte of the certificate's object
@@ -360,3 +360,54 @@ def test_takes_effect_in_an_open_session(bank, command):
         if command[0] == "block":
             bank.admin("card", "unblock", card.serial)
             assert line.ask("GET", "/v1/accounts")[0] == 200
+
+
+# ---- a bank that an older cardwired made ----
+
+def test_bank_of_before():
+    """Its root permits no CA below it and signs cards itself: issuance, receipts, audit, renewal, CRL and OCSP go on by it."""
+    with Lab() as lab:
+        folder, pin, ocsp_file = lab.folder / "bank", lab.file("pin", PIN + "\n"), lab.folder / "ocsp"
+        assert lab.run("cardwired", "init", folder).returncode == 0
+        with sqlite3.connect(folder / "bank.db") as db:
+            db.execute("DELETE FROM setting WHERE name = 'card-issuer'")
+        db.close()
+        for name in ("card-issuer.key", "card-issuer.pem", "card-root.pem"):
+            (folder / name).unlink()
+        code, said = openssl("req", "-x509", "-new", "-key", folder / "card-root.key", "-subj", "/CN=Cardwire Bank Card Root",
+                             "-days", "7000", "-addext", "basicConstraints=critical,CA:TRUE,pathlen:0", "-addext",
+                             "keyUsage=critical,keyCertSign,cRLSign", "-out", folder / "card-root.pem")
+        assert code == 0, said
+        it = types.SimpleNamespace(lab=lab, folder=folder, pin=pin, count=0)
+
+        def admin(*args):
+            code, said = try_admin(it, *args)
+            assert code == 0, said
+            return said
+
+        def cardwire(reader, *args):
+            done = lab.run("cardwire", "--json", "--reader", reader, "--server", f"127.0.0.1:{port}", "--pin-file", pin, *args)
+            return done.returncode, json_lines(done.stdout)[-1]
+        it.admin, it.cardwire = admin, cardwire
+        for name in ("Ada", "Ben"):
+            it.payee = it.admin("account", "open", "--customer", it.admin("customer", "add", "--name", name)["id"],
+                                "--deposit", "10.00")["account"]
+        it.server, port, _ = serve_bank(lab, folder, "--ocsp", "127.0.0.1:0", "--ocsp-port-file", ocsp_file)
+        card, other = issue(it, terms=("--payees", "any")), issue(it)
+        assert it.admin("card", "renew", card.serial, "--reader", card.reader)["certificates"] == 2
+        order, receipt, root = pays(it, card), lab.folder / "receipt.p7", folder / "card-root.pem"
+        assert it.cardwire(card.reader, "receipt", "--order", order, "--out", receipt)[0] == 0
+        code, said = openssl("cms", "-verify", "-inform", "DER", "-in", receipt, "-CAfile", root, "-out", lab.folder / "text")
+        assert code == 0, said
+        it.admin("card", "revoke", other.serial, "--reason", "superseded")
+        assert it.admin("audit")["certificates"] == 6
+        path, said = crl(it)
+        assert said["certificates"] == 2
+        for who, word in ((card, "good"), (other, "revoked")):
+            cert = certificates(it, who)[TLS]
+            code, said = openssl("verify", "-crl_check", "-CAfile", root, "-CRLfile", path, cert)
+            assert (code == 0) == (word == "good"), said
+            code, said = openssl("ocsp", "-issuer", root, "-cert", cert, "-url", f"http://127.0.0.1:{ocsp_file.read_text().strip()}/",
+                                 "-CAfile", root)
+            assert "verify OK" in said and f"{cert}: {word}" in said, said
+        assert not (folder / "card-issuer.key").exists()
