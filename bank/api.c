@@ -16,6 +16,7 @@ void api_init(struct api *api, struct bank *bank)
 
 void api_clear(struct api *api)
 {
+    pay_forget(api);
     keycache_clear(&api->keys);
     EVP_PKEY_free(api->update_key);
     api->update_key = NULL;
@@ -37,6 +38,7 @@ struct call {
     char segment[API_PATH_MAX]; /* what stood in the place of '*' */
     const char *query;          /* after '?', "" if none */
     struct api_reply *reply;
+    void *owner; /* of the reply, when it comes later */
 };
 
 /* ---- session ---- */
@@ -223,7 +225,7 @@ static enum cw_err payee_get(struct call *c)
 
 static enum cw_err payments_post(struct call *c)
 {
-    return pay_serve(c->api, c->line, c->request, c->reply);
+    return pay_take(c->api, c->line, c->request, c->owner, c->reply);
 }
 
 /* The payment named in the path, if the customer ordered it. *out is NULL when the reply is made.
@@ -398,12 +400,50 @@ static enum cw_err dispatch(struct call *c)
     return api_reply_problem(c->reply, "not-found", "The bank has nothing of that name.");
 }
 
+static void into_reply(void *owner, const struct api_reply *reply)
+{
+    struct api_reply *out = owner;
+    if (reply == NULL || (out->body = malloc(reply->body_len + 1)) == NULL)
+        return;
+    memcpy(out->body, reply->body, reply->body_len);
+    out->status = reply->status;
+    out->type = reply->type;
+    out->body_len = reply->body_len;
+    out->problem = reply->problem;
+}
+
 enum cw_err api_serve(struct api *api, struct api_line *line, const struct api_request *request,
                       struct api_reply *reply)
 {
+    enum cw_err err = api_take(api, line, request, reply, reply);
+    if (err != CW_OK || !reply->later)
+        return err;
+    reply->later = false;
+    api_commit(api, into_reply);
+    return reply->body != NULL ? CW_OK : CW_ERR_SPACE;
+}
+
+void api_commit(struct api *api, api_answer *answer)
+{
+    pay_commit(api, answer);
+}
+
+bool api_full(const struct api *api)
+{
+    return api->queue.count == LEDGER_BATCH_MAX;
+}
+
+void api_leave(struct api *api, const void *owner)
+{
+    pay_leave(api, owner);
+}
+
+enum cw_err api_take(struct api *api, struct api_line *line, const struct api_request *request,
+                     void *owner, struct api_reply *reply)
+{
     struct say why;
     struct ledger_card card;
-    struct call c = {.api = api, .line = line, .request = request, .reply = reply};
+    struct call c = {.api = api, .line = line, .request = request, .reply = reply, .owner = owner};
     *reply = (struct api_reply){.route = "-"};
     /* The card may have been blocked since the handshake. */
     enum cw_err err = ledger_card_get(api->bank->ledger, line->card, &card, &why);

@@ -156,3 +156,16 @@ def test_no_path_of_one_machine():
             if pattern in text:
                 wrong.append(f"{path.relative_to(ROOT)}: {pattern}")
     assert not wrong
+
+
+# --- options ----------------------------------------------------------------------------------------
+
+def doubled_bits(text):
+    bits = re.findall(r"UINT64_C\(1\) << (\d+)\)", text)
+    return sorted({b for b in bits if bits.count(b) > 1})
+
+
+def test_each_option_of_cardwired_has_a_bit_of_its_own():
+    text = (ROOT / "bank" / "cli.h").read_text()
+    assert "#define CLI_DIR" in text and not doubled_bits(text)
+    assert doubled_bits(text + "#define CLI_X (UINT64_C(1) << 0)\n") == ["0"]

@@ -13,10 +13,10 @@ SCHEMA_3 = ("DROP TRIGGER IF EXISTS journal_chained; DROP TABLE chain;"
 NAME = "bank.cardwire.test"  # the server name that cardwired writes to its cards
 
 
-def small_bank(lab, pin, kind="p256", options=(), init=(), serve=(), environment=None):
+def small_bank(lab, pin, kind="p256", options=(), init=(), serve=(), store=None, environment=None):
     """Makes it and serves: .port, .payer and .payee (account numbers), .card (its folder), .serial, .pin
     (a file), .admin(*args) -> JSON of cardwired, .cardwire(reader, *args), .server (its process), .ops (port of its
-    operations listener). options: more of `card issue`; init, serve: of those; environment: of cardwired's processes."""
+    operations listener). options: more of `card issue`; init, serve: of those; store: address of a database; environment: of cardwired's processes."""
     folder, card = lab.folder / "bank", lab.folder / "card"
     env = environment or lab.env
     pin = lab.file("pin", pin + "\n")
@@ -25,8 +25,8 @@ def small_bank(lab, pin, kind="p256", options=(), init=(), serve=(), environment
         done = lab.run("cardwired", "--dir", folder, *args, "--json", env=env)
         assert done.returncode == 0, done.stderr
         return json_lines(done.stdout)[-1]
-    made = lab.run("cardwired", "init", folder, *init, env=env)
-    assert made.returncode == 0, made.stderr
+    done = lab.run("cardwired", "init", folder, *(["--store", store] if store else []), *init, env=env)
+    assert done.returncode == 0, done.stderr
     accounts, serial = [], None
     for name in ("Ada", "Ben"):
         customer = admin("customer", "add", "--name", name)["id"]
