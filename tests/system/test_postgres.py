@@ -124,12 +124,19 @@ def test_migrate(server):
         reader = f"inproc:{it.card}"
         for _ in range(3):
             pays(it, reader)
+        it.admin("card", "renew", it.serial, "--reader", reader)
+        done = lab.issue(it.folder, 1, f"inproc:{lab.folder / 'second'}", "--pin-file", it.pin)
+        it.admin("card", "revoke", json_lines(done.stdout)[-1]["serial"], "--reason", "superseded")
+        listed = it.admin("crl", lab.folder / "crl.pem")
         before = audit(it)[1]
         store = server.database("moved")
         done = lab.run("cardwired", "--dir", it.folder, "migrate", "--store", store, "--json")
         assert done.returncode == 0, done.stderr
         assert json_lines(done.stdout)[-1]["head"] == before["head"]
         assert audit(it)[1] == before
+        again = it.admin("crl", lab.folder / "crl.pem")
+        assert (again["number"], again["certificates"]) == (listed["number"] + 1, listed["certificates"]) and listed["certificates"]
+        assert server.sql("SELECT count(*) FROM certificate WHERE replaced IS NOT NULL", "moved") == "2"
         # the old server still has the file open: nothing is booked there any more
         code, said = it.cardwire(reader, "pay", "--to", it.payee, "--amount", "1.00", "--currency", "EUR", "--yes")
         assert code != 0, said
