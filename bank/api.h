@@ -57,9 +57,9 @@ struct api {
     struct bank *bank;
     struct metrics *metrics; /* NULL: nobody counts */
     struct keycache keys;
+    struct journal *journal; /* signs what receipts rest on; NULL: not needed yet */
     struct pay_queue queue;
     EVP_PKEY *update_key; /* signs messages to cards; NULL: not needed yet */
-    X509 *card_issuer;    /* between cards and their root; likewise */
 };
 
 void api_init(struct api *api, struct bank *bank);

@@ -16,12 +16,13 @@
 enum ca_profile {
     CA_ROOT,        /* signs leaves; pathLenConstraint 0 */
     CA_ISSUER_ROOT, /* signs CA_ISSUER; pathLenConstraint 1 */
-    CA_ISSUER,      /* by a root: signs leaves, CRLs and CA_OCSP; pathLenConstraint 0 */
+    CA_ISSUER,      /* by a root of P-256: signs leaves, CRLs and CA_OCSP; pathLenConstraint 0 */
     CA_SERVER_EC,   /* signs handshakes of `tls13` and `ecdhe` */
     CA_SERVER_RSA,  /* only takes encrypted secrets (`rsa`): it cannot be used to sign */
     CA_CARD_TLS,    /* speaks for a card in a handshake */
     CA_OCSP,        /* answers about cards (RFC 6960), and is not asked about itself */
     CA_CARD_ORDER,  /* signs orders; no server takes it for a client certificate */
+    CA_JOURNAL,     /* signs heads of the journal; no line and no order is its */
     /* Of the card's PIV application, by a root of their own (docs/piv.md) */
     CA_PIV_AUTH,
     CA_PIV_SIGNATURE,

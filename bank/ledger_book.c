@@ -145,8 +145,7 @@ void ledger_payment_free(struct ledger_payment **payment)
 
 /* ---- statements and totals ---- */
 
-static enum cw_err read_transaction(struct db_stmt *st, struct ledger_transaction *t,
-                                    struct say *why)
+enum cw_err db_transaction_read(struct db_stmt *st, struct ledger_transaction *t, struct say *why)
 {
     *t = (struct ledger_transaction){.id = db_int(st, 0),
                                      .time = db_int(st, 1),
@@ -174,9 +173,8 @@ enum cw_err ledger_statement_get(struct ledger *l, const char *number, size_t li
                         LEDGER_STATEMENT_MAX);
     enum cw_err err = db_prepare(
         l, &st, why,
-        "SELECT j.id, j.time, p.amount, p.balance, oa.number, "
-        "coalesce(oc.name, (SELECT value FROM setting WHERE name = 'name'), ''), j.reference, "
-        "pay.order_id FROM account a JOIN posting p ON p.account = a.id "
+        DB_TRANSACTION_COLUMNS
+        "FROM account a JOIN posting p ON p.account = a.id "
         "JOIN journal j ON j.id = p.journal "
         "JOIN posting op ON op.journal = p.journal AND op.line <> p.line "
         "JOIN account oa ON oa.id = op.account LEFT JOIN customer oc ON oc.id = oa.customer "
@@ -186,7 +184,7 @@ enum cw_err ledger_statement_get(struct ledger *l, const char *number, size_t li
     if (err != CW_OK)
         return err;
     while (n < limit && (err = db_step(l, st, &row, why)) == CW_OK && row)
-        if ((err = read_transaction(st, &out[n++], why)) != CW_OK)
+        if ((err = db_transaction_read(st, &out[n++], why)) != CW_OK)
             break;
     db_done(&st);
     if (err == CW_OK)

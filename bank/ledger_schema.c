@@ -158,19 +158,37 @@ static const char step_5[] =
     "ALTER TABLE account ADD COLUMN floor INTEGER NOT NULL DEFAULT 0 CHECK (floor >= 0);"
     "ALTER TABLE account ADD COLUMN frozen INTEGER NOT NULL DEFAULT 0 CHECK (frozen IN (0, 1));";
 
+/* Heads of the journal that the bank has signed, and the certificates of the keys that it did it
+ * with: a receipt that was given out stays what it is. */
+static const char step_6[] =
+    "CREATE TABLE head_signer ("
+    "  sha256 BLOB PRIMARY KEY CHECK (length(sha256) = 32), der BLOB NOT NULL) STRICT;"
+    "CREATE TABLE head ("
+    "  journal INTEGER PRIMARY KEY REFERENCES journal (id),"
+    "  text BLOB NOT NULL, signature BLOB NOT NULL,"
+    "  signer BLOB NOT NULL REFERENCES head_signer (sha256)) STRICT;"
+    "CREATE TRIGGER head_signer_update BEFORE UPDATE ON head_signer"
+    "  BEGIN SELECT RAISE (ABORT, 'heads of the journal are append-only'); END;"
+    "CREATE TRIGGER head_signer_delete BEFORE DELETE ON head_signer"
+    "  BEGIN SELECT RAISE (ABORT, 'heads of the journal are append-only'); END;"
+    "CREATE TRIGGER head_update BEFORE UPDATE ON head"
+    "  BEGIN SELECT RAISE (ABORT, 'heads of the journal are append-only'); END;"
+    "CREATE TRIGGER head_delete BEFORE DELETE ON head"
+    "  BEGIN SELECT RAISE (ABORT, 'heads of the journal are append-only'); END;";
+
 /* Certificates that were renewed stay, because orders were signed by them; and what is revoked, or
  * held (6) while its card is blocked (ledger_revoke.h). When a card of the time before was, nobody
  * knows: not before it was issued. A certificate's number is its bytes 16 to 24 in all that the
  * bank's CA ever made: two lengths of four bytes, the version, and a number of nine (bank/ca.c). */
-static const char step_6[] =
-    "CREATE TABLE certificate_6 ("
+static const char step_7[] =
+    "CREATE TABLE certificate_7 ("
     "  sha256 BLOB PRIMARY KEY CHECK (length(sha256) = 32),"
     "  card BLOB NOT NULL REFERENCES card (serial),"
     "  kind TEXT NOT NULL CHECK (kind IN ('tls', 'order', 'piv')),"
     "  slot INTEGER NOT NULL, der BLOB NOT NULL, replaced INTEGER) STRICT;"
-    "INSERT INTO certificate_6 SELECT sha256, card, kind, slot, der, NULL FROM certificate;"
+    "INSERT INTO certificate_7 SELECT sha256, card, kind, slot, der, NULL FROM certificate;"
     "DROP TABLE certificate;"
-    "ALTER TABLE certificate_6 RENAME TO certificate;"
+    "ALTER TABLE certificate_7 RENAME TO certificate;"
     "CREATE INDEX certificate_card ON certificate (card, slot);"
     "CREATE UNIQUE INDEX certificate_now ON certificate (card, slot) WHERE replaced IS NULL;"
     "CREATE INDEX certificate_number ON certificate (substr(der, 16, 9));"
@@ -187,4 +205,5 @@ static const char step_6[] =
     "  BEGIN SELECT RAISE (ABORT, 'what is revoked stays revoked'); END;"
     "INSERT INTO setting VALUES ('crl-number', '0');";
 
-const char *const db_steps[LEDGER_SCHEMA] = {step_1, step_2, step_3, step_4, step_5, step_6};
+const char *const db_steps[LEDGER_SCHEMA] = {step_1, step_2, step_3, step_4,
+                                             step_5, step_6, step_7};

@@ -112,6 +112,20 @@ static const char step_5_triggers[] =
     "  WHEN (NEW.applied < OLD.applied) EXECUTE FUNCTION only_forward();";
 
 static const char step_6[] =
+    "CREATE TABLE head_signer ("
+    "  sha256 BYTEA PRIMARY KEY CHECK (length(sha256) = 32), der BYTEA NOT NULL);"
+    "CREATE TABLE head ("
+    "  journal BIGINT PRIMARY KEY REFERENCES journal (id),"
+    "  text BYTEA NOT NULL, signature BYTEA NOT NULL,"
+    "  signer BYTEA NOT NULL REFERENCES head_signer (sha256));"
+    "CREATE TRIGGER head_signer_stays BEFORE UPDATE OR DELETE ON head_signer"
+    "  FOR EACH ROW EXECUTE FUNCTION stays();"
+    "CREATE TRIGGER head_stays BEFORE UPDATE OR DELETE ON head"
+    "  FOR EACH ROW EXECUTE FUNCTION stays();"
+    "CREATE TRIGGER head_signer_emptied BEFORE TRUNCATE ON head_signer EXECUTE FUNCTION stays();"
+    "CREATE TRIGGER head_emptied BEFORE TRUNCATE ON head EXECUTE FUNCTION stays();";
+
+static const char step_7[] =
     "ALTER TABLE certificate ADD COLUMN replaced BIGINT;"
     "ALTER TABLE certificate DROP CONSTRAINT certificate_card_slot_key;"
     "CREATE INDEX certificate_card ON certificate (card, slot);"
@@ -128,5 +142,5 @@ static const char step_6[] =
     "  WHEN (OLD.reason <> 6) EXECUTE FUNCTION stays();"
     "INSERT INTO setting VALUES ('crl-number', '0');";
 
-const char *const pg_steps[LEDGER_SCHEMA] = {NULL,  NULL, NULL, step_5_tables, step_5_triggers,
-                                             step_6};
+const char *const pg_steps[LEDGER_SCHEMA] = {NULL,   NULL,  NULL, step_5_tables, step_5_triggers,
+                                             step_6, step_7};

@@ -5,9 +5,9 @@
  *
  * Fails when the memory is beyond the budget, so that it can stand in a test. */
 #include "bank/audit.h"
-#include "bank/pay.h"
 #include "bench/books.h"
 #include "host/clock.h"
+#include "receipt/signature.h"
 
 #include <getopt.h>
 #include <stdio.h>
@@ -50,8 +50,8 @@ static double bound(const struct scene *s)
 {
     uint64_t begun = clock_ns();
     for (int i = 0; i < VERIFIES; i++)
-        if (!pay_signature_good(s->books.key, s->last.text, s->last.order.text_len,
-                                s->last.signature, s->last.order.signature_len))
+        if (!signature_good(s->books.key, s->last.text, s->last.order.text_len, s->last.signature,
+                            s->last.order.signature_len))
             return 0;
     return VERIFIES / seconds_since(begun);
 }

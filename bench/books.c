@@ -1,9 +1,9 @@
 #include "bench/books.h"
 
 #include "bank/ca.h"
-#include "bank/pay.h"
 #include "bank/terms.h"
 #include "bench/folder.h"
+#include "receipt/entry.h"
 
 #include <openssl/sha.h>
 #include <stdio.h>
@@ -98,7 +98,7 @@ enum cw_err books_order_sign(const struct books *s, struct books_order *b, struc
     EVP_MD_CTX_free(ctx);
     if (!good)
         return say_fail(why, CW_ERR_CRYPTO, "cannot sign");
-    pay_request_hash(b->text, o->text_len, b->signature, o->signature_len, o->request);
+    entry_request_hash(b->text, o->text_len, b->signature, o->signature_len, o->request);
     return CW_OK;
 }
 

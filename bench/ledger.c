@@ -3,7 +3,6 @@
  * the same payment as a stored function. Orders are made before the clock runs; their signatures
  * are random bytes, which the ledger keeps and does not look into. */
 #include "bank/ledger_db.h"
-#include "bank/pay.h"
 #include "bench/books.h"
 #include "bench/folder.h"
 #include "host/clock.h"

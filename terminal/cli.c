@@ -30,6 +30,8 @@ static const char help[] =
     "  pay --to A --amount 12.34 --currency EUR [--reference TEXT] [--from A] [--order-id HEX]\n"
     "      [--receipt FILE] [--save FILE] [--yes]; or pay --resend FILE\n"
     "  receipt --order HEX --out FILE\n"
+    "  receipt verify FILE --root PEM   what a receipt proves, off line, by the bank's root for "
+    "cards\n"
     "  connect                    stdin and stdout over the card's line, to any permitted server\n"
     "  trace [--handshake-only]   the handshake, step by step\n"
     "  share --vpcd HOST:PORT     puts the card into a reader of the PC/SC daemon (vpcd)\n"
@@ -85,6 +87,7 @@ enum {
     OPT_CERT,
     OPT_HANDSHAKE_ONLY,
     OPT_VPCD,
+    OPT_ROOT,
     OPT_HELP,
     OPT_VERSION,
 };
@@ -120,6 +123,7 @@ static const struct option options[] = {
     {"cert", required_argument, NULL, OPT_CERT},
     {"handshake-only", no_argument, NULL, OPT_HANDSHAKE_ONLY},
     {"vpcd", required_argument, NULL, OPT_VPCD},
+    {"root", required_argument, NULL, OPT_ROOT},
     {"help", no_argument, NULL, OPT_HELP},
     {"version", no_argument, NULL, OPT_VERSION},
     {NULL, 0, NULL, 0},
@@ -169,6 +173,8 @@ static const char **text_option(struct cli_options *o, int c)
         return &o->cert;
     case OPT_VPCD:
         return &o->vpcd;
+    case OPT_ROOT:
+        return &o->root;
     default:
         return NULL;
     }
@@ -265,11 +271,9 @@ static const struct {
     enum cli_exit (*run)(struct cli *c);
     bool net; /* wants --server */
 } commands[] = {
-    {"readers", cli_readers, false}, {"login", cli_login, true},
-    {"balance", cli_balance, true},  {"statement", cli_statement, true},
-    {"receipt", cli_receipt, true},  {"pay", cli_pay, true},
-    {"connect", cli_connect, true},  {"trace", cli_trace, true},
-    {"share", cli_share, false},
+    {"readers", cli_readers, false},    {"login", cli_login, true},  {"balance", cli_balance, true},
+    {"statement", cli_statement, true}, {"pay", cli_pay, true},      {"connect", cli_connect, true},
+    {"trace", cli_trace, true},         {"share", cli_share, false},
 };
 
 static enum cli_exit run(struct cli *c, int argc, char **argv)
@@ -284,6 +288,8 @@ static enum cli_exit run(struct cli *c, int argc, char **argv)
         return cli_card(c, argc, argv);
     if (strcmp(c->command, "pin") == 0)
         return cli_pin(c, argc, argv);
+    if (strcmp(c->command, "receipt") == 0)
+        return cli_receipt(c, argc, argv);
     for (size_t i = 0; i < sizeof commands / sizeof commands[0]; i++) {
         if (strcmp(c->command, commands[i].name) != 0)
             continue;

@@ -372,7 +372,7 @@ def test_bank_of_before():
         with sqlite3.connect(folder / "bank.db") as db:
             db.execute("DELETE FROM setting WHERE name = 'card-issuer'")
         db.close()
-        for name in ("card-issuer.key", "card-issuer.pem", "card-root.pem"):
+        for name in ("card-issuer.key", "card-issuer.pem", "card-root.pem", "journal.key", "journal.pem"):
             (folder / name).unlink()
         code, said = openssl("req", "-x509", "-new", "-key", folder / "card-root.key", "-subj", "/CN=Cardwire Bank Card Root",
                              "-days", "7000", "-addext", "basicConstraints=critical,CA:TRUE,pathlen:0", "-addext",
