@@ -38,6 +38,7 @@ struct call {
     const char *query;          /* after '?', "" if none */
     struct api_reply *reply;
     void *owner; /* of the reply, when it comes later */
+    bool failed; /* out of memory */
 };
 
 /* ---- session ---- */
@@ -422,22 +423,36 @@ void api_leave(struct api *api, const void *owner)
     pay_leave(api, owner);
 }
 
-enum cw_err api_take(struct api *api, struct api_line *line, const struct api_request *request,
-                     void *owner, struct api_reply *reply)
+/* The card may have been blocked since the handshake: then the reply is made. Not asked for an
+ * order, which is booked together with a look at its card, and may have been booked before. */
+static bool check_card(struct call *c)
 {
     struct say why;
     struct ledger_card card;
+    enum cw_err err = ledger_card_get(c->api->bank->ledger, c->line->card, &card, &why);
+    if (err == CW_OK && card.status == LEDGER_CARD_ACTIVE) {
+        c->line->customer = card.customer;
+        return true;
+    }
+    err = err != CW_OK && err != CW_ERR_NOT_FOUND
+              ? api_reply_store(c->reply, &why)
+              : api_reply_problem(c->reply, "card-blocked", "This card is blocked; ask your bank.");
+    c->failed = err != CW_OK;
+    return false;
+}
+
+static bool is_payment(const struct api_request *request)
+{
+    return request->method == API_POST && strcmp(request->target, PAY_ROUTE) == 0;
+}
+
+enum cw_err api_take(struct api *api, struct api_line *line, const struct api_request *request,
+                     void *owner, struct api_reply *reply)
+{
     struct call c = {.api = api, .line = line, .request = request, .reply = reply, .owner = owner};
     *reply = (struct api_reply){.route = "-"};
-    /* The card may have been blocked since the handshake. */
-    enum cw_err err = ledger_card_get(api->bank->ledger, line->card, &card, &why);
-    if (err != CW_OK && err != CW_ERR_NOT_FOUND)
-        return request->method == API_POST && strcmp(request->target, "/v1/payments") == 0
-                   ? api_reply_unknown(reply, &why) /* it may have been booked before */
-                   : api_reply_store(reply, &why);
-    if (err == CW_ERR_NOT_FOUND || card.status != LEDGER_CARD_ACTIVE)
-        return api_reply_problem(reply, "card-blocked", "This card is blocked; ask your bank.");
-    line->customer = card.customer;
+    if (!is_payment(request) && !check_card(&c))
+        return c.failed ? CW_ERR_SPACE : CW_OK;
     if (request->body_len > API_BODY_MAX)
         return api_reply_problem(reply, "too-large", "A request has at most %u bytes.",
                                  API_BODY_MAX);

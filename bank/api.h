@@ -18,6 +18,8 @@ struct api_line {
     bool logged_in; /* the terminal has reported the key agreement */
     bool bound;     /* `binding` is good: TLS 1.3, or 1.2 with extended master secret */
     uint8_t binding[ORDER_BINDING_LEN];
+    bool signed_before; /* `signer` is the certificate (SHA-256) that verified the last order */
+    uint8_t signer[32];
     const char *profile; /* "tls13", "ecdhe", "rsa" */
     const char *tls;     /* "1.2", "1.3" */
     const char *suite;   /* RFC name */

@@ -350,6 +350,7 @@ struct ledger_request {
     const struct ledger_order *order;
     bool linked; /* with the next one: both are booked, or none */
     void *ctx;
+    bool looked; /* out: whether it was booked before is known, also after an error */
     enum ledger_verdict verdict;
     char *reply; /* of LEDGER_BOOKED: what was stored, the caller's to free */
 };
