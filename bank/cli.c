@@ -54,6 +54,11 @@ static const struct named {
     {"force", CLI_FORCE, true},
     {"head", CLI_HEAD, false},
     {"store", CLI_STORE, false},
+    {"signing-key", CLI_SIGNING_KEY, false},
+    {"der", CLI_DER, true},
+    {"ocsp", CLI_OCSP, false},
+    {"ocsp-port-file", CLI_OCSP_PORT, false},
+    {"reason", CLI_REASON, false},
     {"listen", CLI_LISTEN, false},
     {"port-file", CLI_PORT_FILE, false},
     {"ops", CLI_OPS, false},
@@ -128,6 +133,9 @@ static void take_text(struct cli_args *a, uint64_t bit, const char *value)
         {CLI_CONFIRMED, &a->confirmed_by},
         {CLI_HEAD, &a->head},
         {CLI_STORE, &a->store},
+        {CLI_REASON, &a->reason},
+        {CLI_OCSP, &a->ocsp},
+        {CLI_OCSP_PORT, &a->ocsp_port_file},
         {CLI_LISTEN, &a->listen},
         {CLI_KEYLOG, &a->keylog},
         {CLI_PORT_FILE, &a->port_file},
@@ -158,6 +166,7 @@ static enum cw_err take_repeated(struct cli_args *a, const struct named *o, cons
         {CLI_ROOT, a->roots, &a->root_count, LINK_ROOT_MAX},
         {CLI_LIMIT, a->limits, &a->limit_count, POLICY_LIMITS_MAX},
         {CLI_PAYEE, a->payees, &a->payee_count, POLICY_PAYEES_MAX},
+        {CLI_SIGNING_KEY, a->signing_keys, &a->signing_key_count, CLI_SIGNING_KEYS_MAX},
     };
     for (size_t i = 0; i < sizeof lists / sizeof lists[0]; i++) {
         if (lists[i].bit != o->bit)

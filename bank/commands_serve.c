@@ -23,7 +23,9 @@ static enum cw_err load(const struct cli_args *a, struct config *out, struct say
                  {a->port_file, &out->port_file},
                  {a->keylog, &out->insecure_keylog},
                  {a->ops, &out->ops},
-                 {a->ops_port_file, &out->ops_port_file}};
+                 {a->ops_port_file, &out->ops_port_file},
+                 {a->ocsp, &out->ocsp},
+                 {a->ocsp_port_file, &out->ocsp_port_file}};
     enum cw_err err = config_load(a->config, out, why);
     if (err != CW_OK)
         return err;
@@ -57,6 +59,7 @@ static bool same(const char *a, const char *b)
 static void say_what_waits(const struct config *was, const struct config *is)
 {
     if (!same(was->dir, is->dir) || !same(was->listen, is->listen) || !same(was->ops, is->ops) ||
+        !same(was->ocsp, is->ocsp) || !same(was->ocsp_port_file, is->ocsp_port_file) ||
         !same(was->port_file, is->port_file) || !same(was->ops_port_file, is->ops_port_file) ||
         !same(was->insecure_keylog, is->insecure_keylog) || was->ops_anywhere != is->ops_anywhere)
         log_event(LOG_WARN, "reload",
@@ -91,6 +94,7 @@ enum cw_err commands_serve(const struct cli_args *args, struct say *why)
         .ops = {.listen = s.config.ops,
                 .port_file = s.config.ops_port_file,
                 .anywhere = s.config.ops_anywhere},
+        .ocsp = {.listen = s.config.ocsp, .port_file = s.config.ocsp_port_file},
         .reload = reload,
         .ctx = &s,
     };

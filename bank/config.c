@@ -23,6 +23,8 @@ static const struct key {
     {"port-file", TEXT, offsetof(struct config, port_file), 0, 0},
     {"ops", TEXT, offsetof(struct config, ops), 0, 0},
     {"ops-port-file", TEXT, offsetof(struct config, ops_port_file), 0, 0},
+    {"ocsp", TEXT, offsetof(struct config, ocsp), 0, 0},
+    {"ocsp-port-file", TEXT, offsetof(struct config, ocsp_port_file), 0, 0},
     {"ops-anywhere", FLAG, offsetof(struct config, ops_anywhere), 0, 0},
     {"log", FORM, offsetof(struct config, log_form), 0, 0},
     {"log-level", LEVEL, offsetof(struct config, log_level), 0, 0},

@@ -7,12 +7,12 @@
 
 #define CONFIG_LISTEN        "127.0.0.1:8443"
 #define CONFIG_DRAIN_SECONDS 10
-#define CONFIG_TEXTS         6u
+#define CONFIG_TEXTS         8u
 
 struct config {
     const char *dir;    /* NULL, as all texts: not said */
     const char *listen; /* CONFIG_LISTEN */
-    const char *port_file, *ops, *ops_port_file, *insecure_keylog;
+    const char *port_file, *ops, *ops_port_file, *ocsp, *ocsp_port_file, *insecure_keylog;
     bool ops_anywhere;
     unsigned lines, waiting_per_source; /* 0: tlsd.h's */
     unsigned drain_seconds;

@@ -154,6 +154,8 @@ static enum cw_err show_certificates(struct page *p, struct say *why)
     if (b->server_next.generation != 0)
         certificate_row(p, b->server_next.root, "Next root of servers");
     certificate_row(p, BANK_FILE_CARD_ROOT, "Root of cards");
+    if (strcmp(b->card_issuer, BANK_FILE_CARD_ROOT) != 0)
+        certificate_row(p, b->card_issuer, "CA of cards");
     if (journal)
         certificate_row(p, BANK_FILE_JOURNAL, "Heads of the journal");
     if (piv)

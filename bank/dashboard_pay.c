@@ -165,7 +165,7 @@ static void show_check(struct page *p, bool good, const char *good_text, const c
 }
 
 /* What can be told of the signature by the certificate, which is also shown. */
-static void show_signer(struct page *p, const struct ledger_entry *e, X509 *cert, X509 *root)
+static void show_signer(struct page *p, const struct ledger_entry *e, X509 *cert, X509 *issuer)
 {
     char cn[80] = "";
     const struct ledger_payment *pay = e->payment;
@@ -177,7 +177,7 @@ static void show_signer(struct page *p, const struct ledger_entry *e, X509 *cert
                               pay->signature_len),
                "The signature fits the text and the certificate.",
                "The signature does not fit the text and the certificate.");
-    show_check(p, X509_verify(cert, X509_get0_pubkey(root)) == 1,
+    show_check(p, X509_verify(cert, X509_get0_pubkey(issuer)) == 1,
                "The certificate is by the bank's root for cards.",
                "The certificate is not by the bank's root for cards.");
     show_check(p, begin <= e->time && e->time <= end,
@@ -195,7 +195,7 @@ static void show_signer(struct page *p, const struct ledger_entry *e, X509 *cert
 
 static enum cw_err show_signature(struct page *p, const struct ledger_entry *e, struct say *why)
 {
-    X509 *cert = NULL, *root = NULL;
+    X509 *cert = NULL, *issuer = NULL;
     struct ledger_certificate stored;
     enum cw_err err = ledger_certificate_find(p->l, e->payment->certificate, &stored, why);
     html_raw(&p->h, "<h2>Signature</h2><ul class='checks'>");
@@ -207,10 +207,10 @@ static enum cw_err show_signature(struct page *p, const struct ledger_entry *e, 
         return CW_OK;
     }
     if (err == CW_OK)
-        err = bank_certificate_load(p->d->bank, BANK_FILE_CARD_ROOT, &root, why);
+        err = bank_certificate_load(p->d->bank, p->d->bank->card_issuer, &issuer, why);
     if (err == CW_OK)
-        show_signer(p, e, cert, root);
-    X509_free(root);
+        show_signer(p, e, cert, issuer);
+    X509_free(issuer);
     return err;
 }
 

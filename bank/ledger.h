@@ -19,7 +19,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define LEDGER_SCHEMA         6
+#define LEDGER_SCHEMA         7
 #define LEDGER_CERT_MAX       RECEIPT_CERT_MAX    /* bytes of DER */
 #define LEDGER_SIGNATURE_MAX  ENTRY_SIGNATURE_MAX /* bytes */
 #define LEDGER_STATEMENT_MAX  100u                /* transactions in one statement */
@@ -165,8 +165,9 @@ struct ledger_certificate {
 struct ledger_terms {
     unsigned keyset; /* version, 1..127 */
     struct policy policy;
-    const struct policy_payee *payees; /* confirmed by the contract itself */
+    const struct policy_payee *payees;
     size_t payee_count;
+    const char *confirmed; /* how; NULL: by the contract itself */
 };
 
 /* Writes that keys derived for that serial are about to be given to a card, before they are. Once
@@ -189,11 +190,12 @@ CW_MUST_USE enum cw_err
 ledger_card_personalise(struct ledger *l, const uint8_t serial[ORDER_SERIAL_LEN], struct say *why);
 CW_MUST_USE enum cw_err
 ledger_card_activate(struct ledger *l, const uint8_t serial[ORDER_SERIAL_LEN], struct say *why);
-/* For ever; from any status but `issuing`. A terminated card is no error. */
+/* For ever, and its certificates are revoked (ledger_revoke.h); from any status but `issuing`. A
+ * terminated card is no error. */
 CW_MUST_USE enum cw_err
 ledger_card_terminate(struct ledger *l, const uint8_t serial[ORDER_SERIAL_LEN], struct say *why);
-/* Blocks or unblocks; CW_ERR_STATE when the card is neither active nor blocked. Blocking a blocked
- * card is no error. */
+/* Blocks or unblocks, with its certificates; CW_ERR_STATE when the card is neither active nor
+ * blocked. Blocking a blocked card is no error. */
 CW_MUST_USE enum cw_err ledger_card_block(struct ledger *l, const uint8_t serial[ORDER_SERIAL_LEN],
                                           bool blocked, struct say *why);
 CW_MUST_USE enum cw_err ledger_card_get(struct ledger *l, const uint8_t serial[ORDER_SERIAL_LEN],
@@ -209,7 +211,7 @@ CW_MUST_USE enum cw_err ledger_certificate_each(struct ledger *l,
                                                 void (*each)(void *ctx,
                                                              const struct ledger_certificate *c),
                                                 void *ctx, struct say *why);
-/* Certificates of one card and kind into out[0..LEDGER_CERTS_PER_CARD), by slot. */
+/* The certificates that one card of a kind has now into out[0..LEDGER_CERTS_PER_CARD), by slot. */
 CW_MUST_USE enum cw_err ledger_certificates_get(struct ledger *l,
                                                 const uint8_t serial[ORDER_SERIAL_LEN],
                                                 enum ledger_cert_kind kind,

@@ -4,7 +4,7 @@
 #ifndef CARDWIRE_BANK_LEDGER_DB_H
 #define CARDWIRE_BANK_LEDGER_DB_H
 
-#include "bank/ledger.h"
+#include "bank/ledger_revoke.h"
 
 /* A value of a statement: 'i' number, 't' text (NUL at its end), 'b' bytes. */
 struct db_value {
@@ -188,6 +188,22 @@ CW_MUST_USE enum cw_err db_card_read(const struct db_stmt *st, struct ledger_car
 /* Inside a transaction, for a card that is `issuing`. */
 CW_MUST_USE enum cw_err db_management_add(struct ledger *l, const uint8_t serial[ORDER_SERIAL_LEN],
                                           const struct ledger_terms *terms, struct say *why);
+
+/* A certificate of a card: from the first columns of a row; and into the table, inside a
+ * transaction, with its hash filled in. */
+#define DB_CERTIFICATE_COLUMNS      "c.sha256, c.card, c.kind, c.slot, c.der"
+#define DB_CERTIFICATE_COLUMN_COUNT 5
+CW_MUST_USE enum cw_err db_certificate_read(struct db_stmt *st, struct ledger_certificate *out,
+                                            struct say *why);
+CW_MUST_USE enum cw_err db_certificate_add(struct ledger *l, struct ledger_certificate *c,
+                                           struct say *why);
+
+/* Inside a transaction: the card's certificates are revoked, or held; what was revoked stays as it
+ * is. Held ones are good again. */
+CW_MUST_USE enum cw_err db_revoke(struct ledger *l, const uint8_t serial[ORDER_SERIAL_LEN],
+                                  enum ledger_reason reason, struct say *why);
+CW_MUST_USE enum cw_err db_unhold(struct ledger *l, const uint8_t serial[ORDER_SERIAL_LEN],
+                                  struct say *why);
 
 /* From schema i to i + 1, in a transaction, foreign keys off. */
 extern const char *const db_steps[LEDGER_SCHEMA];

@@ -45,7 +45,9 @@ enum cw_err db_management_add(struct ledger *l, const uint8_t serial[ORDER_SERIA
                      "bib", serial, (size_t)ORDER_SERIAL_LEN, (int64_t)terms->keyset, policy, len);
     err = db_run(l, err, st, why);
     for (size_t i = 0; i < terms->payee_count && err == CW_OK; i++)
-        err = insert_payee(l, serial, &terms->payees[i], "when the card was issued", why);
+        err = insert_payee(l, serial, &terms->payees[i],
+                           terms->confirmed != NULL ? terms->confirmed : "when the card was issued",
+                           why);
     return err;
 }
 

@@ -2,6 +2,7 @@
 #ifndef CARDWIRE_BANK_TLSD_H
 #define CARDWIRE_BANK_TLSD_H
 
+#include "bank/ocspd.h"
 #include "bank/ops.h"
 
 #define TLSD_LINES_MAX 4096u
@@ -21,6 +22,7 @@ struct tlsd_options {
     size_t waiting_per_source;   /* 0: TLSD_WAITING_PER_SOURCE */
     unsigned drain_seconds;      /* how long open requests may take at the end; 0: no time */
     struct ops_options ops;      /* ops.listen NULL: no such listener */
+    struct ocspd_options ocsp;   /* likewise */
     /* At SIGHUP, unless NULL: puts what is to hold from now on into *out, which holds what held. Of
      * that, the numbers above are taken. */
     enum cw_err (*reload)(void *ctx, struct tlsd_options *out, struct say *why);

@@ -97,6 +97,7 @@ static void renew(struct server *s)
     unsigned count = 0;
     enum cw_err err = tls_renew(s->tls, &count, &why);
     say_renewed(err, count, &why);
+    ocspd_renew(s->ocspd);
     tell_certificates(s);
 }
 
@@ -167,6 +168,8 @@ static enum cw_err run(struct server *s, const struct tlsd_options *o, struct sa
         err = tlsd_lines_start(s, why);
     if (err == CW_OK && o->ops.listen != NULL)
         err = ops_new(s->base, s->api.bank, &s->metrics, &o->ops, &s->ops, why);
+    if (err == CW_OK && o->ocsp.listen != NULL)
+        err = ocspd_new(s->base, s->api.bank, &o->ocsp, &s->ocspd, why);
     if (err != CW_OK)
         return err;
     static const struct timeval hour = {RENEW_SECONDS, 0};
@@ -234,6 +237,7 @@ enum cw_err tlsd_run(struct bank *bank, const struct tlsd_options *options, stru
     if (s->http != NULL)
         evhttp_free(s->http); /* closes the lines: on_close says so to each card */
     ops_free(&s->ops);
+    ocspd_free(&s->ocspd);
     if (s->idle != NULL)
         event_free(s->idle);
     if (s->late != NULL)

@@ -15,7 +15,7 @@ PIN = "135790"
 
 # What is about SQLite's own file, disk and locks is not among them.
 PORTABLE = ["test_bank_ledger", "test_bank_limits", "test_bank_manage", "test_bank_server", "test_bank_update",
-            "test_bank_issue", "test_bank_card_api", "test_bank_resume", "test_bank_piv", "test_bank_sync",
+            "test_bank_issue", "test_bank_revoke", "test_bank_card_api", "test_bank_resume", "test_bank_piv", "test_bank_sync",
             "test_bank_receipt", "test_bank_dashboard"]
 
 
@@ -126,6 +126,10 @@ def test_migrate(server):
         receipt, again = lab.folder / "receipt.p7", lab.folder / "again.p7"
         for _ in range(2):
             pays(it, reader)
+        it.admin("card", "renew", it.serial, "--reader", reader)
+        done = lab.issue(it.folder, 1, f"inproc:{lab.folder / 'second'}", "--pin-file", it.pin)
+        it.admin("card", "revoke", json_lines(done.stdout)[-1]["serial"], "--reason", "superseded")
+        listed = it.admin("crl", lab.folder / "crl.pem")
         code, paid = it.cardwire(reader, "pay", "--to", it.payee, "--amount", "1.00", "--currency", "EUR", "--yes",
                                  "--receipt", receipt)
         before = audit(it)[1]
@@ -135,6 +139,9 @@ def test_migrate(server):
         assert done.returncode == 0, done.stderr
         assert json_lines(done.stdout)[-1]["head"] == before["head"]
         assert audit(it)[1] == before
+        again = it.admin("crl", lab.folder / "crl.pem")
+        assert (again["number"], again["certificates"]) == (listed["number"] + 1, listed["certificates"]) and listed["certificates"]
+        assert server.sql("SELECT count(*) FROM certificate WHERE replaced IS NOT NULL", "moved") == "2"
         # the old server still has the file open: nothing is booked there any more
         code, said = it.cardwire(reader, "pay", "--to", it.payee, "--amount", "1.00", "--currency", "EUR", "--yes")
         assert code != 0, said
