@@ -13,6 +13,7 @@ static const struct {
     {"not-found", "Not found", 404},
     {"method", "Method not allowed", 405},
     {"malformed", "Malformed request", 400},
+    {"parameter", "Wrong parameter", 400},
     {"too-large", "Request too large", 413},
     {"card-blocked", "Card blocked", 403},
     {"order-malformed", "Malformed order", 400},

@@ -21,7 +21,6 @@
 #define LEDGER_SCHEMA         4
 #define LEDGER_CERT_MAX       2048u /* bytes of DER */
 #define LEDGER_SIGNATURE_MAX  512u  /* bytes */
-#define LEDGER_STATEMENT_MAX  100u  /* transactions in one statement */
 #define LEDGER_CERTS_PER_CARD 4u
 #define LEDGER_CONFIRMED_MAX  200u /* bytes of how a payee was confirmed */
 #define LEDGER_HASH_LEN       32u  /* SHA-256 */
@@ -389,11 +388,21 @@ CW_MUST_USE enum cw_err ledger_schema_check(struct ledger *l, struct say *why);
 
 /* ---- statements and totals ---- */
 
+/* Where a posting stands in the journal. */
+struct ledger_place {
+    int64_t entry;
+    uint32_t line;
+};
+/* Before the first and after the last of them. */
+#define LEDGER_FIRST ((struct ledger_place){0, 0})
+#define LEDGER_LAST  ((struct ledger_place){INT64_MAX, 0})
+
 struct ledger_transaction {
-    int64_t id;
+    struct ledger_place place;
     int64_t time;
     int64_t amount;  /* signed: negative left the account */
     int64_t balance; /* after it */
+    char kind[16];   /* of the entry: "deposit", "payment" */
     char other_account[ACCOUNT_NUMBER_LEN + 1];
     char other_name[ORDER_NAME_MAX + 1];
     char reference[ORDER_REFERENCE_MAX + 1];
@@ -401,10 +410,27 @@ struct ledger_transaction {
     uint8_t order[ORDER_ID_LEN];
 };
 
-/* Newest first into out[0..limit); limit 1..LEDGER_STATEMENT_MAX. */
-CW_MUST_USE enum cw_err ledger_statement_get(struct ledger *l, const char *number, size_t limit,
-                                             struct ledger_transaction *out, size_t *count,
-                                             struct say *why);
+/* Which transactions are wanted: all that is said must be so. */
+struct ledger_filter {
+    int64_t from, to;                  /* from <= time < to */
+    int64_t least, most;               /* minor units, whatever the sign */
+    int direction;                     /* below 0: left the account; above: came in; 0: both */
+    char other[ORDER_ACCOUNT_MAX + 1]; /* the account on the other side; "": any */
+    char reference[ORDER_REFERENCE_MAX + 1]; /* a part of it, to the byte; "": any */
+};
+extern const struct ledger_filter ledger_filter_all;
+
+enum ledger_sort { LEDGER_NEWEST_FIRST, LEDGER_OLDEST_FIRST };
+
+/* The transactions of an account (its row) that lie past a place in that order, into
+ * out[0..limit). What is booked meanwhile moves no place. */
+CW_MUST_USE enum cw_err
+ledger_transactions_get(struct ledger *l, int64_t account, const struct ledger_filter *f,
+                        enum ledger_sort sort, const struct ledger_place *past, size_t limit,
+                        struct ledger_transaction *out, size_t *count, struct say *why);
+/* What the account held before that second. It adds up all that was posted until then. */
+CW_MUST_USE enum cw_err ledger_balance_at(struct ledger *l, int64_t account, int64_t time,
+                                          int64_t *out, struct say *why);
 
 struct ledger_totals {
     int64_t customers, accounts, cards, entries, payments;

@@ -9,6 +9,7 @@ import pathlib
 import re
 import sqlite3
 import time
+import urllib.parse
 
 import pytest
 
@@ -90,7 +91,7 @@ def not_logged_in(world, call):
 def not_as_described(world, call):
     """Queries where none is taken, bodies that say more, bodies that are too long."""
     for name, method, path, body in samples(world):
-        call.refused(400, "malformed", method, path + "?x=1", body)
+        call.refused(400, "parameter", method, path + "?x=1", body)
         if body is not None:
             call.refused(400, "malformed", method, path, dict(body, more=1))
         call.refused(413, "too-large", method, path, b"x" * 8193)
@@ -135,8 +136,13 @@ def payments(world, call):
     assert call("GET", f"/v1/payments/{number}/receipt") is None
     call.refused(404, "not-found", "GET", f"/v1/payments/{'0' * 32}")
     call.refused(404, "not-found", "GET", f"/v1/payments/{'0' * 32}/receipt")
-    rows = call("GET", f"/v1/accounts/{ada.account}/transactions?limit=2")["transactions"]
-    assert rows[0]["order"] == number and rows[1]["order"] is None
+    page = call("GET", f"/v1/accounts/{ada.account}/transactions?limit=1")
+    rest = call("GET", f"/v1/accounts/{ada.account}/transactions?limit=1&cursor={page['cursor']}")
+    assert page["transactions"][0]["order"] == number and rest["transactions"][0]["order"] is None
+    today = time.strftime("%Y-%m-%d", time.gmtime())
+    found = call("GET", f"/v1/accounts/{ada.account}/transactions?from={today}&to=2100-01-01&min=1&max=1.00"
+                 f"&direction=out&counterparty={ben.account}&reference={urllib.parse.quote('Café №')}")
+    assert found["transactions"] == page["transactions"] and found["cursor"] is None
 
 
 def refused_payments(world, call):
