@@ -28,5 +28,8 @@ CW_MUST_USE enum cw_err api_accounts_get(struct call *c);
 CW_MUST_USE enum cw_err api_balance_get(struct call *c);
 CW_MUST_USE enum cw_err api_transactions_get(struct call *c);
 CW_MUST_USE enum cw_err api_payee_get(struct call *c);
+CW_MUST_USE enum cw_err api_statement_json(struct call *c);
+CW_MUST_USE enum cw_err api_statement_csv(struct call *c);
+CW_MUST_USE enum cw_err api_statement_camt(struct call *c);
 
 #endif

@@ -14,6 +14,7 @@ static const struct {
     {"method", "Method not allowed", 405},
     {"malformed", "Malformed request", 400},
     {"parameter", "Wrong parameter", 400},
+    {"period-too-long", "Too much for one statement", 422},
     {"too-large", "Request too large", 413},
     {"card-blocked", "Card blocked", 403},
     {"order-malformed", "Malformed order", 400},

@@ -175,6 +175,58 @@ enum cw_err bank_statement(struct bank *b, const char *account, unsigned limit, 
     return ask_account(b, "/v1/accounts/", account, after, reply, why);
 }
 
+bool bank_time_good(const char *text)
+{
+    int64_t time;
+    char whole[24];
+    if (strlen(text) != 10 && strlen(text) != 20)
+        return false;
+    snprintf(whole, sizeof whole, strlen(text) == 10 ? "%.10sT00:00:00Z" : "%.20s", text);
+    return cal_parse(whole, strlen(whole), &time) == CW_OK;
+}
+
+/* The path of a statement; the times are clean enough to stand in it. */
+static enum cw_err statement_path(const char *account, const char *format, const char *from,
+                                  const char *to, char path[PATH_MAX_LEN], struct say *why)
+{
+    enum cw_err err = check_account(account, why);
+    if (err != CW_OK)
+        return err;
+    if ((from != NULL && !bank_time_good(from)) || (to != NULL && !bank_time_good(to)))
+        return say_fail(why, CW_ERR_FORMAT, "a statement is from one time to another");
+    snprintf(path, PATH_MAX_LEN, "/v1/accounts/%s/statement.%s%s%s%s%s", account, format,
+             from != NULL ? "?from=" : "", from != NULL ? from : "",
+             to == NULL     ? ""
+             : from != NULL ? "&to="
+                            : "?to=",
+             to != NULL ? to : "");
+    return CW_OK;
+}
+
+enum cw_err bank_period(struct bank *b, const char *account, const char *from, const char *to,
+                        json_t **reply, struct say *why)
+{
+    char path[PATH_MAX_LEN];
+    enum cw_err err = statement_path(account, "json", from, to, path, why);
+    return err == CW_OK ? ask_json(b, "GET", path, NULL, reply, why) : err;
+}
+
+enum cw_err bank_document(struct bank *b, const char *account, const char *format, const char *from,
+                          const char *to, uint8_t **memory, const uint8_t **data, size_t *len,
+                          struct say *why)
+{
+    char path[PATH_MAX_LEN];
+    struct http_reply reply;
+    enum cw_err err = statement_path(account, format, from, to, path, why);
+    if (err == CW_OK)
+        err = ask(b, "GET", path, NULL, &reply, memory, why);
+    if (err == CW_OK) {
+        *data = reply.body;
+        *len = reply.body_len;
+    }
+    return err;
+}
+
 enum cw_err bank_payee(struct bank *b, const char *account, json_t **reply, struct say *why)
 {
     return ask_account(b, "/v1/payees/", account, "", reply, why);

@@ -29,6 +29,16 @@ CW_MUST_USE enum cw_err bank_balance(struct bank *b, const char *account, json_t
                                      struct say *why);
 CW_MUST_USE enum cw_err bank_statement(struct bank *b, const char *account, unsigned limit,
                                        json_t **reply, struct say *why);
+/* A statement from `from` on and before `to`, times as bank_time_good wants them; NULL: as the bank
+ * chooses. */
+CW_MUST_USE enum cw_err bank_period(struct bank *b, const char *account, const char *from,
+                                    const char *to, json_t **reply, struct say *why);
+/* The same as a document, in a `format` of docs/api.md; *memory as of bank_receipt. */
+CW_MUST_USE enum cw_err bank_document(struct bank *b, const char *account, const char *format,
+                                      const char *from, const char *to, uint8_t **memory,
+                                      const uint8_t **data, size_t *len, struct say *why);
+/* 2026-11-24, or 2026-11-24T10:00:00Z. */
+bool bank_time_good(const char *text);
 CW_MUST_USE enum cw_err bank_payee(struct bank *b, const char *account, json_t **reply,
                                    struct say *why);
 CW_MUST_USE enum cw_err bank_pay(struct bank *b, const uint8_t *text, size_t text_len,

@@ -26,7 +26,8 @@ static const char help[] =
     "  pin status                 tries left\n"
     "  login                      log in and say who is logged in\n"
     "  balance [--account A]\n"
-    "  statement [--account A] [--limit N]\n"
+    "  statement [--account A] [--limit N]; or of a period: [--from DAY] [--to DAY]\n"
+    "      [--format json|csv|camt053 [-o FILE]]\n"
     "  pay --to A --amount 12.34 --currency EUR [--reference TEXT] [--from A] [--order-id HEX]\n"
     "      [--receipt FILE] [--save FILE] [--yes]; or pay --resend FILE\n"
     "  receipt --order HEX --out FILE\n"
@@ -83,6 +84,7 @@ enum {
     OPT_ORDER,
     OPT_OUT,
     OPT_CERT,
+    OPT_FORMAT,
     OPT_HANDSHAKE_ONLY,
     OPT_VPCD,
     OPT_HELP,
@@ -118,6 +120,7 @@ static const struct option options[] = {
     {"order", required_argument, NULL, OPT_ORDER},
     {"out", required_argument, NULL, OPT_OUT},
     {"cert", required_argument, NULL, OPT_CERT},
+    {"format", required_argument, NULL, OPT_FORMAT},
     {"handshake-only", no_argument, NULL, OPT_HANDSHAKE_ONLY},
     {"vpcd", required_argument, NULL, OPT_VPCD},
     {"help", no_argument, NULL, OPT_HELP},
@@ -164,11 +167,14 @@ static const char **text_option(struct cli_options *o, int c)
     case OPT_ORDER:
         return &o->order;
     case OPT_OUT:
+    case 'o':
         return &o->out;
     case OPT_CERT:
         return &o->cert;
     case OPT_VPCD:
         return &o->vpcd;
+    case OPT_FORMAT:
+        return &o->format;
     default:
         return NULL;
     }
@@ -241,7 +247,7 @@ static enum cli_exit parse(struct cli *c, int argc, char **argv)
 {
     int o;
     opterr = 0;
-    while ((o = getopt_long(argc, argv, "h", options, NULL)) != -1) {
+    while ((o = getopt_long(argc, argv, "ho:", options, NULL)) != -1) {
         const char **text = text_option(&c->opt, o);
         enum cli_exit code = CLI_OK;
         if (text != NULL)

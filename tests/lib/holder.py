@@ -94,7 +94,8 @@ class Holder:
         assert self.card.verify(PIN, 0x82) == 0x9000
         data = (put(0x80, fields["payer"].encode()) + put(0x81, fields["payee"].encode())
                 + put(0x82, fields["name"].encode()) + put(0x83, struct.pack(">Q", fields["amount"]))
-                + put(0x84, fields["currency"].encode()) + put(0x85, fields["reference"].encode())
+                + put(0x84, fields["currency"].encode())
+                + (put(0x85, fields["reference"].encode()) if fields["reference"] else b"")
                 + put(0x86, fields["id"]) + put(0x87, struct.pack(">Q", fields["expiry"])))
         answer, sw = self.card.command(0x80, 0x18, 0, 0, data, le=256)
         assert sw == 0x9000, f"SIGN ORDER: {sw:04X}"

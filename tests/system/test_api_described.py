@@ -126,6 +126,32 @@ def accounts(world, call):
         call.refused(404, "account-unknown", "GET", f"/v1/accounts/{ben}/{what}")
 
 
+def statements(world, call):
+    path = f"/v1/accounts/{world.ada.account}/statement"
+    said = call("GET", f"{path}.json?from=2020-01-01&to=2100-01-01")
+    assert said["closing"] == "99.00" and len(said["transactions"]) == 2
+    for form in ("csv", "camt053"):
+        call("GET", f"{path}.{form}?from=2020-01-01&to=2100-01-01")
+    for form in ("json", "csv", "camt053"):
+        call.refused(404, "account-unknown", "GET", f"/v1/accounts/{world.ben.account}/statement.{form}")
+    with many_transactions(world):
+        for form in ("json", "csv", "camt053"):
+            call.refused(422, "period-too-long", "GET", f"{path}.{form}?from=2020-01-01")
+
+
+@contextlib.contextmanager
+def many_transactions(world):
+    """A thousand more rows for as long as it takes, in a table that stands before that of the postings."""
+    db = sqlite3.connect(world.folder / "bank.db", isolation_level=None, timeout=60)
+    with table_gone(world, "posting"):
+        db.execute("CREATE TABLE posting AS SELECT * FROM hidden")
+        db.execute("WITH RECURSIVE n (i) AS (SELECT 2 UNION ALL SELECT i + 1 FROM n WHERE i <= 1001) INSERT INTO posting "
+                   "SELECT journal, i, account, amount, balance FROM hidden, n WHERE journal = 1 AND amount > 0")
+        yield
+        db.execute("DROP TABLE posting")
+    db.close()
+
+
 def payments(world, call):
     ada, ben = world.ada, world.ben
     order = ada.sign(ben, 100, reference="Café №1")
@@ -224,7 +250,7 @@ def card(world, call):
     db.close()
 
 
-STEPS = [not_logged_in, session, accounts, payments, refused_payments, payees, card, not_as_described, blocked,
+STEPS = [not_logged_in, session, accounts, payments, statements, refused_payments, payees, card, not_as_described, blocked,
          without_books]
 
 
