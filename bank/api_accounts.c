@@ -3,11 +3,8 @@
 #include "bank/api_call.h"
 #include "bank/api_query.h"
 
-#include <openssl/sha.h>
 #include <stdlib.h>
 #include <string.h>
-
-#define TRANSACTIONS_USUAL 20
 
 struct account_list {
     json_t *items;
@@ -83,10 +80,9 @@ struct wanted {
 static void tag_question(const char *account, const struct ledger_filter *f,
                          uint8_t tag[API_CURSOR_TAG_LEN])
 {
-    uint8_t bytes[512], hash[SHA256_DIGEST_LENGTH];
+    uint8_t bytes[400];
     struct buf_writer w;
     buf_writer_init(&w, bytes, sizeof bytes);
-    buf_put_str(&w, "transactions ");
     buf_put_str(&w, account);
     buf_put_u64(&w, (uint64_t)f->from);
     buf_put_u64(&w, (uint64_t)f->to);
@@ -96,8 +92,7 @@ static void tag_question(const char *account, const struct ledger_filter *f,
     buf_put_str(&w, f->other);
     buf_put_u8(&w, 0);
     buf_put_str(&w, f->reference);
-    SHA256(bytes, w.len, hash);
-    memcpy(tag, hash, API_CURSOR_TAG_LEN);
+    api_cursor_tag("transactions", bytes, w.len, tag);
 }
 
 static void take_filter(struct api_query *q, const char currency[4], struct ledger_filter *f)
@@ -155,7 +150,7 @@ static enum cw_err reply_page(struct call *c, const struct ledger_account *a,
     bool more = err == CW_OK && count > shown;
     json_t *items =
         err == CW_OK ? api_transactions_json(list, more ? shown : count, a->currency) : NULL;
-    json_t *cursor = more ? api_cursor_json(&list[shown - 1].place, wanted->tag) : json_null();
+    json_t *cursor = more ? api_cursor_json(&list[shown - 1].place, 1, wanted->tag) : json_null();
     free(list);
     if (err != CW_OK) {
         json_decref(cursor);
@@ -173,7 +168,7 @@ enum cw_err api_transactions_get(struct call *c)
     struct ledger_account a;
     struct api_query q;
     struct wanted wanted = {
-        .filter = ledger_filter_all, .past = LEDGER_LAST, .limit = TRANSACTIONS_USUAL};
+        .filter = ledger_filter_all, .past = LEDGER_LAST, .limit = API_PAGE_USUAL};
     enum cw_err err = api_own_account(c, &a, &done);
     if (err != CW_OK || done)
         return err;
@@ -181,7 +176,7 @@ enum cw_err api_transactions_get(struct call *c)
     api_query_number(&q, "limit", 1, API_PAGE_MAX, &wanted.limit);
     take_filter(&q, a.currency, &wanted.filter);
     tag_question(a.number, &wanted.filter, wanted.tag);
-    api_query_cursor(&q, wanted.tag, &wanted.past);
+    api_query_cursor(&q, wanted.tag, &wanted.past, 1);
     return api_query_good(&q) ? reply_page(c, &a, &wanted) : api_query_refuse(&q, c->reply);
 }
 

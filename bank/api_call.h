@@ -4,7 +4,8 @@
 
 #include "bank/api_json.h"
 
-#define API_PAGE_MAX 100 /* items in one answer */
+#define API_PAGE_MAX   100 /* items in one answer */
+#define API_PAGE_USUAL 20
 
 struct call {
     struct api *api;
@@ -28,6 +29,10 @@ CW_MUST_USE enum cw_err api_accounts_get(struct call *c);
 CW_MUST_USE enum cw_err api_balance_get(struct call *c);
 CW_MUST_USE enum cw_err api_transactions_get(struct call *c);
 CW_MUST_USE enum cw_err api_payee_get(struct call *c);
+CW_MUST_USE enum cw_err api_payee_requests_get(struct call *c);
+CW_MUST_USE enum cw_err api_payee_requests_post(struct call *c);
+CW_MUST_USE enum cw_err api_payee_request_get(struct call *c);
+CW_MUST_USE enum cw_err api_notifications_get(struct call *c);
 CW_MUST_USE enum cw_err api_statement_json(struct call *c);
 CW_MUST_USE enum cw_err api_statement_csv(struct call *c);
 CW_MUST_USE enum cw_err api_statement_camt(struct call *c);

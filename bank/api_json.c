@@ -27,6 +27,8 @@ static const struct {
     {"account-unknown", "Account unknown", 404},
     {"payee-unknown", "Payee unknown", 422},
     {"payee-name", "Payee has another name", 422},
+    {"payee-listed", "Payee is on the list", 409},
+    {"payee-full", "No room for a payee", 409},
     {"currency", "Wrong currency", 422},
     {"funds", "Not enough money", 422},
     {"same-account", "Payer and payee are one account", 422},

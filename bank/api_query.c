@@ -4,10 +4,13 @@
 
 #include <openssl/crypto.h>
 #include <openssl/err.h>
+#include <openssl/sha.h>
 #include <stdio.h>
 #include <string.h>
 
-#define CURSOR_LEN (8u + 4u + API_CURSOR_TAG_LEN)
+#define PLACE_LEN    (8u + 4u)
+#define CURSOR_MAX   (API_PLACES_MAX * PLACE_LEN + API_CURSOR_TAG_LEN)
+#define QUESTION_MAX 512u
 
 static void wrong(struct api_query *q, const char *format, ...)
     __attribute__((format(printf, 2, 3)));
@@ -182,45 +185,58 @@ void api_query_word(struct api_query *q, const char *name, const char *const *wo
 
 /* ---- cursors ---- */
 
-/* The tag is of what was asked for: with other filters the place would mean something else. */
-json_t *api_cursor_json(const struct ledger_place *place, const uint8_t tag[API_CURSOR_TAG_LEN])
+void api_cursor_tag(const char *what, const void *data, size_t len, uint8_t tag[API_CURSOR_TAG_LEN])
 {
-    uint8_t bytes[CURSOR_LEN];
+    uint8_t bytes[QUESTION_MAX], hash[SHA256_DIGEST_LENGTH];
     struct buf_writer w;
     buf_writer_init(&w, bytes, sizeof bytes);
-    buf_put_u64(&w, (uint64_t)place->entry);
-    buf_put_u32(&w, place->line);
+    buf_put_str(&w, what);
+    buf_put_u8(&w, 0);
+    buf_put_bytes(&w, data, len);
+    SHA256(bytes, w.len, hash);
+    memcpy(tag, hash, API_CURSOR_TAG_LEN);
+}
+
+json_t *api_cursor_json(const struct ledger_place *places, size_t count,
+                        const uint8_t tag[API_CURSOR_TAG_LEN])
+{
+    uint8_t bytes[CURSOR_MAX], text[2 * CURSOR_MAX];
+    struct buf_writer w, hex;
+    buf_writer_init(&w, bytes, sizeof bytes);
+    for (size_t i = 0; i < count; i++) {
+        buf_put_u64(&w, (uint64_t)places[i].entry);
+        buf_put_u32(&w, places[i].line);
+    }
     buf_put_bytes(&w, tag, API_CURSOR_TAG_LEN);
-    return w.bad ? NULL : api_hex(bytes, w.len);
+    buf_writer_init(&hex, text, sizeof text);
+    buf_put_hex(&hex, bytes, w.len);
+    return w.bad || hex.bad ? NULL : json_stringn((const char *)text, hex.len);
 }
 
 void api_query_cursor(struct api_query *q, const uint8_t tag[API_CURSOR_TAG_LEN],
-                      struct ledger_place *out)
+                      struct ledger_place *out, size_t count)
 {
-    uint8_t bytes[CURSOR_LEN];
-    size_t len = 0;
+    uint8_t bytes[CURSOR_MAX];
+    size_t len = 0, want = count * PLACE_LEN + API_CURSOR_TAG_LEN;
     struct buf_reader r;
-    struct ledger_place place = {0};
-    uint64_t entry = 0;
+    struct ledger_place places[API_PLACES_MAX];
     const char *value = take(q, "cursor");
     if (value == NULL)
         return;
-    bool good = strlen(value) == 2 * sizeof bytes &&
-                OPENSSL_hexstr2buf_ex(bytes, sizeof bytes, &len, value, '\0') == 1;
+    bool good = strlen(value) == 2 * want &&
+                OPENSSL_hexstr2buf_ex(bytes, sizeof bytes, &len, value, '\0') == 1 &&
+                memcmp(bytes + want - API_CURSOR_TAG_LEN, tag, API_CURSOR_TAG_LEN) == 0;
     ERR_clear_error();
-    if (good) {
-        buf_reader_init(&r, bytes, sizeof bytes);
-        entry = buf_get_u64(&r);
-        place.line = buf_get_u32(&r);
-        good = !r.bad && entry <= INT64_MAX &&
-               memcmp(bytes + sizeof bytes - API_CURSOR_TAG_LEN, tag, API_CURSOR_TAG_LEN) == 0;
+    buf_reader_init(&r, bytes, good ? want : 0);
+    for (size_t i = 0; i < count && good; i++) {
+        uint64_t entry = buf_get_u64(&r);
+        good = entry <= INT64_MAX;
+        places[i] = (struct ledger_place){(int64_t)entry, buf_get_u32(&r)};
     }
-    if (!good) {
+    if (good)
+        memcpy(out, places, count * sizeof *out);
+    else
         wrong(q, "cursor is one that the bank gave to the same question.");
-        return;
-    }
-    place.entry = (int64_t)entry;
-    *out = place;
 }
 
 /* ---- the end ---- */

@@ -9,6 +9,7 @@
 #define API_QUERY_MAX      1024u
 #define API_PARAMETERS_MAX 12u
 #define API_CURSOR_TAG_LEN 8u
+#define API_PLACES_MAX     2u
 
 struct api_query {
     char text[API_QUERY_MAX];
@@ -33,10 +34,14 @@ void api_query_text(struct api_query *q, const char *name, char *out, size_t cap
 /* The index of the word among `words`, which ends with NULL; `says` lists them. */
 void api_query_word(struct api_query *q, const char *name, const char *const *words,
                     const char *says, int *out);
-/* A position as api_cursor_json wrote it under the same tag. */
+/* `cursor`: the places that api_cursor_json wrote under the same tag; at most API_PLACES_MAX. */
 void api_query_cursor(struct api_query *q, const uint8_t tag[API_CURSOR_TAG_LEN],
-                      struct ledger_place *out);
-json_t *api_cursor_json(const struct ledger_place *place, const uint8_t tag[API_CURSOR_TAG_LEN]);
+                      struct ledger_place *out, size_t count);
+json_t *api_cursor_json(const struct ledger_place *places, size_t count,
+                        const uint8_t tag[API_CURSOR_TAG_LEN]);
+/* The tag of a question: a place in the answer to another one would mean something else. */
+void api_cursor_tag(const char *what, const void *data, size_t len,
+                    uint8_t tag[API_CURSOR_TAG_LEN]);
 /* Something that several parameters together are not. */
 void api_query_wrong(struct api_query *q, const char *sentence);
 

@@ -371,6 +371,15 @@ const struct cli_command cli_commands[] = {
     {"payee list", NULL, 0, CLI_DIR | CLI_CARD, commands_payee_list, "payee list --card SERIAL",
      "Lists who is on a card's list and who was: account, name, since when, till when, and by\n"
      "whose word.\n"},
+    {"payee requests", NULL, 0, CLI_DIR, commands_payee_requests, "payee requests",
+     "Lists what holders have asked for over their cards' lines and is not decided: number, card,\n"
+     "account, name, since when.\n"},
+    {"payee confirm", "REQUEST", 0, CLI_DIR | CLI_CONFIRMED, commands_payee_confirm,
+     "payee confirm REQUEST --confirmed-by TEXT",
+     "Does what the holder asked for, as 'payee add' would. TEXT is how the bank knows that the\n"
+     "holder wants it, by another way than the holder's terminal.\n"},
+    {"payee refuse", "REQUEST", 0, CLI_DIR | CLI_BECAUSE, commands_payee_refuse,
+     "payee refuse REQUEST --because TEXT", "Refuses it; the holder is told TEXT.\n"},
     {"root roll", NULL, CLI_VALID, CLI_DIR, commands_root_roll, "root roll [--valid-days N]",
      "Makes the server's next root and certificates, and prints the file of the root. The server\n"
      "goes on with what it has, so that cards can be updated to both roots.\n"},

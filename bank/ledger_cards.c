@@ -239,8 +239,8 @@ enum cw_err ledger_card_activate(struct ledger *l, const uint8_t serial[ORDER_SE
     return err;
 }
 
-enum cw_err ledger_card_terminate(struct ledger *l, const uint8_t serial[ORDER_SERIAL_LEN],
-                                  struct say *why)
+static enum cw_err terminate(struct ledger *l, const uint8_t serial[ORDER_SERIAL_LEN],
+                             struct say *why)
 {
     bool changed = false;
     struct ledger_card card;
@@ -252,11 +252,20 @@ enum cw_err ledger_card_terminate(struct ledger *l, const uint8_t serial[ORDER_S
             &changed, why);
     if (err == CW_OK && !changed)
         err = say_fail(why, CW_ERR_STATE, "that card was never issued");
-    return err;
+    return err == CW_OK && card.status != LEDGER_CARD_TERMINATED
+               ? db_event_add(l, LEDGER_EVENT_CARD_TERMINATED, serial, NULL, NULL, why)
+               : err;
 }
 
-enum cw_err ledger_card_block(struct ledger *l, const uint8_t serial[ORDER_SERIAL_LEN],
-                              bool blocked, struct say *why)
+enum cw_err ledger_card_terminate(struct ledger *l, const uint8_t serial[ORDER_SERIAL_LEN],
+                                  struct say *why)
+{
+    enum cw_err err = db_begin(l, why);
+    return err == CW_OK ? db_end(l, terminate(l, serial, why), why) : err;
+}
+
+static enum cw_err block(struct ledger *l, const uint8_t serial[ORDER_SERIAL_LEN], bool blocked,
+                         struct say *why)
 {
     bool changed = false;
     struct ledger_card card;
@@ -274,7 +283,17 @@ enum cw_err ledger_card_block(struct ledger *l, const uint8_t serial[ORDER_SERIA
             why, CW_ERR_STATE, "that card is %s, and opens no line anyway%s",
             ledger_card_status_name(card.status),
             card.status == LEDGER_CARD_ISSUING ? "; run 'cardwired card issue' for it again" : "");
-    return err;
+    if (err != CW_OK || blocked == (card.status == LEDGER_CARD_BLOCKED))
+        return err;
+    return db_event_add(l, blocked ? LEDGER_EVENT_CARD_BLOCKED : LEDGER_EVENT_CARD_UNBLOCKED,
+                        serial, NULL, NULL, why);
+}
+
+enum cw_err ledger_card_block(struct ledger *l, const uint8_t serial[ORDER_SERIAL_LEN],
+                              bool blocked, struct say *why)
+{
+    enum cw_err err = db_begin(l, why);
+    return err == CW_OK ? db_end(l, block(l, serial, blocked, why), why) : err;
 }
 
 /* ---- certificates ---- */

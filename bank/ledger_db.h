@@ -142,6 +142,14 @@ CW_MUST_USE enum cw_err db_payment_read(struct db_stmt *st, int column, struct l
 CW_MUST_USE enum cw_err db_management_add(struct ledger *l, const uint8_t serial[ORDER_SERIAL_LEN],
                                           const struct ledger_terms *terms, struct say *why);
 
+/* Inside the transaction in which it happens. `payee` and `words` may be NULL. */
+CW_MUST_USE enum cw_err db_event_add(struct ledger *l, enum ledger_event_kind kind,
+                                     const uint8_t serial[ORDER_SERIAL_LEN],
+                                     const struct policy_payee *payee, const char *words,
+                                     struct say *why);
+/* 1 to LEDGER_CONFIRMED_MAX bytes of clean text; CW_ERR_FORMAT. */
+CW_MUST_USE enum cw_err db_words_check(const char *words, const char *what, struct say *why);
+
 /* From schema i to i + 1, in a transaction, foreign keys off. */
 extern const char *const db_steps[LEDGER_SCHEMA];
 

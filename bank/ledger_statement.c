@@ -31,18 +31,21 @@ static enum cw_err read_transaction(struct db_stmt *st, struct ledger_transactio
 /* The other side of a posting is the first leg of the same entry that is not the posting itself. A
  * text is found by its absence changing the reference: LIKE folds case in one store and not in the
  * other. */
-#define TRANSACTIONS                                                                               \
+#define COLUMNS                                                                                    \
     "SELECT j.id, j.time, p.amount, p.balance, oa.number, "                                        \
     "coalesce(oc.name, (SELECT value FROM setting WHERE name = 'name'), ''), j.reference, "        \
-    "pay.order_id, p.line, j.kind "                                                                \
-    "FROM posting p JOIN journal j ON j.id = p.journal "                                           \
+    "pay.order_id, p.line, j.kind "
+#define JOINS                                                                                      \
+    "JOIN journal j ON j.id = p.journal "                                                          \
     "JOIN posting op ON op.journal = p.journal "                                                   \
     "AND op.line = CASE WHEN p.line = 0 THEN 1 ELSE 0 END "                                        \
     "JOIN account oa ON oa.id = op.account LEFT JOIN customer oc ON oc.id = oa.customer "          \
-    "LEFT JOIN payment pay ON pay.journal = j.id "                                                 \
-    "WHERE p.account = ? AND j.time >= ? AND j.time < ? "                                          \
-    "AND abs(p.amount) >= ? AND abs(p.amount) <= ? AND p.amount >= ? AND p.amount <= ? "           \
-    "AND (? = '' OR oa.number = ?) AND (? = '' OR replace(j.reference, ?, '') <> j.reference) "
+    "LEFT JOIN payment pay ON pay.journal = j.id "
+#define TRANSACTIONS                                                                               \
+    COLUMNS "FROM posting p " JOINS "WHERE p.account = ? AND j.time >= ? AND j.time < ? "          \
+            "AND abs(p.amount) >= ? AND abs(p.amount) <= ? AND p.amount >= ? AND p.amount <= ? "   \
+            "AND (? = '' OR oa.number = ?) AND (? = '' OR replace(j.reference, ?, '') <> "         \
+            "j.reference) "
 
 static const char newest_first[] =
     TRANSACTIONS "AND (p.journal, p.line) < (?, ?) ORDER BY p.journal DESC, p.line DESC LIMIT ?";
@@ -67,6 +70,36 @@ enum cw_err ledger_transactions_get(struct ledger *l, int64_t account,
     while (n < limit && (err = db_step(l, st, &row, why)) == CW_OK && row)
         if ((err = read_transaction(st, &out[n++], why)) != CW_OK)
             break;
+    db_done(&st);
+    if (err == CW_OK)
+        *count = n;
+    return err;
+}
+
+enum cw_err ledger_customer_transactions_get(struct ledger *l, int64_t customer,
+                                             const struct ledger_place *past, size_t limit,
+                                             struct ledger_transaction *out, struct ledger_own *own,
+                                             size_t *count, struct say *why)
+{
+    struct db_stmt *st;
+    bool row = true;
+    size_t n = 0;
+    enum cw_err err =
+        db_prepare(l, &st, why,
+                   COLUMNS ", a.number, a.currency FROM account a "
+                           "JOIN posting p ON p.account = a.id " JOINS
+                           "WHERE a.customer = ? AND (p.journal, p.line) > (?, ?) "
+                           "ORDER BY p.journal, p.line LIMIT ?",
+                   "iiii", customer, past->entry, (int64_t)past->line, (int64_t)limit);
+    if (err != CW_OK)
+        return err;
+    while (n < limit && (err = db_step(l, st, &row, why)) == CW_OK && row) {
+        if ((err = read_transaction(st, &out[n], why)) != CW_OK ||
+            (err = db_text(st, 10, own[n].account, sizeof own[n].account, why)) != CW_OK ||
+            (err = db_text(st, 11, own[n].currency, sizeof own[n].currency, why)) != CW_OK)
+            break;
+        n++;
+    }
     db_done(&st);
     if (err == CW_OK)
         *count = n;

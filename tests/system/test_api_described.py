@@ -53,8 +53,9 @@ def samples(world, order="0" * 32):
     """One request of each operation: (method, path, body). Not logged in, blocked or without its books, the
     bank answers all of them alike."""
     ada = world.ada.account
-    paths = {"account": ada, "order": order}
+    paths = {"account": ada, "order": order, "request": "1"}
     bodies = {"logIn": LOG_IN, "askTime": {"challenge": "00" * 8}, "reportUpdate": {"sequence": 0},
+              "askForPayee": {"action": "remove", "account": ada},
               "pay": {"order": "QQ==", "signature": "QQ=="}}
     for method, path, operation in Described((ROOT / "api/openapi.yaml").read_text()).operations():
         yield (operation["operationId"], method,
@@ -235,12 +236,52 @@ def payees(world, call):
     call.refused(404, "not-found", "GET", f"/v1/payees/{NOBODY}")
 
 
+def payee_requests(world, call):
+    ada, ben = world.ada, world.ben
+    path = "/v1/payee-requests"
+    wanted = {"action": "add", "account": ada.account, "name": "Ada"}
+    asked = call("POST", path, wanted, 201)["request"]
+    assert call("POST", path, wanted)["request"] == asked
+    call.refused(422, "payee-unknown", "POST", path, dict(wanted, account=NOBODY))
+    call.refused(422, "payee-name", "POST", path, dict(wanted, name="Eve"))
+    call.refused(409, "payee-listed", "POST", path, {"action": "add", "account": ben.account, "name": "Ben"})
+    call.refused(404, "not-found", "POST", path, {"action": "remove", "account": ada.account})
+    world.admin("payee", "refuse", asked["id"], "--because", "No such wish by telephone.")
+    assert call("GET", f"{path}/{asked['id']}")["request"]["reason"] == "No such wish by telephone."
+    removed = call("POST", path, {"action": "remove", "account": ben.account}, 201)["request"]
+    assert removed["status"] == "confirmed" and not call("GET", "/v1/payees")["payees"]
+    first = call("GET", f"{path}?limit=1")
+    second = call("GET", f"{path}?limit=1&cursor={first['cursor']}")
+    assert [first["requests"][0]["id"], second["requests"][0]["id"]] == [removed["id"], asked["id"]]
+    assert second["cursor"] is None
+    call.refused(404, "not-found", "GET", f"{path}/99")
+    db = sqlite3.connect(world.folder / "bank.db", isolation_level=None, timeout=60)
+    with table_gone(world, "payee"):  # full, as one sees it
+        db.execute("CREATE TABLE payee AS WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 16) "
+                   "SELECT i AS id, card, 'X' || i AS account, 'X' AS name, 0 AS added, '' AS confirmed, "
+                   "NULL AS removed FROM hidden, n WHERE id = 1")
+        call.refused(409, "payee-full", "POST", path, wanted)
+        db.execute("DROP TABLE payee")
+    db.close()
+
+
+def notifications(world, call):
+    said, kinds, cursor = None, [], ""
+    while said is None or said["more"]:
+        said = call("GET", f"/v1/notifications?limit=2{cursor}")
+        kinds += [n["kind"] for n in said["notifications"]]
+        cursor = f"&cursor={said['cursor']}"
+    assert {"payment-booked", "money-received", "payee-asked", "payee-refused", "payee-added", "payee-removed"} == set(
+        kinds)
+    assert not call("GET", f"/v1/notifications?limit=2{cursor}")["notifications"]
+
+
 def card(world, call):
-    assert call("GET", "/v1/card")["pending"] == 1
+    assert call("GET", "/v1/card")["pending"] == 2
     updates = call("GET", "/v1/card/updates?after=0")["updates"]
-    assert [u["sequence"] for u in updates] == [1]
-    assert call("POST", "/v1/card/updates", {"sequence": 1})["pending"] == 0
-    call.refused(404, "not-found", "POST", "/v1/card/updates", {"sequence": 2})
+    assert [u["sequence"] for u in updates] == [1, 2]
+    assert call("POST", "/v1/card/updates", {"sequence": 2})["pending"] == 0
+    call.refused(404, "not-found", "POST", "/v1/card/updates", {"sequence": 3})
     call("POST", "/v1/card/time", {"challenge": "0011223344556677"})
     db = sqlite3.connect(world.folder / "bank.db", isolation_level=None, timeout=60)
     with table_gone(world, "management"):  # a card of an older bank has no row there
@@ -250,7 +291,7 @@ def card(world, call):
     db.close()
 
 
-STEPS = [not_logged_in, session, accounts, payments, statements, refused_payments, payees, card, not_as_described, blocked,
+STEPS = [not_logged_in, session, accounts, payments, statements, refused_payments, payees, payee_requests, notifications, card, not_as_described, blocked,
          without_books]
 
 

@@ -210,7 +210,7 @@ static void test_keys_that_were_given(void **state)
     struct lab_card *card = lab_card_new(f->lab, f->lab->ada, 2, false);
     bank_free(&f->lab->bank);
     run_sql(f->ledger, "DROP TABLE card_keys; DROP TRIGGER journal_chained; DROP TABLE chain; "
-                       "PRAGMA user_version = 2");
+                       "DROP TABLE event; DROP TABLE payee_request; PRAGMA user_version = 2");
     open_again(f);
     assert_int_equal(number(f->ledger, "PRAGMA user_version"), LEDGER_SCHEMA);
     assert_int_equal(number(f->ledger, "SELECT count(*) FROM card_keys WHERE "

@@ -27,7 +27,7 @@ static const char *take(const char *query, struct taken *t)
     api_query_money(&q, "min", "EUR", &t->money);
     api_query_text(&q, "reference", t->text, sizeof t->text);
     api_query_word(&q, "direction", words, "in or out", &t->word);
-    api_query_cursor(&q, tag, &t->place);
+    api_query_cursor(&q, tag, &t->place, 1);
     bool good = api_query_good(&q);
     assert_int_equal(good, q.wrong[0] == '\0');
     return q.wrong;
@@ -122,12 +122,12 @@ static void test_cursor(void **state)
     const struct ledger_place place = {INT64_MAX, 7};
     static const uint8_t other[API_CURSOR_TAG_LEN] = {1, 2, 4};
     (void)state;
-    json_t *cursor = api_cursor_json(&place, tag);
+    json_t *cursor = api_cursor_json(&place, 1, tag);
     snprintf(query, sizeof query, "cursor=%s", json_string_value(cursor));
     assert_string_equal(take(query, &t), "");
     assert_true(t.place.entry == place.entry && t.place.line == place.line);
     json_decref(cursor);
-    cursor = api_cursor_json(&place, other);
+    cursor = api_cursor_json(&place, 1, other);
     snprintf(query, sizeof query, "cursor=%s", json_string_value(cursor));
     assert_non_null(strstr(take(query, &t), "cursor"));
     json_decref(cursor);
