@@ -239,6 +239,28 @@ static enum cw_err dispatch(struct call *c)
     return api_reply_problem(c->reply, "not-found", "The bank has nothing of that name.");
 }
 
+static bool is_payment(const struct api_request *request)
+{
+    return request->method == API_POST && strcmp(request->target, "/v1/payments") == 0;
+}
+
+/* Before anything is asked of the books. */
+static bool limited(struct call *c, enum cw_err *err)
+{
+    bool payment = is_payment(c->request);
+    int64_t wait = limiter_take(&c->api->limiter, payment ? LIMITER_PAYMENT : LIMITER_REQUEST,
+                                c->line->card, ledger_now(c->api->bank->ledger));
+    if (wait == 0)
+        return false;
+    *err = api_reply_problem(c->reply, "rate-limit",
+                             payment ? "Too many payments of this card; this order was not looked "
+                                       "at. Send the same order again in %lld seconds."
+                                     : "Too many requests of this card; ask again in %lld seconds.",
+                             (long long)wait);
+    c->reply->retry_after = wait;
+    return true;
+}
+
 enum cw_err api_serve(struct api *api, struct api_line *line, const struct api_request *request,
                       struct api_reply *reply)
 {
@@ -246,10 +268,13 @@ enum cw_err api_serve(struct api *api, struct api_line *line, const struct api_r
     struct ledger_card card;
     struct call c = {.api = api, .line = line, .request = request, .reply = reply};
     *reply = (struct api_reply){.route = "-"};
+    enum cw_err err = CW_OK;
+    if (limited(&c, &err))
+        return err;
     /* The card may have been blocked since the handshake. */
-    enum cw_err err = ledger_card_get(api->bank->ledger, line->card, &card, &why);
+    err = ledger_card_get(api->bank->ledger, line->card, &card, &why);
     if (err != CW_OK && err != CW_ERR_NOT_FOUND)
-        return request->method == API_POST && strcmp(request->target, "/v1/payments") == 0
+        return is_payment(request)
                    ? api_reply_unknown(reply, &why) /* it may have been booked before */
                    : api_reply_store(reply, &why);
     if (err == CW_ERR_NOT_FOUND || card.status != LEDGER_CARD_ACTIVE)

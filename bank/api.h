@@ -5,6 +5,7 @@
 
 #include "bank/bank.h"
 #include "bank/keycache.h"
+#include "bank/limiter.h"
 
 #include <stdbool.h>
 
@@ -38,13 +39,15 @@ struct api_reply {
     uint8_t *body;    /* malloc'd */
     size_t body_len;
     const char *route;   /* for the log: the pattern of the path, static */
+    int64_t retry_after; /* seconds, for the field of that name; 0: none */
     const char *problem; /* for the log: NAME of the problem, NULL when there is none */
 };
 
 struct api {
     struct bank *bank;
     struct keycache keys;
-    EVP_PKEY *update_key; /* signs messages to cards; NULL: not needed yet */
+    struct limiter limiter; /* its rates are set after api_init */
+    EVP_PKEY *update_key;   /* signs messages to cards; NULL: not needed yet */
 };
 
 void api_init(struct api *api, struct bank *bank);

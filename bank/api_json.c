@@ -15,6 +15,7 @@ static const struct {
     {"malformed", "Malformed request", 400},
     {"parameter", "Wrong parameter", 400},
     {"period-too-long", "Too much for one statement", 422},
+    {"rate-limit", "Too many requests", 429},
     {"too-large", "Request too large", 413},
     {"card-blocked", "Card blocked", 403},
     {"order-malformed", "Malformed order", 400},

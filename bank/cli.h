@@ -87,6 +87,7 @@ struct cli_args {
     uint8_t profiles[BANK_HOSTS_MAX]; /* of each host; 0: not given */
     size_t host_count;
     int64_t customer, time;
+    int requests_per_minute, payments_per_minute;
     int days, pin_min, pin_max, pin_tries;
 };
 

@@ -142,6 +142,10 @@ static enum cw_err run_serve(const struct cli_args *args, struct say *why)
         .listen = args->listen != NULL ? args->listen : "127.0.0.1:8443",
         .port_file = args->port_file,
         .insecure_keylog = args->keylog,
+        .requests_per_minute = (args->given & CLI_REQUESTS) != 0 ? args->requests_per_minute
+                                                                 : TLSD_REQUESTS_PER_MINUTE,
+        .payments_per_minute = (args->given & CLI_PAYMENTS) != 0 ? args->payments_per_minute
+                                                                 : TLSD_PAYMENTS_PER_MINUTE,
     };
     enum cw_err err = commands_bank_open(args, &bank, why);
     if (err == CW_OK)
@@ -386,10 +390,13 @@ const struct cli_command cli_commands[] = {
     {"root switch", NULL, CLI_FORCE, CLI_DIR, commands_root_switch, "root switch [--force]",
      "From its next start on the server uses the next root. Refused while there are cards that\n"
      "have not reported an update with it; with --force they stay out until 'card sync'.\n"},
-    {"serve", NULL, CLI_LISTEN | CLI_PORT_FILE | CLI_KEYLOG, CLI_DIR, run_serve,
-     "serve [--listen HOST:PORT] [--port-file FILE] [--insecure-keylog FILE]",
+    {"serve", NULL, CLI_LISTEN | CLI_PORT_FILE | CLI_KEYLOG | CLI_REQUESTS | CLI_PAYMENTS, CLI_DIR,
+     run_serve,
+     "serve [--listen HOST:PORT] [--port-file FILE] [--insecure-keylog FILE]\n"
+     "             [--requests-per-minute N] [--payments-per-minute N]",
      "Serves cards until SIGTERM (127.0.0.1:8443; port 0 takes a free one, --port-file says "
      "which).\n"
+     "A card may ask 600 times in a minute, and pay 120 times besides; 0 is no limit.\n"
      "--insecure-keylog writes the secrets of all lines to FILE: whoever has it reads them.\n"},
     {"report", NULL, 0, CLI_DIR, run_report, "report",
      "Totals, and whether entries, balances and currencies add up; fails when they do not.\n"},

@@ -299,6 +299,10 @@ static void send_reply(struct evhttp_request *req, const struct api_reply *reply
 {
     struct evbuffer *body = evbuffer_new();
     struct evkeyvalq *headers = evhttp_request_get_output_headers(req);
+    char seconds[24];
+    snprintf(seconds, sizeof seconds, "%lld", (long long)reply->retry_after);
+    if (reply->retry_after > 0)
+        evhttp_add_header(headers, "Retry-After", seconds);
     if (body == NULL || evbuffer_add(body, reply->body, reply->body_len) != 0 ||
         evhttp_add_header(headers, "Content-Type", reply->type) != 0) {
         evhttp_send_error(req, HTTP_INTERNAL, NULL);
@@ -527,6 +531,8 @@ enum cw_err tlsd_run(struct bank *bank, const struct tlsd_options *options, stru
     if (s == NULL)
         return say_fail(why, CW_ERR_SPACE, "out of memory");
     api_init(&s->api, bank);
+    s->api.limiter.per_minute[LIMITER_REQUEST] = options->requests_per_minute;
+    s->api.limiter.per_minute[LIMITER_PAYMENT] = options->payments_per_minute;
     s->connections_max = options->lines_max > 0 ? options->lines_max : TLSD_LINES_MAX;
     s->waiting_per_source =
         options->waiting_per_source > 0 ? options->waiting_per_source : TLSD_WAITING_PER_SOURCE;

@@ -4,7 +4,9 @@
 
 #include "bank/bank.h"
 
-#define TLSD_LINES_MAX 4096u
+#define TLSD_LINES_MAX           4096u
+#define TLSD_REQUESTS_PER_MINUTE 600 /* what `cardwired serve` uses when nothing is said */
+#define TLSD_PAYMENTS_PER_MINUTE 120
 #define TLSD_WAITING_PER_SOURCE                                                                    \
     256u                      /* unfinished handshakes of one address; a branch's many cards */
 #define TLSD_BYTE_SECONDS  5  /* to the first byte */
@@ -19,6 +21,8 @@ struct tlsd_options {
     const char *insecure_keylog; /* NULL, or where to write the secrets of all lines */
     size_t lines_max;            /* 0: TLSD_LINES_MAX, or what the limit of open files leaves */
     size_t waiting_per_source;   /* 0: TLSD_WAITING_PER_SOURCE */
+    int requests_per_minute;     /* of one card; 0: no limit */
+    int payments_per_minute;     /* likewise, apart from the others */
 };
 
 /* Serves until SIGTERM or SIGINT; then ends the lines in good order. One log line on stderr for

@@ -295,10 +295,21 @@ STEPS = [not_logged_in, session, accounts, payments, statements, refused_payment
          without_books]
 
 
+def too_often(described):
+    with bank_of_two("--requests-per-minute", "1", "--payments-per-minute", "1") as world:
+        call = Caller(described, world.ada)
+        world.ada.open()
+        call("POST", "/v1/session", LOG_IN)
+        call.refused(400, "malformed", "POST", "/v1/payments", {"order": "QQ==", "signature": "!"})
+        for _, method, path, body in samples(world):
+            call.refused(429, "rate-limit", method, path, body)
+
+
 def test_every_operation(world, described):
     call = Caller(described, world.ada)
     for step in STEPS:
         step(world, call)
+    too_often(described)
     assert not described.unseen()
     assert world.admin("audit")["ok"]  # and what was refused left nothing behind
 

@@ -85,6 +85,7 @@ ANSWERS = {
     "no payment": (as_json({"fine": True}, 201), "unknown", 4),
     "funds": (problem(422, "funds"), "no", 4),
     "malformed, and a number never used before": (problem(400, "malformed"), "no", 4),
+    "too often, and a number never used before": (problem(429, "rate-limit"), "no", 4),
     "conflict": (problem(409, "order-conflict"), "before", 4),
 }
 
