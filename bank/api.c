@@ -193,7 +193,7 @@ static const struct route {
 };
 
 /* Numbers and order ids need no percent-encoding, so none is taken: one path, one meaning. */
-static bool match(const char *pattern, const char *path, size_t len, char segment[API_PATH_MAX])
+bool api_path_match(const char *pattern, const char *path, size_t len, char segment[API_PATH_MAX])
 {
     size_t at = 0;
     for (; *pattern != '\0'; pattern++) {
@@ -221,7 +221,7 @@ static enum cw_err dispatch(struct call *c)
     c->query = c->request->target[len] == '?' ? c->request->target + len + 1 : "";
     for (size_t i = 0; i < sizeof routes / sizeof routes[0]; i++) {
         const struct route *r = &routes[i];
-        if (!match(r->path, c->request->target, len, c->segment))
+        if (!api_path_match(r->path, c->request->target, len, c->segment))
             continue;
         path_known = true;
         c->reply->route = r->path;

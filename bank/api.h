@@ -43,8 +43,11 @@ struct api_reply {
     const char *problem; /* for the log: NAME of the problem, NULL when there is none */
 };
 
+struct metrics;
+
 struct api {
     struct bank *bank;
+    struct metrics *metrics; /* NULL: nobody counts */
     struct keycache keys;
     struct limiter limiter; /* its rates are set after api_init */
     EVP_PKEY *update_key;   /* signs messages to cards; NULL: not needed yet */
@@ -58,5 +61,8 @@ void api_clear(struct api *api);
 CW_MUST_USE enum cw_err api_serve(struct api *api, struct api_line *line,
                                   const struct api_request *request, struct api_reply *reply);
 void api_reply_clear(struct api_reply *reply);
+/* Whether the path of `len` bytes is of that pattern, in which '*' stands for one segment: that is
+ * written to `segment`. */
+bool api_path_match(const char *pattern, const char *path, size_t len, char segment[API_PATH_MAX]);
 
 #endif

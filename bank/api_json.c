@@ -1,5 +1,7 @@
 #include "bank/api_json.h"
 
+#include "bank/log.h"
+
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -80,14 +82,14 @@ enum cw_err api_reply_problem(struct api_reply *reply, const char *name, const c
 enum cw_err api_reply_store(struct api_reply *reply, const struct say *why)
 {
     /* The sentence names files of the bank: it belongs into the bank's log, not to the holder. */
-    fprintf(stderr, "cardwired: %s\n", why->text);
+    log_event(LOG_ERROR, "store", log_text("why", why->text));
     return api_reply_problem(reply, "store",
                              "The bank cannot reach its books now. Try the same again later.");
 }
 
 enum cw_err api_reply_unknown(struct api_reply *reply, const struct say *why)
 {
-    fprintf(stderr, "cardwired: %s\n", why->text);
+    log_event(LOG_ERROR, "store", log_text("why", why->text));
     return api_reply_problem(reply, "outcome-unknown",
                              "The bank cannot tell now whether this order was booked. Ask again "
                              "with the same order; do not sign another.");

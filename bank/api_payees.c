@@ -10,17 +10,17 @@
 
 #define BY_HOLDER "by the holder, over the card's line"
 
-static json_t *request_json(const struct ledger_request *r)
+static json_t *request_json(const struct ledger_payee_request *r)
 {
     bool refused = r->status == LEDGER_REQUEST_REFUSED;
     return json_pack(
         "{s:I, s:s, s:s, s:s, s:s, s:o, s:o, s:s?}", "id", (json_int_t)r->id, "action",
         r->remove ? "remove" : "add", "account", r->payee.account, "name", r->payee.name, "status",
-        ledger_request_status_name(r->status), "time", api_time(r->asked), "decided",
+        ledger_payee_request_status_name(r->status), "time", api_time(r->asked), "decided",
         r->decided != 0 ? api_time(r->decided) : json_null(), "reason", refused ? r->words : NULL);
 }
 
-static enum cw_err reply_request(struct call *c, int status, const struct ledger_request *r)
+static enum cw_err reply_request(struct call *c, int status, const struct ledger_payee_request *r)
 {
     return api_reply_json(c->reply, status, json_pack("{s:o}", "request", request_json(r)));
 }
@@ -78,14 +78,14 @@ static enum cw_err check_payee(struct call *c, const struct asked *a, bool *done
 }
 
 /* The update that takes the payee off the card, with the end of the request, at once. */
-static enum cw_err carry_out(struct call *c, struct ledger_request *r, struct say *why)
+static enum cw_err carry_out(struct call *c, struct ledger_payee_request *r, struct say *why)
 {
     struct update_made made;
     struct update_plan plan = {
         .payee_gone = r->payee.account, .request = r->id, .confirmed = BY_HOLDER};
     memcpy(plan.card, r->card, sizeof plan.card);
     enum cw_err err = update_make(c->api->bank, &plan, &made, why);
-    return err == CW_OK ? ledger_request_get(c->api->bank->ledger, r->id, r, why) : err;
+    return err == CW_OK ? ledger_payee_request_get(c->api->bank->ledger, r->id, r, why) : err;
 }
 
 static enum cw_err reply_not_asked(struct call *c, enum cw_err err, const struct say *why)
@@ -112,7 +112,7 @@ enum cw_err api_payee_requests_post(struct call *c)
     bool done = false, fresh = false;
     struct say why;
     struct asked a;
-    struct ledger_request r;
+    struct ledger_payee_request r;
     struct ledger_management m;
     struct ledger *l = c->api->bank->ledger;
     if (!parse(c->request, &a))
@@ -127,7 +127,7 @@ enum cw_err api_payee_requests_post(struct call *c)
         return api_reply_store(c->reply, &why);
     if (!a.remove && ((err = check_payee(c, &a, &done)) != CW_OK || done))
         return err;
-    err = ledger_request_add(l, c->line->card, a.remove, &a.payee, &r, &fresh, &why);
+    err = ledger_payee_request_add(l, c->line->card, a.remove, &a.payee, &r, &fresh, &why);
     if (err != CW_OK)
         return reply_not_asked(c, err, &why);
     if (r.remove && (err = carry_out(c, &r, &why)) != CW_OK)
@@ -140,11 +140,12 @@ enum cw_err api_payee_requests_post(struct call *c)
 enum cw_err api_payee_request_get(struct call *c)
 {
     struct say why;
-    struct ledger_request r;
+    struct ledger_payee_request r;
     size_t digits = strspn(c->segment, "0123456789");
     enum cw_err err = CW_ERR_NOT_FOUND;
     if (digits > 0 && digits <= 18 && c->segment[digits] == '\0')
-        err = ledger_request_get(c->api->bank->ledger, strtoll(c->segment, NULL, 10), &r, &why);
+        err =
+            ledger_payee_request_get(c->api->bank->ledger, strtoll(c->segment, NULL, 10), &r, &why);
     if (err != CW_OK && err != CW_ERR_NOT_FOUND)
         return api_reply_store(c->reply, &why);
     if (err == CW_ERR_NOT_FOUND || memcmp(r.card, c->line->card, sizeof r.card) != 0)
@@ -152,8 +153,8 @@ enum cw_err api_payee_request_get(struct call *c)
     return reply_request(c, 200, &r);
 }
 
-static enum cw_err reply_requests(struct call *c, const struct ledger_request *list, size_t count,
-                                  size_t shown, const uint8_t tag[API_CURSOR_TAG_LEN])
+static enum cw_err reply_requests(struct call *c, const struct ledger_payee_request *list,
+                                  size_t count, size_t shown, const uint8_t tag[API_CURSOR_TAG_LEN])
 {
     json_t *items = json_array(), *cursor = json_null();
     for (size_t i = 0; i < count && i < shown && items != NULL; i++)
@@ -184,11 +185,11 @@ enum cw_err api_payee_requests_get(struct call *c)
     if (!api_query_good(&q))
         return api_query_refuse(&q, c->reply);
     size_t shown = (size_t)limit;
-    struct ledger_request *list = calloc(shown + 1, sizeof *list);
+    struct ledger_payee_request *list = calloc(shown + 1, sizeof *list);
     if (list == NULL)
         return CW_ERR_SPACE;
-    enum cw_err err = ledger_requests_get(c->api->bank->ledger, c->line->card, past.entry,
-                                          shown + 1, list, &count, &why);
+    enum cw_err err = ledger_payee_requests_get(c->api->bank->ledger, c->line->card, past.entry,
+                                                shown + 1, list, &count, &why);
     err =
         err == CW_OK ? reply_requests(c, list, count, shown, tag) : api_reply_store(c->reply, &why);
     free(list);

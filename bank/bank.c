@@ -141,18 +141,46 @@ static enum cw_err load_server(struct bank *b, const char *setting, struct bank_
     return err;
 }
 
+enum cw_err bank_store_find(const char *dir, char out[BANK_PATH_MAX], struct say *why)
+{
+    char path[BANK_PATH_MAX];
+    uint8_t *text = NULL;
+    size_t len = 0;
+    enum cw_err err = bank_path(dir, BANK_FILE_STORE, "", path, why);
+    if (err != CW_OK || access(path, F_OK) != 0)
+        return err == CW_OK ? bank_path(dir, BANK_FILE_LEDGER, "", out, why) : err;
+    if ((err = bank_file_private(path, why)) != CW_OK ||
+        (err = file_read(path, BANK_PATH_MAX, &text, &len, why)) != CW_OK)
+        return err;
+    while (len > 0 && text[len - 1] == '\n')
+        len--;
+    if (len == 0 || len >= BANK_PATH_MAX || memchr(text, '\0', len) != NULL) {
+        err = say_fail(why, CW_ERR_FORMAT, "%s holds no address of a database", path);
+    } else {
+        memcpy(out, text, len);
+        out[len] = '\0';
+        if (!ledger_is_address(out))
+            err = say_fail(why, CW_ERR_FORMAT,
+                           "%s must hold the address of a database, postgresql://...", path);
+    }
+    free(text);
+    return err;
+}
+
 enum cw_err bank_open(const char *dir, const struct ledger_clock *clock, struct bank **out,
                       struct say *why)
 {
-    char path[BANK_PATH_MAX];
-    enum cw_err err = bank_path(dir, BANK_FILE_LEDGER, "", path, why);
+    char where[BANK_PATH_MAX];
+    enum cw_err err = strlen(dir) + sizeof BANK_FILE_STORE < BANK_PATH_MAX
+                          ? bank_store_find(dir, where, why)
+                          : say_fail(why, CW_ERR_LENGTH, "the name of that folder is too long");
     if (err != CW_OK)
         return err;
     struct bank *b = calloc(1, sizeof *b);
     if (b == NULL)
         return say_fail(why, CW_ERR_SPACE, "out of memory");
-    memcpy(b->dir, dir, strlen(dir) + 1); /* fits: the longer path did */
-    err = ledger_open(path, clock, &b->ledger, why);
+    memcpy(b->dir, dir, strlen(dir) + 1);
+    err = ledger_open(where, clock, &b->ledger, why);
     if (err == CW_OK)
         err = ledger_setting_get(b->ledger, "name", b->name, sizeof b->name, why);
     if (err == CW_OK)

@@ -31,6 +31,7 @@
 #define BANK_FILE_SERVER_RSA  "server-rsa2048"
 #define BANK_FILE_ISSUER      "issuer.key"  /* issuer_keys.h */
 #define BANK_FILE_UPDATE      "card-update" /* .key alone: signs messages to cards */
+#define BANK_FILE_STORE       "bank.store"  /* the ledger's address, when it is in a database */
 #define BANK_DIR_MAILERS      "mailers"
 
 /* The server's root and certificates of one generation, as stems of files: the first is as above,
@@ -53,6 +54,7 @@ struct bank_options {
     const char *const *hosts; /* server names; the first one is for cards */
     size_t host_count;        /* 1..BANK_HOSTS_MAX */
     int server_days;
+    const char *store; /* NULL: a file in the folder; else ledger_is_address */
 };
 
 /* Makes a bank in `dir`: made if absent, or empty and the caller's alone. CW_ERR_EXISTS when
@@ -64,6 +66,10 @@ CW_MUST_USE enum cw_err bank_init(const char *dir, const struct bank_options *op
 CW_MUST_USE enum cw_err bank_open(const char *dir, const struct ledger_clock *clock,
                                   struct bank **out, struct say *why);
 void bank_free(struct bank **bank);
+
+/* Where the ledger is: a path, or the address in BANK_FILE_STORE. CW_ERR_DENIED when others may
+ * read that, CW_ERR_FORMAT. */
+CW_MUST_USE enum cw_err bank_store_find(const char *dir, char out[BANK_PATH_MAX], struct say *why);
 
 /* The files of a generation, 1... */
 void bank_server_name(unsigned generation, struct bank_server *out);

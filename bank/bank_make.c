@@ -266,13 +266,17 @@ enum cw_err bank_init(const char *dir, const struct bank_options *options,
     if ((err = make_issuer_keys(dir, why)) != CW_OK)
         return err;
     /* The ledger comes last: a folder with one is a whole bank. */
-    if ((err = bank_path(dir, BANK_FILE_LEDGER, "", path, why)) != CW_OK ||
-        (err = ledger_create(path, clock, &ledger, why)) != CW_OK)
+    if ((err = bank_path(dir, options->store == NULL ? BANK_FILE_LEDGER : BANK_FILE_STORE, "", path,
+                         why)) != CW_OK ||
+        (err = ledger_create(options->store == NULL ? path : options->store, clock, &ledger,
+                             why)) != CW_OK)
         return err;
     err = ledger_setting_put(ledger, "name", options->name, why);
     if (err == CW_OK)
         err = ledger_setting_put(ledger, "server-name", options->hosts[0], why);
     ledger_free(&ledger);
+    if (err == CW_OK && options->store != NULL)
+        err = bank_file_make(path, options->store, strlen(options->store), 0600, why);
     return err;
 }
 

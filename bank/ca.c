@@ -9,6 +9,7 @@
 #include <openssl/x509v3.h>
 #include <stdio.h>
 #include <string.h>
+#include <time.h>
 
 #define BACKDATE 600 /* seconds */
 
@@ -19,6 +20,12 @@ enum cw_err ca_fail(struct say *why, const char *what)
     say_fail(why, CW_ERR_CRYPTO, "%s: %s", what, reason != NULL ? reason : "OpenSSL refused it");
     ERR_clear_error();
     return CW_ERR_CRYPTO;
+}
+
+int64_t ca_seconds(const ASN1_TIME *t)
+{
+    struct tm tm;
+    return ASN1_TIME_to_tm(t, &tm) == 1 ? (int64_t)timegm(&tm) : 0;
 }
 
 enum cw_err ca_key_make(bool rsa, EVP_PKEY **out, struct say *why)

@@ -59,4 +59,7 @@ CW_MUST_USE enum cw_err ca_host_check(const char *host);
 /* Appends what OpenSSL says last to the sentence: "cannot X: ...". Empties its error queue. */
 enum cw_err ca_fail(struct say *why, const char *what);
 
+/* Seconds since 1970; 0 for what is no time. */
+int64_t ca_seconds(const ASN1_TIME *t);
+
 #endif

@@ -58,6 +58,11 @@ static const struct named {
     {"port-file", CLI_PORT_FILE, false},
     {"requests-per-minute", CLI_REQUESTS, false},
     {"payments-per-minute", CLI_PAYMENTS, false},
+    {"ops", CLI_OPS, false},
+    {"ops-port-file", CLI_OPS_PORT, false},
+    {"config", CLI_CONFIG, false},
+    {"log", CLI_LOG, false},
+    {"log-level", CLI_LOG_LEVEL, false},
     {"insecure-keylog", CLI_KEYLOG, false},
 };
 #define OPTIONS  (sizeof named_options / sizeof named_options[0])
@@ -128,6 +133,11 @@ static void take_text(struct cli_args *a, uint64_t bit, const char *value)
         {CLI_LISTEN, &a->listen},
         {CLI_KEYLOG, &a->keylog},
         {CLI_PORT_FILE, &a->port_file},
+        {CLI_OPS, &a->ops},
+        {CLI_OPS_PORT, &a->ops_port_file},
+        {CLI_CONFIG, &a->config},
+        {CLI_LOG, &a->log},
+        {CLI_LOG_LEVEL, &a->log_level},
         {CLI_PIV_KEY, &a->piv_key},
         {CLI_PIV_PIN, &a->piv_pin_file},
         {CLI_PIV_PUK, &a->piv_puk_file},
@@ -325,7 +335,7 @@ static enum cw_err check_args(const struct cli_command *c, struct parsed *p, siz
         return say_fail(why, CW_ERR_ARG, "'%.60s' is one word too many; see 'cardwired %s --help'",
                         p->words[used + extra], c->words);
     p->args.word = extra != 0 ? p->words[used] : NULL;
-    if ((c->wants & CLI_DIR) != 0 && p->args.dir == NULL)
+    if ((takes & CLI_DIR) != 0 && p->args.dir == NULL)
         p->args.dir = getenv("CARDWIRED_DIR");
     if ((c->wants & CLI_DIR) != 0 && (p->args.dir == NULL || p->args.dir[0] == '\0'))
         return say_fail(why, CW_ERR_ARG, "%s wants the bank's folder: --dir DIR, or CARDWIRED_DIR",

@@ -64,6 +64,11 @@ enum cli_exit {
 #define CLI_BECAUSE     (UINT64_C(1) << 48)
 #define CLI_REQUESTS    (UINT64_C(1) << 49)
 #define CLI_PAYMENTS    (UINT64_C(1) << 50)
+#define CLI_OPS         (UINT64_C(1) << 58)
+#define CLI_OPS_PORT    (UINT64_C(1) << 59)
+#define CLI_CONFIG      (UINT64_C(1) << 60)
+#define CLI_LOG         (UINT64_C(1) << 61)
+#define CLI_LOG_LEVEL   (UINT64_C(1) << 62)
 
 /* What says a card's policy, and may be changed by an update. */
 #define CLI_POLICY                                                                                 \
@@ -80,6 +85,7 @@ struct cli_args {
     const char *dir, *name, *currency, *deposit, *reader, *key, *listen, *port_file, *keylog;
     const char *pin_file, *puk_file, *initial_key, *pin_rules, *contactless, *payees_rule;
     const char *sessions, *card, *account, *confirmed_by, *because, *head;
+    const char *ops, *ops_port_file, *config, *log, *log_level;
     const char *piv_key, *piv_pin_file, *piv_puk_file;
     const char *roots[LINK_ROOT_MAX], *limits[POLICY_LIMITS_MAX], *payees[POLICY_PAYEES_MAX];
     size_t root_count, limit_count, payee_count;

@@ -4,7 +4,6 @@
 
 #include "bank/audit.h"
 #include "bank/backup.h"
-#include "bank/tlsd.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -133,26 +132,7 @@ static enum cw_err run_account_list(const struct cli_args *args, struct say *why
     return commands_list_print(&list, "accounts", err, why);
 }
 
-/* ---- server and report ---- */
-
-static enum cw_err run_serve(const struct cli_args *args, struct say *why)
-{
-    struct bank *bank = NULL;
-    struct tlsd_options o = {
-        .listen = args->listen != NULL ? args->listen : "127.0.0.1:8443",
-        .port_file = args->port_file,
-        .insecure_keylog = args->keylog,
-        .requests_per_minute = (args->given & CLI_REQUESTS) != 0 ? args->requests_per_minute
-                                                                 : TLSD_REQUESTS_PER_MINUTE,
-        .payments_per_minute = (args->given & CLI_PAYMENTS) != 0 ? args->payments_per_minute
-                                                                 : TLSD_PAYMENTS_PER_MINUTE,
-    };
-    enum cw_err err = commands_bank_open(args, &bank, why);
-    if (err == CW_OK)
-        err = tlsd_run(bank, &o, why);
-    bank_free(&bank);
-    return err;
-}
+/* ---- the books ---- */
 
 static enum cw_err run_report(const struct cli_args *args, struct say *why)
 {
@@ -390,12 +370,18 @@ const struct cli_command cli_commands[] = {
     {"root switch", NULL, CLI_FORCE, CLI_DIR, commands_root_switch, "root switch [--force]",
      "From its next start on the server uses the next root. Refused while there are cards that\n"
      "have not reported an update with it; with --force they stay out until 'card sync'.\n"},
-    {"serve", NULL, CLI_LISTEN | CLI_PORT_FILE | CLI_KEYLOG | CLI_REQUESTS | CLI_PAYMENTS, CLI_DIR,
-     run_serve,
-     "serve [--listen HOST:PORT] [--port-file FILE] [--insecure-keylog FILE]\n"
-     "             [--requests-per-minute N] [--payments-per-minute N]",
+    {"serve", NULL,
+     CLI_DIR | CLI_LISTEN | CLI_PORT_FILE | CLI_KEYLOG | CLI_OPS | CLI_OPS_PORT | CLI_CONFIG |
+         CLI_LOG | CLI_LOG_LEVEL | CLI_REQUESTS | CLI_PAYMENTS,
+     0, commands_serve,
+     "serve [--config FILE] [--listen HOST:PORT] [--port-file FILE] [--ops HOST:PORT]\n"
+     "             [--ops-port-file FILE] [--log text|json] [--log-level LEVEL]\n"
+     "             [--insecure-keylog FILE] [--requests-per-minute N] [--payments-per-minute N]",
      "Serves cards until SIGTERM (127.0.0.1:8443; port 0 takes a free one, --port-file says "
      "which).\n"
+     "FILE of --config says the same and more (cardwired.conf(5)); the command line wins. SIGHUP\n"
+     "reads it again. --ops answers GET /healthz and /readyz in plain HTTP, on an address of\n"
+     "this machine alone. The log is on stderr; LEVEL is error, warn, info or debug (info).\n"
      "A card may ask 600 times in a minute, and pay 120 times besides; 0 is no limit.\n"
      "--insecure-keylog writes the secrets of all lines to FILE: whoever has it reads them.\n"},
     {"report", NULL, 0, CLI_DIR, run_report, "report",

@@ -8,7 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-static void list_request(void *ctx, const struct ledger_request *r)
+static void list_request(void *ctx, const struct ledger_payee_request *r)
 {
     struct commands_list *list = ctx;
     char serial[2 * ORDER_SERIAL_LEN + 1], asked[32];
@@ -30,23 +30,23 @@ enum cw_err commands_payee_requests(const struct cli_args *args, struct say *why
     struct commands_list list = {args->json ? json_array() : NULL};
     enum cw_err err = commands_bank_open(args, &bank, why);
     if (err == CW_OK)
-        err = ledger_request_each(bank->ledger, list_request, &list, why);
+        err = ledger_payee_request_each(bank->ledger, list_request, &list, why);
     bank_free(&bank);
     return commands_list_print(&list, "requests", err, why);
 }
 
 static enum cw_err take_request(const struct cli_args *args, struct bank *bank,
-                                struct ledger_request *out, struct say *why)
+                                struct ledger_payee_request *out, struct say *why)
 {
     size_t digits = strspn(args->word, "0123456789");
     if (digits == 0 || digits > 18 || args->word[digits] != '\0')
         return say_fail(why, CW_ERR_ARG,
                         "'%.60s' is no request's number; 'cardwired payee requests' lists them",
                         args->word);
-    return ledger_request_get(bank->ledger, strtoll(args->word, NULL, 10), out, why);
+    return ledger_payee_request_get(bank->ledger, strtoll(args->word, NULL, 10), out, why);
 }
 
-static enum cw_err confirm(const struct cli_args *args, const struct ledger_request *r,
+static enum cw_err confirm(const struct cli_args *args, const struct ledger_payee_request *r,
                            struct bank *bank, struct say *why)
 {
     char serial[2 * ORDER_SERIAL_LEN + 1];
@@ -72,7 +72,7 @@ static enum cw_err confirm(const struct cli_args *args, const struct ledger_requ
 enum cw_err commands_payee_confirm(const struct cli_args *args, struct say *why)
 {
     struct bank *bank = NULL;
-    struct ledger_request r;
+    struct ledger_payee_request r;
     enum cw_err err = commands_bank_open(args, &bank, why);
     if (err == CW_OK)
         err = take_request(args, bank, &r, why);
@@ -85,12 +85,12 @@ enum cw_err commands_payee_confirm(const struct cli_args *args, struct say *why)
 enum cw_err commands_payee_refuse(const struct cli_args *args, struct say *why)
 {
     struct bank *bank = NULL;
-    struct ledger_request r;
+    struct ledger_payee_request r;
     enum cw_err err = commands_bank_open(args, &bank, why);
     if (err == CW_OK)
         err = take_request(args, bank, &r, why);
     if (err == CW_OK)
-        err = ledger_request_refuse(bank->ledger, r.id, args->because, why);
+        err = ledger_payee_request_refuse(bank->ledger, r.id, args->because, why);
     bank_free(&bank);
     if (err == CW_OK && args->json)
         err = commands_print_json(json_pack("{s:I}", "request", (json_int_t)r.id), why);

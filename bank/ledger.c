@@ -26,7 +26,13 @@ static enum cw_err open_where(const char *where, bool fresh, const struct ledger
                               struct ledger **out, struct say *why)
 {
     *out = NULL;
-    return db_sqlite_open(where, fresh, clock, out, why);
+    return ledger_is_address(where) ? db_pg_open(where, fresh, clock, out, why)
+                                    : db_sqlite_open(where, fresh, clock, out, why);
+}
+
+bool ledger_is_address(const char *where)
+{
+    return strncmp(where, "postgresql://", 13) == 0 || strncmp(where, "postgres://", 11) == 0;
 }
 
 enum cw_err ledger_create(const char *where, const struct ledger_clock *clock, struct ledger **out,
@@ -99,6 +105,13 @@ enum cw_err db_prepare(struct ledger *l, struct db_stmt **out, struct say *why, 
     return l->engine->prepare(l, out, sql, values, count, why);
 }
 
+enum cw_err db_prepare_values(struct ledger *l, struct db_stmt **out, const char *sql,
+                              const struct db_value *values, size_t count, struct say *why)
+{
+    *out = NULL;
+    return l->engine->prepare(l, out, sql, values, count, why);
+}
+
 enum cw_err db_step(struct ledger *l, struct db_stmt *st, bool *row, struct say *why)
 {
     return l->engine->step(st, row, why);
@@ -119,6 +132,11 @@ bool db_null(const struct db_stmt *st, int column)
 int64_t db_int(const struct db_stmt *st, int column)
 {
     return st->ledger->engine->number(st, column);
+}
+
+const void *db_bytes(const struct db_stmt *st, int column, size_t *len)
+{
+    return st->ledger->engine->bytes(st, column, len);
 }
 
 int64_t db_changed(const struct ledger *l)
@@ -172,7 +190,7 @@ static enum cw_err damaged(struct say *why)
 enum cw_err db_text(const struct db_stmt *st, int column, char *out, size_t cap, struct say *why)
 {
     size_t len = 0;
-    const char *text = st->ledger->engine->bytes(st, column, &len);
+    const char *text = db_bytes(st, column, &len);
     if (text == NULL || len >= cap || memchr(text, '\0', len) != NULL)
         return damaged(why);
     memcpy(out, text, len);
@@ -184,7 +202,7 @@ enum cw_err db_blob(const struct db_stmt *st, int column, uint8_t *out, size_t c
                     struct say *why)
 {
     size_t n = 0;
-    const void *data = st->ledger->engine->bytes(st, column, &n);
+    const void *data = db_bytes(st, column, &n);
     if (data == NULL || n > cap)
         return damaged(why);
     memcpy(out, data, n);
@@ -203,7 +221,7 @@ enum cw_err db_blob_exact(const struct db_stmt *st, int column, uint8_t *out, si
 enum cw_err db_copy_text(const struct db_stmt *st, int column, char **out, struct say *why)
 {
     size_t len = 0;
-    const char *text = st->ledger->engine->bytes(st, column, &len);
+    const char *text = db_bytes(st, column, &len);
     if (text == NULL)
         return damaged(why);
     *out = strndup(text, len);
@@ -228,6 +246,11 @@ enum cw_err db_end(struct ledger *l, enum cw_err err, struct say *why)
 {
     enum db_fate fate;
     return db_end_told(l, err, &fate, why);
+}
+
+enum cw_err ledger_writable(struct ledger *l, struct say *why)
+{
+    return l->engine->writable(l, why);
 }
 
 enum cw_err ledger_together(struct ledger *l, enum cw_err (*act)(void *ctx, struct say *why),

@@ -18,7 +18,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define LEDGER_SCHEMA         5
+#define LEDGER_SCHEMA         6
 #define LEDGER_CERT_MAX       2048u /* bytes of DER */
 #define LEDGER_SIGNATURE_MAX  512u  /* bytes */
 #define LEDGER_CERTS_PER_CARD 4u
@@ -38,6 +38,10 @@ extern const struct ledger_clock ledger_clock_system;
 
 /* ---- opening ---- */
 
+/* Where the books are: a file (SQLite), or the address of a database, "postgresql://..." as libpq
+ * takes it (PostgreSQL 15 or later). */
+bool ledger_is_address(const char *where);
+
 /* Makes an empty ledger in a file that must not exist, or in a database that holds none. */
 CW_MUST_USE enum cw_err ledger_create(const char *where, const struct ledger_clock *clock,
                                       struct ledger **out, struct say *why);
@@ -48,7 +52,16 @@ void ledger_free(struct ledger **ledger);
 /* One state of the books into a file that must not exist, while others go on writing; it is on the
  * disk when this returns, and gone when it fails. */
 CW_MUST_USE enum cw_err ledger_copy(struct ledger *l, const char *path, struct say *why);
+/* All books of `from` as of one moment into `to`, which was made by ledger_create and holds
+ * nothing; in one transaction. `progress` may be NULL; it counts entries. CW_ERR_FORMAT when the
+ * chain of `from` is broken. */
+CW_MUST_USE enum cw_err ledger_transfer(struct ledger *from, struct ledger *to,
+                                        void (*progress)(void *ctx, int64_t done, int64_t total),
+                                        void *ctx, struct say *why);
 int64_t ledger_now(const struct ledger *l);
+/* Whether the store would take a booking now; books nothing. CW_ERR_NOT_FOUND when it was moved or
+ * removed, CW_ERR_SPACE when its disk is full. */
+CW_MUST_USE enum cw_err ledger_writable(struct ledger *l, struct say *why);
 
 /* Runs `act` in one transaction: all that it writes, or none. It must not call what says of itself
  * that it is one already. */
@@ -284,20 +297,20 @@ CW_MUST_USE enum cw_err ledger_payee_each(struct ledger *l, const uint8_t serial
 
 /* What a holder asked for a card's list. Nothing is put on it until the bank knows by another way
  * than the holder's terminal that the holder wants it; what is taken off needs nobody's word. */
-enum ledger_request_status {
+enum ledger_payee_request_status {
     LEDGER_REQUEST_OPEN = 1,
     LEDGER_REQUEST_CONFIRMED = 2,
     LEDGER_REQUEST_REFUSED = 3,
 };
-const char *ledger_request_status_name(enum ledger_request_status status);
+const char *ledger_payee_request_status_name(enum ledger_payee_request_status status);
 
-struct ledger_request {
+struct ledger_payee_request {
     int64_t id;
     uint8_t card[ORDER_SERIAL_LEN];
     bool remove; /* else: add */
     struct policy_payee payee;
     int64_t asked;
-    enum ledger_request_status status;
+    enum ledger_payee_request_status status;
     int64_t decided;                      /* 0 while it is open */
     char words[LEDGER_CONFIRMED_MAX + 1]; /* how it was confirmed, or why it was refused */
 };
@@ -305,28 +318,31 @@ struct ledger_request {
 /* Writes the request; one that is open already and asks the same is found instead (*fresh false).
  * CW_ERR_EXISTS when the account to add is on the list; CW_ERR_NOT_FOUND when the one to remove is
  * not; CW_ERR_SPACE when the list is full, or POLICY_PAYEES_MAX requests of the card are open. */
-CW_MUST_USE enum cw_err ledger_request_add(struct ledger *l, const uint8_t serial[ORDER_SERIAL_LEN],
-                                           bool remove, const struct policy_payee *payee,
-                                           struct ledger_request *out, bool *fresh,
-                                           struct say *why);
-CW_MUST_USE enum cw_err ledger_request_get(struct ledger *l, int64_t id, struct ledger_request *out,
-                                           struct say *why);
+CW_MUST_USE enum cw_err ledger_payee_request_add(struct ledger *l,
+                                                 const uint8_t serial[ORDER_SERIAL_LEN],
+                                                 bool remove, const struct policy_payee *payee,
+                                                 struct ledger_payee_request *out, bool *fresh,
+                                                 struct say *why);
+CW_MUST_USE enum cw_err ledger_payee_request_get(struct ledger *l, int64_t id,
+                                                 struct ledger_payee_request *out, struct say *why);
 /* Those of a card before `before`, newest first, into out[0..limit). */
-CW_MUST_USE enum cw_err ledger_requests_get(struct ledger *l,
-                                            const uint8_t serial[ORDER_SERIAL_LEN], int64_t before,
-                                            size_t limit, struct ledger_request *out, size_t *count,
-                                            struct say *why);
+CW_MUST_USE enum cw_err ledger_payee_requests_get(struct ledger *l,
+                                                  const uint8_t serial[ORDER_SERIAL_LEN],
+                                                  int64_t before, size_t limit,
+                                                  struct ledger_payee_request *out, size_t *count,
+                                                  struct say *why);
 /* Those that are open, of all cards, oldest first. */
-CW_MUST_USE enum cw_err ledger_request_each(struct ledger *l,
-                                            void (*each)(void *ctx, const struct ledger_request *r),
-                                            void *ctx, struct say *why);
+CW_MUST_USE enum cw_err
+ledger_payee_request_each(struct ledger *l,
+                          void (*each)(void *ctx, const struct ledger_payee_request *r), void *ctx,
+                          struct say *why);
 /* Ends a request. CW_ERR_STATE when it is not open, CW_ERR_FORMAT for words as of
  * ledger_payee_add. Inside a transaction, or of its own. */
-CW_MUST_USE enum cw_err ledger_request_confirm(struct ledger *l, int64_t id, const char *words,
-                                               struct say *why);
+CW_MUST_USE enum cw_err ledger_payee_request_confirm(struct ledger *l, int64_t id,
+                                                     const char *words, struct say *why);
 /* In a transaction of its own. */
-CW_MUST_USE enum cw_err ledger_request_refuse(struct ledger *l, int64_t id, const char *words,
-                                              struct say *why);
+CW_MUST_USE enum cw_err ledger_payee_request_refuse(struct ledger *l, int64_t id, const char *words,
+                                                    struct say *why);
 
 /* ---- events ---- */
 
@@ -389,17 +405,37 @@ enum ledger_verdict {
     LEDGER_CURRENCY,
     LEDGER_SAME_ACCOUNT,
     LEDGER_FUNDS,
+    LEDGER_FROZEN,  /* either account */
+    LEDGER_LINKED,  /* one that it is linked with is refused */
     LEDGER_UNKNOWN, /* the commit failed half-way: only asking again with the same order can tell */
 };
 
-/* Books an order in one transaction, together with the reply that `reply` makes of the booking
- * (malloc'd, NULL on failure): when this returns CW_OK with LEDGER_BOOKED, all of it is on disk;
- * with LEDGER_UNKNOWN, `why` says what failed; in every other case nothing was changed. */
+/* Makes the answer to a booked order (malloc'd, NULL: out of memory). `ctx` is the request's. */
+typedef char *ledger_reply_make(void *ctx, const struct ledger_order *o,
+                                const struct ledger_booking *b);
+
+/* One order to be booked, and what came of it. */
+struct ledger_request {
+    const struct ledger_order *order;
+    bool linked; /* with the next one: both are booked, or none */
+    void *ctx;
+    enum ledger_verdict verdict;
+    char *reply; /* of LEDGER_BOOKED: what was stored, the caller's to free */
+};
+
+#define LEDGER_BATCH_MAX 256u
+
+/* Books up to LEDGER_BATCH_MAX orders in one transaction, each together with the reply that `make`
+ * makes of it; an order that is refused stops no other, but those it is linked with. When this
+ * returns CW_OK, all that is LEDGER_BOOKED is on disk; where it is LEDGER_UNKNOWN, `why` says what
+ * failed; otherwise nothing was changed. On an error no verdict is set, and nothing was changed. */
+CW_MUST_USE enum cw_err ledger_payments_book(struct ledger *l, struct ledger_request *requests,
+                                             size_t count, ledger_reply_make *make,
+                                             struct say *why);
+/* The same for one. The reply goes to `make` alone. */
 CW_MUST_USE enum cw_err ledger_payment_book(struct ledger *l, const struct ledger_order *order,
-                                            char *(*reply)(void *ctx, const struct ledger_order *o,
-                                                           const struct ledger_booking *b),
-                                            void *ctx, enum ledger_verdict *verdict,
-                                            struct say *why);
+                                            ledger_reply_make *make, void *ctx,
+                                            enum ledger_verdict *verdict, struct say *why);
 
 /* A payment as stored. Freed with ledger_payment_free. */
 struct ledger_payment {

@@ -1,202 +1,90 @@
-/* ledger_book.c - postings, payments and totals. Every change of a balance goes through
- * db_post, in the transaction that also writes why. */
-#include "bank/ledger_db.h"
+/* ledger_book.c - entries that no card ordered, stored payments and totals. Orders are
+ * booked in ledger_booking.c. */
+#include "bank/ledger_booking.h"
 
 #include <stdlib.h>
 #include <string.h>
 
-static enum cw_err post_leg(struct ledger *l, int64_t entry, size_t line, struct db_leg *leg,
+/* The account of a leg, as it is after it. */
+static enum cw_err move_leg(struct ledger *l, const struct db_leg *leg, struct booking_account *a,
                             struct say *why)
 {
     struct db_stmt *st;
-    int64_t balance = 0, customer = 0;
-    enum cw_err err =
-        db_prepare(l, &st, why, "SELECT balance FROM account WHERE id = ?", "i", leg->account);
-    if ((err = db_number(l, err, st, &balance, why)) != CW_OK)
+    bool row = false;
+    enum cw_err err = db_prepare(l, &st, why, BOOKING_ACCOUNT "WHERE a.id = ?", "i", leg->account);
+    if (err == CW_OK)
+        err = db_step(l, st, &row, why);
+    if (err == CW_OK && !row)
+        err = say_fail(why, CW_ERR_NOT_FOUND, "there is no account to post to");
+    if (err == CW_OK)
+        err = db_account_fact(st, a, why);
+    if (err == CW_OK)
+        err = db_text(st, 0, a->number, sizeof a->number, why);
+    db_done(&st);
+    if (err != CW_OK)
         return err;
-    err = db_prepare(l, &st, why, "SELECT coalesce(customer, 0) FROM account WHERE id = ?", "i",
-                     leg->account);
-    if ((err = db_number(l, err, st, &customer, why)) != CW_OK)
-        return err;
-    if (__builtin_add_overflow(balance, leg->amount, &balance))
+    if (__builtin_add_overflow(a->balance, leg->amount, &a->balance))
         return say_fail(why, CW_ERR_LENGTH, "the balance would become too large to be kept");
-    if (customer != 0 && balance < 0)
+    if (a->customer != 0 && a->balance < 0)
         return say_fail(why, CW_ERR_DENIED, "the account does not hold that much");
-    err = db_prepare(l, &st, why, "UPDATE account SET balance = ? WHERE id = ?", "ii", balance,
-                     leg->account);
-    if ((err = db_run(l, err, st, why)) != CW_OK)
-        return err;
-    err = db_prepare(l, &st, why,
-                     "INSERT INTO posting (journal, line, account, amount, balance) "
-                     "VALUES (?, ?, ?, ?, ?)",
-                     "iiiii", entry, (int64_t)line, leg->account, leg->amount, balance);
-    if ((err = db_run(l, err, st, why)) == CW_OK)
-        leg->balance = balance;
+    a->changed = true;
+    return CW_OK;
+}
+
+/* Each leg in its turn, written at once: an account may be in several. */
+static enum cw_err move_legs(struct ledger *l, const struct db_leg *legs, size_t count,
+                             struct ledger_leg *out, struct say *why)
+{
+    enum cw_err err = CW_OK;
+    for (size_t i = 0; i < count && err == CW_OK; i++) {
+        struct booking_account a = {0};
+        err = move_leg(l, &legs[i], &a, why);
+        if (err == CW_OK)
+            err = l->engine->balances(l, &a, 1, why);
+        out[i] = (struct ledger_leg){.customer = a.customer,
+                                     .account = a.row,
+                                     .amount = legs[i].amount,
+                                     .balance = a.balance};
+        memcpy(out[i].number, a.number, sizeof out[i].number);
+        memcpy(out[i].currency, a.currency, sizeof out[i].currency);
+    }
     return err;
 }
 
-enum cw_err db_post(struct ledger *l, const char *kind, const char *reference, struct db_leg *legs,
-                    size_t count, int64_t time, int64_t *entry, struct say *why)
+static enum cw_err check_sum(const struct db_leg *legs, size_t count, struct say *why)
 {
-    struct db_stmt *st;
-    int64_t sum = 0, id = 0;
+    int64_t sum = 0;
     for (size_t i = 0; i < count; i++)
         if (legs[i].amount == 0 || __builtin_add_overflow(sum, legs[i].amount, &sum))
             return say_fail(why, CW_ERR_ARG, "a posting of nothing, or too large");
-    if (sum != 0 || count < 2)
-        return say_fail(why, CW_ERR_ARG, "postings of one entry must sum to zero");
-    enum cw_err err =
-        db_prepare(l, &st, why,
-                   "INSERT INTO journal (id, time, kind, reference) "
-                   "SELECT coalesce(max(id), 0) + 1, ?, ?, ? FROM journal RETURNING id",
-                   "itt", time, kind, reference);
-    if ((err = db_number(l, err, st, &id, why)) != CW_OK)
-        return err;
-    for (size_t i = 0; i < count; i++)
-        if ((err = post_leg(l, id, i, &legs[i], why)) != CW_OK)
-            return err;
-    *entry = id;
-    return CW_OK;
+    return sum == 0 && count >= 2 && count <= LEDGER_LEGS_MAX
+               ? CW_OK
+               : say_fail(why, CW_ERR_ARG, "postings of one entry must sum to zero");
+}
+
+enum cw_err db_post(struct ledger *l, const char *kind, const char *reference,
+                    const struct db_leg *legs, size_t count, int64_t time, int64_t *entry,
+                    struct say *why)
+{
+    struct ledger_leg moved[LEDGER_LEGS_MAX];
+    struct db_head head;
+    struct db_entry e = {
+        .time = time, .kind = kind, .reference = reference, .legs = moved, .leg_count = count};
+    enum cw_err err = check_sum(legs, count, why);
+    if (err == CW_OK)
+        err = move_legs(l, legs, count, moved, why);
+    if (err == CW_OK)
+        err = db_head_read(l, &head, why);
+    if (err == CW_OK)
+        err = db_entry_chain(&e, &head, why);
+    if (err == CW_OK)
+        err = l->engine->add(l, &e, 1, why);
+    if (err == CW_OK && entry != NULL)
+        *entry = e.id;
+    return err;
 }
 
 /* ---- payments ---- */
-
-/* What stands in the way of an order, in the order of docs/bank.md; LEDGER_BOOKED when nothing. */
-static enum cw_err judge_repeat(struct ledger *l, const struct ledger_order *o,
-                                enum ledger_verdict *verdict, struct say *why)
-{
-    struct db_stmt *st;
-    int64_t found = 0;
-    enum cw_err err =
-        db_prepare(l, &st, why, "SELECT request = ? FROM payment WHERE order_id = ?", "bb",
-                   o->request, sizeof o->request, o->fields.id, sizeof o->fields.id);
-    err = db_number(l, err, st, &found, why);
-    if (err == CW_OK) {
-        *verdict = found != 0 ? LEDGER_REPEATED : LEDGER_CONFLICT;
-        return CW_OK;
-    }
-    if (err != CW_ERR_NOT_FOUND)
-        return err;
-    err = db_prepare(l, &st, why, "SELECT count(*) FROM payment WHERE card = ? AND counter = ?",
-                     "bi", o->seal.serial, sizeof o->seal.serial, (int64_t)o->seal.counter);
-    if ((err = db_number(l, err, st, &found, why)) == CW_OK)
-        *verdict = found != 0 ? LEDGER_COUNTER_USED : LEDGER_BOOKED;
-    return err;
-}
-
-static enum cw_err judge_accounts(struct ledger *l, const struct ledger_order *o, int64_t customer,
-                                  enum ledger_verdict *verdict, struct say *why)
-{
-    const struct order_fields *f = &o->fields;
-    struct ledger_account payer, payee;
-    enum cw_err err = ledger_account_get(l, f->payer, &payer, why);
-    if (err != CW_OK && err != CW_ERR_NOT_FOUND)
-        return err;
-    if (err == CW_ERR_NOT_FOUND || payer.customer != customer) {
-        *verdict = LEDGER_ACCOUNT_UNKNOWN;
-        return CW_OK;
-    }
-    err = ledger_account_get(l, f->payee, &payee, why);
-    if (err != CW_OK && err != CW_ERR_NOT_FOUND)
-        return err;
-    if (err == CW_ERR_NOT_FOUND || payee.customer == 0)
-        *verdict = LEDGER_PAYEE_UNKNOWN;
-    else if (strcmp(payer.number, payee.number) == 0)
-        *verdict = LEDGER_SAME_ACCOUNT;
-    else if (strcmp(payee.name, f->payee_name) != 0)
-        *verdict = LEDGER_PAYEE_NAME;
-    else if (strcmp(payer.currency, f->currency) != 0 || strcmp(payee.currency, f->currency) != 0)
-        *verdict = LEDGER_CURRENCY;
-    else if (payer.balance < f->amount)
-        *verdict = LEDGER_FUNDS;
-    else
-        *verdict = LEDGER_BOOKED;
-    return CW_OK;
-}
-
-static enum cw_err judge(struct ledger *l, const struct ledger_order *o, int64_t *customer,
-                         enum ledger_verdict *verdict, struct say *why)
-{
-    struct ledger_card card;
-    enum cw_err err = judge_repeat(l, o, verdict, why);
-    if (err != CW_OK || *verdict != LEDGER_BOOKED)
-        return err;
-    if ((err = ledger_card_get(l, o->seal.serial, &card, why)) != CW_OK)
-        return err;
-    if (card.status != LEDGER_CARD_ACTIVE) {
-        *verdict = LEDGER_CARD_NOT_ACTIVE;
-        return CW_OK;
-    }
-    *customer = card.customer;
-    return judge_accounts(l, o, card.customer, verdict, why);
-}
-
-static enum cw_err account_row(struct ledger *l, const char *number, int64_t *id, struct say *why)
-{
-    struct db_stmt *st;
-    enum cw_err err =
-        db_prepare(l, &st, why, "SELECT id FROM account WHERE number = ?", "t", number);
-    return db_number(l, err, st, id, why);
-}
-
-static enum cw_err book(struct ledger *l, const struct ledger_order *o, int64_t customer,
-                        char *(*reply)(void *ctx, const struct ledger_order *o,
-                                       const struct ledger_booking *b),
-                        void *ctx, struct say *why)
-{
-    struct db_stmt *st;
-    struct db_leg legs[2] = {{.amount = -o->fields.amount}, {.amount = o->fields.amount}};
-    struct ledger_booking b = {.time = ledger_now(l)};
-    enum cw_err err = account_row(l, o->fields.payer, &legs[0].account, why);
-    if (err == CW_OK)
-        err = account_row(l, o->fields.payee, &legs[1].account, why);
-    if (err == CW_OK)
-        err = db_post(l, "payment", o->fields.reference, legs, 2, b.time, &b.id, why);
-    if (err != CW_OK)
-        return err;
-    b.balance = legs[0].balance;
-    char *text = reply(ctx, o, &b);
-    if (text == NULL)
-        return say_fail(why, CW_ERR_SPACE, "out of memory");
-    err = db_prepare(l, &st, why,
-                     "INSERT INTO payment (journal, order_id, request, customer, card, counter, "
-                     "certificate, text, signature, reply) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-                     "ibbibibbbt", b.id, o->fields.id, sizeof o->fields.id, o->request,
-                     sizeof o->request, customer, o->seal.serial, sizeof o->seal.serial,
-                     (int64_t)o->seal.counter, o->certificate, sizeof o->certificate, o->text,
-                     o->text_len, o->signature, o->signature_len, text);
-    err = db_run(l, err, st, why);
-    free(text);
-    return err == CW_OK ? db_chain_append(l, b.id, why) : err;
-}
-
-enum cw_err ledger_payment_book(struct ledger *l, const struct ledger_order *order,
-                                char *(*reply)(void *ctx, const struct ledger_order *o,
-                                               const struct ledger_booking *b),
-                                void *ctx, enum ledger_verdict *verdict, struct say *why)
-{
-    int64_t customer = 0;
-    enum db_fate fate = DB_UNDONE;
-    enum ledger_verdict v = LEDGER_BOOKED;
-    if (order->text_len > ORDER_TEXT_MAX || order->signature_len > LEDGER_SIGNATURE_MAX)
-        return say_fail(why, CW_ERR_LENGTH, "an order or signature too large to be kept");
-    enum cw_err err = db_begin(l, why);
-    if (err != CW_OK)
-        return err;
-    err = judge(l, order, &customer, &v, why);
-    if (err == CW_OK && v == LEDGER_BOOKED)
-        err = book(l, order, customer, reply, ctx, why);
-    /* A commit that wrote nothing, after a refusal, leaves nothing unknown; but what was seen to be
-     * booked must not be called unbooked. */
-    err = db_end_told(l, err, &fate, why);
-    if (err != CW_OK && (v == LEDGER_REPEATED || (fate == DB_UNKNOWN && v == LEDGER_BOOKED))) {
-        v = LEDGER_UNKNOWN;
-        err = CW_OK;
-    }
-    if (err == CW_OK)
-        *verdict = v;
-    return err;
-}
 
 enum cw_err db_payment_read(struct db_stmt *st, int column, struct ledger_payment *p,
                             struct say *why)

@@ -25,7 +25,7 @@ const char *ledger_card_status_name(enum ledger_card_status status)
                                                                                           : 0];
 }
 
-static enum cw_err read_card(struct db_stmt *st, struct ledger_card *out, struct say *why)
+enum cw_err db_card_read(const struct db_stmt *st, struct ledger_card *out, struct say *why)
 {
     char status[16];
     struct ledger_card c = {.customer = db_int(st, 1), .since = db_int(st, 3)};
@@ -41,14 +41,12 @@ static enum cw_err read_card(struct db_stmt *st, struct ledger_card *out, struct
     return CW_OK;
 }
 
-#define CARD_COLUMNS "SELECT serial, customer, status, since FROM card "
-
 enum cw_err ledger_card_get(struct ledger *l, const uint8_t serial[ORDER_SERIAL_LEN],
                             struct ledger_card *out, struct say *why)
 {
     struct db_stmt *st;
     bool row = false;
-    enum cw_err err = db_prepare(l, &st, why, CARD_COLUMNS "WHERE serial = ?", "b", serial,
+    enum cw_err err = db_prepare(l, &st, why, DB_CARD_COLUMNS "WHERE serial = ?", "b", serial,
                                  (size_t)ORDER_SERIAL_LEN);
     if (err != CW_OK)
         return err;
@@ -57,7 +55,7 @@ enum cw_err ledger_card_get(struct ledger *l, const uint8_t serial[ORDER_SERIAL_
         err = say_fail(why, CW_ERR_NOT_FOUND,
                        "this bank issued no card of that serial; 'cardwired card list' shows them");
     if (err == CW_OK)
-        err = read_card(st, out, why);
+        err = db_card_read(st, out, why);
     db_done(&st);
     return err;
 }
@@ -67,12 +65,12 @@ enum cw_err ledger_card_each(struct ledger *l, void (*each)(void *ctx, const str
 {
     struct db_stmt *st;
     bool row = true;
-    enum cw_err err = db_prepare(l, &st, why, CARD_COLUMNS "ORDER BY since, serial", "");
+    enum cw_err err = db_prepare(l, &st, why, DB_CARD_COLUMNS "ORDER BY since, serial", "");
     if (err != CW_OK)
         return err;
     while ((err = db_step(l, st, &row, why)) == CW_OK && row) {
         struct ledger_card c;
-        if ((err = read_card(st, &c, why)) != CW_OK)
+        if ((err = db_card_read(st, &c, why)) != CW_OK)
             break;
         each(ctx, &c);
     }

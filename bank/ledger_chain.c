@@ -1,8 +1,7 @@
 /* ledger_chain.c - the journal as a chain: the hash of each entry covers all that belongs to it and
  * the hash of the one before. It is made of what stands in the tables, when it is written and when
  * it is checked, by the same code. docs/bank.md has the bytes. */
-#include "bank/ledger_db.h"
-
+#include "bank/ledger_booking.h"
 #include "base/buf.h"
 
 #include <openssl/evp.h>
@@ -59,7 +58,7 @@ static void add_bytes(EVP_MD_CTX *md, bool *good, const void *data, size_t len)
 }
 
 /* What was booked: nobody's but the bank's, hence the salt. */
-static void add_booked(EVP_MD_CTX *md, bool *good, const struct ledger_entry *e)
+static void add_booked(EVP_MD_CTX *md, bool *good, const struct db_entry *e)
 {
     add(md, good, e->salt, sizeof e->salt);
     add_bytes(md, good, e->kind, strlen(e->kind));
@@ -73,27 +72,27 @@ static void add_booked(EVP_MD_CTX *md, bool *good, const struct ledger_entry *e)
         add_number(md, good, leg->amount);
         add_number(md, good, leg->balance);
     }
-    if (e->payment != NULL) {
-        add_number(md, good, e->payment->customer);
-        add_bytes(md, good, e->payment->reply, strlen(e->payment->reply));
+    if (e->paid != NULL) {
+        add_number(md, good, e->paid->customer);
+        add_bytes(md, good, e->paid->reply, strlen(e->paid->reply));
     }
 }
 
 /* What a card signed, if it is a payment: what its receipt shows. */
-static void add_order(EVP_MD_CTX *md, bool *good, const struct ledger_payment *p)
+static void add_order(EVP_MD_CTX *md, bool *good, const struct db_paid *p)
 {
     if (p == NULL)
         return;
-    add(md, good, p->order, sizeof p->order);
-    add(md, good, p->request, sizeof p->request);
-    add(md, good, p->card, sizeof p->card);
+    add(md, good, p->order, ORDER_ID_LEN);
+    add(md, good, p->request, 32);
+    add(md, good, p->card, ORDER_SERIAL_LEN);
     add_number(md, good, p->counter);
-    add(md, good, p->certificate, sizeof p->certificate);
+    add(md, good, p->certificate, 32);
     add_bytes(md, good, p->text, p->text_len);
     add_bytes(md, good, p->signature, p->signature_len);
 }
 
-static enum cw_err hash_entry(const struct ledger_entry *e, const uint8_t before[LEDGER_HASH_LEN],
+static enum cw_err hash_entry(const struct db_entry *e, const uint8_t before[LEDGER_HASH_LEN],
                               uint8_t out[LEDGER_HASH_LEN], struct say *why)
 {
     uint8_t booked[LEDGER_HASH_LEN], order[LEDGER_HASH_LEN], entry[LEDGER_HASH_LEN];
@@ -103,7 +102,7 @@ static enum cw_err hash_entry(const struct ledger_entry *e, const uint8_t before
     add_booked(md, &good, e);
     end(md, &good, booked);
     begin(md, &good);
-    add_order(md, &good, e->payment);
+    add_order(md, &good, e->paid);
     end(md, &good, order);
     begin(md, &good);
     add_number(md, &good, e->id);
@@ -118,6 +117,46 @@ static enum cw_err hash_entry(const struct ledger_entry *e, const uint8_t before
     end(md, &good, out);
     EVP_MD_CTX_free(md);
     return good ? CW_OK : say_fail(why, CW_ERR_CRYPTO, "cannot hash a journal entry");
+}
+
+enum cw_err db_entry_chain(struct db_entry *e, struct db_head *head, struct say *why)
+{
+    if (RAND_bytes(e->salt, sizeof e->salt) != 1)
+        return say_fail(why, CW_ERR_CRYPTO, "this machine gives no random numbers");
+    e->id = head->id + 1;
+    enum cw_err err = hash_entry(e, head->hash, e->hash, why);
+    if (err == CW_OK) {
+        head->id = e->id;
+        memcpy(head->hash, e->hash, sizeof head->hash);
+    }
+    return err;
+}
+
+/* What the tables hold, as it is hashed and written. */
+void db_entry_written(const struct ledger_entry *e, struct db_entry *out, struct db_paid *paid)
+{
+    const struct ledger_payment *p = e->payment;
+    *out = (struct db_entry){.id = e->id,
+                             .time = e->time,
+                             .kind = e->kind,
+                             .reference = e->reference,
+                             .legs = e->legs,
+                             .leg_count = e->leg_count,
+                             .paid = p != NULL ? paid : NULL};
+    memcpy(out->salt, e->salt, sizeof out->salt);
+    memcpy(out->hash, e->stored, sizeof out->hash);
+    if (p != NULL)
+        *paid = (struct db_paid){.customer = p->customer,
+                                 .counter = p->counter,
+                                 .order = p->order,
+                                 .request = p->request,
+                                 .card = p->card,
+                                 .certificate = p->certificate,
+                                 .text = p->text,
+                                 .text_len = p->text_len,
+                                 .signature = p->signature,
+                                 .signature_len = p->signature_len,
+                                 .reply = p->reply};
 }
 
 /* ---- reading ---- */
@@ -209,6 +248,8 @@ static enum cw_err read_legs(struct reading *r, int64_t id, struct say *why)
 static enum cw_err read_entry(struct reading *r, struct say *why)
 {
     struct ledger_entry *e = &r->e;
+    struct db_entry written;
+    struct db_paid paid;
     free(r->payment.reply);
     r->payment.reply = NULL;
     e->id = db_int(r->entries, 0);
@@ -228,8 +269,9 @@ static enum cw_err read_entry(struct reading *r, struct say *why)
         err = db_payment_read(r->entries, 6, &r->payment, why);
     if (err == CW_OK)
         err = read_legs(r, e->id, why);
+    db_entry_written(e, &written, &paid);
     if (err == CW_OK)
-        err = hash_entry(e, r->before, e->hash, why);
+        err = hash_entry(&written, r->before, e->hash, why);
     if (err == CW_OK)
         memcpy(r->before, e->hash, sizeof r->before);
     return err;
@@ -237,19 +279,21 @@ static enum cw_err read_entry(struct reading *r, struct say *why)
 
 /* ---- writing ---- */
 
-/* The hash of the last entry before `id`; zeros when there is none. */
-static enum cw_err load_before(struct reading *r, int64_t id, struct say *why)
+enum cw_err db_head_read(struct ledger *l, struct db_head *out, struct say *why)
 {
     struct db_stmt *st;
     bool row = false;
-    enum cw_err err = db_prepare(
-        r->l, &st, why, "SELECT hash FROM chain WHERE journal < ? ORDER BY journal DESC LIMIT 1",
-        "i", id);
+    struct db_head head = {0};
+    enum cw_err err = db_prepare(l, &st, why, DB_HEAD, "");
     if (err == CW_OK)
-        err = db_step(r->l, st, &row, why);
-    if (err == CW_OK && row)
-        err = db_blob_exact(st, 0, r->before, sizeof r->before, why);
+        err = db_step(l, st, &row, why);
+    if (err == CW_OK && row) {
+        head.id = db_int(st, 0);
+        err = db_blob_exact(st, 1, head.hash, sizeof head.hash, why);
+    }
     db_done(&st);
+    if (err == CW_OK)
+        *out = head;
     return err;
 }
 
@@ -260,27 +304,6 @@ static enum cw_err append(struct reading *r, struct say *why)
         db_prepare(r->l, &st, why, "INSERT INTO chain (journal, salt, hash) VALUES (?, ?, ?)",
                    "ibb", r->e.id, r->e.salt, sizeof r->e.salt, r->e.hash, sizeof r->e.hash);
     return db_run(r->l, err, st, why);
-}
-
-enum cw_err db_chain_append(struct ledger *l, int64_t id, struct say *why)
-{
-    struct reading *r = NULL;
-    bool row = false;
-    enum cw_err err = reading_begin(&r, l, why);
-    if (err == CW_OK)
-        err = load_before(r, id, why);
-    if (err == CW_OK)
-        err = open_page(r, id, id, why);
-    if (err == CW_OK)
-        err = db_step(l, r->entries, &row, why);
-    if (err == CW_OK && !row)
-        err = say_fail(why, CW_ERR_NOT_FOUND, "there is no entry %lld", (long long)id);
-    if (err == CW_OK)
-        err = read_entry(r, why);
-    if (err == CW_OK)
-        err = append(r, why);
-    reading_end(&r);
-    return err;
 }
 
 /* Calls `one` for each entry of the page that is open. */

@@ -9,10 +9,15 @@
 /* A value of a statement: 'i' number, 't' text (NUL at its end), 'b' bytes. */
 struct db_value {
     char type;
+    bool null;
     int64_t number;
     const void *data;
     size_t len;
 };
+
+struct booking;
+struct booking_account;
+struct db_entry;
 
 #define DB_VALUES_MAX 16u /* of one statement */
 
@@ -44,10 +49,20 @@ struct db_engine {
     enum cw_err (*begin)(struct ledger *l, bool write, struct say *why);
     /* Commits, or rolls back. */
     enum cw_err (*end)(struct ledger *l, bool commit, enum db_fate *fate, struct say *why);
+    /* Many orders (ledger_booking.h): begins to write and fetches what is known about them; writes
+     * entries; writes the balances of those accounts that changed. What the last two write may be
+     * on its way until the end. */
+    enum cw_err (*fetch)(struct ledger *l, struct booking *b, struct say *why);
+    enum cw_err (*add)(struct ledger *l, const struct db_entry *entries, size_t count,
+                       struct say *why);
+    enum cw_err (*balances)(struct ledger *l, const struct booking_account *accounts, size_t count,
+                            struct say *why);
     enum cw_err (*schema_check)(struct ledger *l, struct say *why);
     enum cw_err (*copy)(struct ledger *l, const char *path, struct say *why);
+    /* Whether a booking would find its place now; writes nothing, and waits for nobody long. */
+    enum cw_err (*writable)(struct ledger *l, struct say *why);
 };
-extern const struct db_engine db_sqlite;
+extern const struct db_engine db_sqlite, db_pg;
 
 /* What an engine's own structure begins with. */
 struct ledger {
@@ -61,6 +76,11 @@ struct ledger {
 CW_MUST_USE enum cw_err db_sqlite_open(const char *path, bool fresh,
                                        const struct ledger_clock *clock, struct ledger **out,
                                        struct say *why);
+CW_MUST_USE enum cw_err db_pg_open(const char *address, bool fresh,
+                                   const struct ledger_clock *clock, struct ledger **out,
+                                   struct say *why);
+CW_MUST_USE enum cw_err db_sqlite_writable(struct ledger *l, struct say *why);
+#define DB_SQLITE_BUSY_MS 3000 /* how long a transaction waits for another program's */
 /* What SQLite calls it, for tests that break the disk below. */
 struct sqlite3 *db_sqlite_handle(const struct ledger *l);
 /* CW_ERR_NEWER when the schema is not known to this program. */
@@ -72,12 +92,18 @@ CW_MUST_USE enum cw_err db_exec(struct ledger *l, const char *sql, struct say *w
  * b const void *, size_t. What it points to must live until the statement is done. */
 CW_MUST_USE enum cw_err db_prepare(struct ledger *l, struct db_stmt **out, struct say *why,
                                    const char *sql, const char *types, ...);
+/* The same with values that are there. */
+CW_MUST_USE enum cw_err db_prepare_values(struct ledger *l, struct db_stmt **out, const char *sql,
+                                          const struct db_value *values, size_t count,
+                                          struct say *why);
 /* Steps to the next row: CW_OK with *row true or false. */
 CW_MUST_USE enum cw_err db_step(struct ledger *l, struct db_stmt *st, bool *row, struct say *why);
 /* Ends a statement and sets it to NULL; NULL is none. */
 void db_done(struct db_stmt **st);
 bool db_null(const struct db_stmt *st, int column);
 int64_t db_int(const struct db_stmt *st, int column);
+/* Bytes of a text or blob, until the next step; NULL for NULL. */
+const void *db_bytes(const struct db_stmt *st, int column, size_t *len);
 /* Rows changed by the last statement that wrote. */
 int64_t db_changed(const struct ledger *l);
 /* A statement without rows: steps and ends it, also on failure. Wants what db_prepare returned. */
@@ -118,17 +144,14 @@ CW_MUST_USE enum cw_err db_end_told(struct ledger *l, enum cw_err err, enum db_f
 struct db_leg {
     int64_t account;
     int64_t amount;
-    int64_t balance; /* out: after it */
 };
-/* Appends an entry whose legs sum to zero (CW_ERR_ARG otherwise) and moves the balances. Inside a
- * transaction. CW_ERR_DENIED when a customer's account would go below zero. */
+/* Books an entry that no card ordered: its legs sum to zero (CW_ERR_ARG otherwise) and are at most
+ * LEDGER_LEGS_MAX. Inside a transaction. CW_ERR_DENIED when a customer's account would go below
+ * zero. `entry` may be NULL. */
 CW_MUST_USE enum cw_err db_post(struct ledger *l, const char *kind, const char *reference,
-                                struct db_leg *legs, size_t count, int64_t time, int64_t *entry,
-                                struct say *why);
+                                const struct db_leg *legs, size_t count, int64_t time,
+                                int64_t *entry, struct say *why);
 
-/* Inside the transaction that makes entry `id`, when all of it is written: its place in the chain.
- */
-CW_MUST_USE enum cw_err db_chain_append(struct ledger *l, int64_t id, struct say *why);
 /* Inside a transaction: hashes for all entries that have none. */
 CW_MUST_USE enum cw_err db_chain_fill(struct ledger *l, struct say *why);
 /* A payment from the columns of DB_PAYMENT_COLUMNS, which begin at `column`. */
@@ -137,6 +160,11 @@ CW_MUST_USE enum cw_err db_chain_fill(struct ledger *l, struct say *why);
     "pay.certificate, pay.text, pay.signature, pay.reply "
 CW_MUST_USE enum cw_err db_payment_read(struct db_stmt *st, int column, struct ledger_payment *p,
                                         struct say *why);
+
+/* A card from these columns. */
+#define DB_CARD_COLUMNS "SELECT serial, customer, status, since FROM card "
+CW_MUST_USE enum cw_err db_card_read(const struct db_stmt *st, struct ledger_card *out,
+                                     struct say *why);
 
 /* Inside a transaction, for a card that is `issuing`. */
 CW_MUST_USE enum cw_err db_management_add(struct ledger *l, const uint8_t serial[ORDER_SERIAL_LEN],

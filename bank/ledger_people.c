@@ -134,16 +134,15 @@ static enum cw_err open_account(struct ledger *l, int64_t customer, const char c
                                 int64_t deposit, char number[ACCOUNT_NUMBER_LEN + 1],
                                 struct say *why)
 {
-    int64_t id = 0, cash = 0, entry;
+    int64_t id = 0, cash = 0;
     enum cw_err err = insert_account(l, customer, currency, number, &id, why);
     if (err != CW_OK || deposit == 0)
         return err;
     if ((err = cash_account(l, currency, &cash, why)) != CW_OK)
         return err;
-    struct db_leg legs[2] = {{.account = cash, .amount = -deposit},
-                             {.account = id, .amount = deposit}};
-    err = db_post(l, "deposit", "Opening deposit", legs, 2, ledger_now(l), &entry, why);
-    return err == CW_OK ? db_chain_append(l, entry, why) : err;
+    const struct db_leg legs[2] = {{.account = cash, .amount = -deposit},
+                                   {.account = id, .amount = deposit}};
+    return db_post(l, "deposit", "Opening deposit", legs, 2, ledger_now(l), NULL, why);
 }
 
 enum cw_err ledger_account_open(struct ledger *l, int64_t customer, const char currency[4],

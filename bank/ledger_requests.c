@@ -9,7 +9,7 @@ static const char *const status_names[] = {
     [LEDGER_REQUEST_REFUSED] = "refused",
 };
 
-const char *ledger_request_status_name(enum ledger_request_status status)
+const char *ledger_payee_request_status_name(enum ledger_payee_request_status status)
 {
     return status_names[status];
 }
@@ -17,10 +17,10 @@ const char *ledger_request_status_name(enum ledger_request_status status)
 #define COLUMNS                                                                                    \
     "SELECT id, card, action, account, name, asked, status, decided, words FROM payee_request "
 
-static enum cw_err read_request(struct db_stmt *st, struct ledger_request *r, struct say *why)
+static enum cw_err read_request(struct db_stmt *st, struct ledger_payee_request *r, struct say *why)
 {
     char action[8], status[16];
-    *r = (struct ledger_request){
+    *r = (struct ledger_payee_request){
         .id = db_int(st, 0), .asked = db_int(st, 5), .decided = db_int(st, 7)};
     enum cw_err err = db_blob_exact(st, 1, r->card, sizeof r->card, why);
     if (err == CW_OK)
@@ -38,7 +38,7 @@ static enum cw_err read_request(struct db_stmt *st, struct ledger_request *r, st
     r->remove = strcmp(action, "remove") == 0;
     for (int s = LEDGER_REQUEST_OPEN; s <= LEDGER_REQUEST_REFUSED; s++)
         if (strcmp(status, status_names[s]) == 0)
-            r->status = (enum ledger_request_status)s;
+            r->status = (enum ledger_payee_request_status)s;
     return r->status != 0
                ? CW_OK
                : say_fail(why, CW_ERR_FORMAT, "the ledger holds a request that is '%s'", status);
@@ -46,7 +46,7 @@ static enum cw_err read_request(struct db_stmt *st, struct ledger_request *r, st
 
 /* Takes the one row of a query; CW_ERR_NOT_FOUND, without a sentence, when there is none. */
 static enum cw_err take_one(struct ledger *l, enum cw_err prepared, struct db_stmt *st,
-                            struct ledger_request *out, struct say *why)
+                            struct ledger_payee_request *out, struct say *why)
 {
     bool row = false;
     if (prepared != CW_OK)
@@ -58,8 +58,8 @@ static enum cw_err take_one(struct ledger *l, enum cw_err prepared, struct db_st
     return err;
 }
 
-enum cw_err ledger_request_get(struct ledger *l, int64_t id, struct ledger_request *out,
-                               struct say *why)
+enum cw_err ledger_payee_request_get(struct ledger *l, int64_t id, struct ledger_payee_request *out,
+                                     struct say *why)
 {
     struct db_stmt *st;
     enum cw_err err = db_prepare(l, &st, why, COLUMNS "WHERE id = ?", "i", id);
@@ -127,8 +127,8 @@ static enum cw_err insert(struct ledger *l, const uint8_t serial[ORDER_SERIAL_LE
 }
 
 static enum cw_err ask(struct ledger *l, const uint8_t serial[ORDER_SERIAL_LEN], bool remove,
-                       const struct policy_payee *payee, struct ledger_request *out, bool *fresh,
-                       struct say *why)
+                       const struct policy_payee *payee, struct ledger_payee_request *out,
+                       bool *fresh, struct say *why)
 {
     struct db_stmt *st;
     int64_t id = 0;
@@ -145,14 +145,14 @@ static enum cw_err ask(struct ledger *l, const uint8_t serial[ORDER_SERIAL_LEN],
     err = check_open(l, serial, why);
     if (err == CW_OK)
         err = insert(l, serial, remove, payee, &id, why);
-    return err == CW_OK ? ledger_request_get(l, id, out, why) : err;
+    return err == CW_OK ? ledger_payee_request_get(l, id, out, why) : err;
 }
 
-enum cw_err ledger_request_add(struct ledger *l, const uint8_t serial[ORDER_SERIAL_LEN],
-                               bool remove, const struct policy_payee *payee,
-                               struct ledger_request *out, bool *fresh, struct say *why)
+enum cw_err ledger_payee_request_add(struct ledger *l, const uint8_t serial[ORDER_SERIAL_LEN],
+                                     bool remove, const struct policy_payee *payee,
+                                     struct ledger_payee_request *out, bool *fresh, struct say *why)
 {
-    struct ledger_request r;
+    struct ledger_payee_request r;
     bool is_fresh = false;
     enum cw_err err = db_begin(l, why);
     if (err != CW_OK)
@@ -167,9 +167,10 @@ enum cw_err ledger_request_add(struct ledger *l, const uint8_t serial[ORDER_SERI
 
 /* ---- looking ---- */
 
-enum cw_err ledger_requests_get(struct ledger *l, const uint8_t serial[ORDER_SERIAL_LEN],
-                                int64_t before, size_t limit, struct ledger_request *out,
-                                size_t *count, struct say *why)
+enum cw_err ledger_payee_requests_get(struct ledger *l, const uint8_t serial[ORDER_SERIAL_LEN],
+                                      int64_t before, size_t limit,
+                                      struct ledger_payee_request *out, size_t *count,
+                                      struct say *why)
 {
     struct db_stmt *st;
     bool row = true;
@@ -188,9 +189,9 @@ enum cw_err ledger_requests_get(struct ledger *l, const uint8_t serial[ORDER_SER
     return err;
 }
 
-enum cw_err ledger_request_each(struct ledger *l,
-                                void (*each)(void *ctx, const struct ledger_request *r), void *ctx,
-                                struct say *why)
+enum cw_err ledger_payee_request_each(struct ledger *l,
+                                      void (*each)(void *ctx, const struct ledger_payee_request *r),
+                                      void *ctx, struct say *why)
 {
     struct db_stmt *st;
     bool row = true;
@@ -198,7 +199,7 @@ enum cw_err ledger_request_each(struct ledger *l,
     if (err != CW_OK)
         return err;
     while ((err = db_step(l, st, &row, why)) == CW_OK && row) {
-        struct ledger_request r;
+        struct ledger_payee_request r;
         if ((err = read_request(st, &r, why)) != CW_OK)
             break;
         each(ctx, &r);
@@ -209,12 +210,12 @@ enum cw_err ledger_request_each(struct ledger *l,
 
 /* ---- deciding ---- */
 
-static enum cw_err decide(struct ledger *l, int64_t id, enum ledger_request_status status,
+static enum cw_err decide(struct ledger *l, int64_t id, enum ledger_payee_request_status status,
                           const char *words, struct say *why)
 {
     struct db_stmt *st;
-    struct ledger_request r;
-    enum cw_err err = ledger_request_get(l, id, &r, why);
+    struct ledger_payee_request r;
+    enum cw_err err = ledger_payee_request_get(l, id, &r, why);
     if (err == CW_OK && r.status != LEDGER_REQUEST_OPEN)
         err = say_fail(why, CW_ERR_STATE, "the request %lld is %s already", (long long)id,
                        status_names[r.status]);
@@ -229,13 +230,15 @@ static enum cw_err decide(struct ledger *l, int64_t id, enum ledger_request_stat
                : err;
 }
 
-enum cw_err ledger_request_confirm(struct ledger *l, int64_t id, const char *words, struct say *why)
+enum cw_err ledger_payee_request_confirm(struct ledger *l, int64_t id, const char *words,
+                                         struct say *why)
 {
     enum cw_err err = db_words_check(words, "how the request was confirmed", why);
     return err == CW_OK ? decide(l, id, LEDGER_REQUEST_CONFIRMED, words, why) : err;
 }
 
-enum cw_err ledger_request_refuse(struct ledger *l, int64_t id, const char *words, struct say *why)
+enum cw_err ledger_payee_request_refuse(struct ledger *l, int64_t id, const char *words,
+                                        struct say *why)
 {
     enum cw_err err = db_words_check(words, "why the request is refused", why);
     if (err == CW_OK)

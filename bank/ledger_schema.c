@@ -148,9 +148,19 @@ static const char step_4[] =
     "CREATE TRIGGER chain_delete BEFORE DELETE ON chain"
     "  BEGIN SELECT RAISE (ABORT, 'the chain is append-only'); END;";
 
+/* What an account is, and what of its balance may not be spent: held for orders that wait, and the
+ * floor below which no order takes it. A frozen one neither pays nor is paid. */
+static const char step_5[] =
+    "ALTER TABLE account ADD COLUMN kind TEXT NOT NULL DEFAULT 'liability'"
+    "  CHECK (kind IN ('asset', 'liability'));"
+    "UPDATE account SET kind = 'asset' WHERE customer IS NULL;"
+    "ALTER TABLE account ADD COLUMN held INTEGER NOT NULL DEFAULT 0 CHECK (held >= 0);"
+    "ALTER TABLE account ADD COLUMN floor INTEGER NOT NULL DEFAULT 0 CHECK (floor >= 0);"
+    "ALTER TABLE account ADD COLUMN frozen INTEGER NOT NULL DEFAULT 0 CHECK (frozen IN (0, 1));";
+
 /* What holders ask of their cards' lists of payees, and what happened to them besides money, which
  * the journal tells. */
-static const char step_5[] =
+static const char step_6[] =
     "CREATE TABLE payee_request ("
     "  id INTEGER PRIMARY KEY, card BLOB NOT NULL REFERENCES management (card),"
     "  action TEXT NOT NULL CHECK (action IN ('add', 'remove')),"
@@ -177,4 +187,4 @@ static const char step_5[] =
     "CREATE TRIGGER event_delete BEFORE DELETE ON event"
     "  BEGIN SELECT RAISE (ABORT, 'events are append-only'); END;";
 
-const char *const db_steps[LEDGER_SCHEMA] = {step_1, step_2, step_3, step_4, step_5};
+const char *const db_steps[LEDGER_SCHEMA] = {step_1, step_2, step_3, step_4, step_5, step_6};

@@ -1,6 +1,6 @@
 /* ledger_sqlite.c - SQLite below the ledger: a file, which several programs may have open. Not for
  * business rules. */
-#include "bank/ledger_db.h"
+#include "bank/ledger_booking.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -10,7 +10,6 @@
 #include <unistd.h>
 
 #define APPLICATION_ID  0x43574C42 /* "CWLB": tells a ledger from any other SQLite file */
-#define BUSY_TIMEOUT_MS 3000
 #define SCHEMA_TEXT_MAX 32768u
 #define CHAINED         4 /* the schema from which on entries have hashes */
 
@@ -104,7 +103,9 @@ static enum cw_err bind(struct ledger *l, sqlite3_stmt *st, const struct db_valu
     for (size_t i = 0; i < count && rc == SQLITE_OK; i++) {
         const struct db_value *v = &values[i];
         int n = (int)i + 1;
-        if (v->type == 'i')
+        if (v->null)
+            rc = sqlite3_bind_null(st, n);
+        else if (v->type == 'i')
             rc = sqlite3_bind_int64(st, n, v->number);
         else if (v->type == 't')
             rc = sqlite3_bind_text(st, n, v->data, (int)v->len, SQLITE_STATIC);
@@ -262,6 +263,14 @@ static enum cw_err end(struct ledger *l, bool commit, enum db_fate *fate, struct
     return back != CW_OK ? back : err;
 }
 
+static enum cw_err fetch(struct ledger *l, struct booking *b, struct say *why)
+{
+    enum cw_err err = begin(l, true, why);
+    if (err != CW_OK || (err = db_rows_fetch(l, b, why)) == CW_OK)
+        return err;
+    return db_end(l, err, why);
+}
+
 /* ---- opening ---- */
 
 static enum cw_err pragma_number(struct ledger *l, const char *sql, int64_t *out, struct say *why)
@@ -288,7 +297,7 @@ static enum cw_err open_db(const char *path, int flags, const struct ledger_cloc
         ledger_free(&l);
         return err;
     }
-    sqlite3_busy_timeout(q->db, BUSY_TIMEOUT_MS);
+    sqlite3_busy_timeout(q->db, DB_SQLITE_BUSY_MS);
     *out = l;
     return CW_OK;
 }
@@ -501,8 +510,12 @@ const struct db_engine db_sqlite = {
     .changed = changed,
     .begin = begin,
     .end = end,
+    .fetch = fetch,
+    .add = db_rows_add,
+    .balances = db_rows_balances,
     .schema_check = schema_check,
     .copy = copy,
+    .writable = db_sqlite_writable,
 };
 
 enum cw_err db_sqlite_open(const char *path, bool fresh, const struct ledger_clock *clock,

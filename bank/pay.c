@@ -1,8 +1,11 @@
 #include "bank/pay.h"
 
 #include "bank/api_json.h"
+#include "bank/log.h"
+#include "bank/metrics.h"
 #include "base/ct.h"
 #include "host/base64.h"
+#include "host/clock.h"
 
 #include <openssl/err.h>
 #include <openssl/evp.h>
@@ -137,7 +140,7 @@ static enum cw_err reply_stored(struct api_reply *reply, const struct ledger_pay
 /* The books failed, but this much is sure: the order is not in them. */
 static enum cw_err reply_not_booked(struct api_reply *reply, const struct say *why)
 {
-    fprintf(stderr, "cardwired: %s\n", why->text); /* names files: not for the holder */
+    log_event(LOG_ERROR, "store", log_text("why", why->text)); /* names files: not for the holder */
     return api_reply_problem(reply, "store",
                              "The bank cannot reach its books now; this order was not booked. Try "
                              "the same order again later.");
@@ -222,7 +225,9 @@ static enum cw_err book(struct api *api, const struct api_line *line, const stru
     struct say why = {""};
     char *text = NULL;
     enum ledger_verdict verdict = LEDGER_CONFLICT;
+    uint64_t start = clock_ns();
     enum cw_err err = ledger_payment_book(api->bank->ledger, o, make_reply, &text, &verdict, &why);
+    metrics_commit(api->metrics, 1, clock_ns() - start);
     if (err == CW_OK && verdict == LEDGER_BOOKED) {
         api_reply_text(reply, 201, text);
         return CW_OK;

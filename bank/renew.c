@@ -6,16 +6,8 @@
 #include <openssl/err.h>
 #include <openssl/pem.h>
 #include <stdlib.h>
-#include <time.h>
 
 #define DAY 86400
-
-/* Seconds since 1970; 0 for what is no time. */
-static int64_t seconds(const ASN1_TIME *t)
-{
-    struct tm tm;
-    return ASN1_TIME_to_tm(t, &tm) == 1 ? (int64_t)timegm(&tm) : 0;
-}
 
 static enum cw_err replace(const struct bank *b, const char *stem, X509 *cert, struct say *why)
 {
@@ -42,7 +34,7 @@ static enum cw_err make_anew(struct bank *b, const char *root_stem, const char *
         err = bank_pair_load(b, root_stem, &root, &root_key, why);
     if (err == CW_OK)
         err = bank_key_load(b, stem, &key, why);
-    if (err == CW_OK && seconds(X509_get0_notAfter(root)) < now + (int64_t)days * DAY)
+    if (err == CW_OK && ca_seconds(X509_get0_notAfter(root)) < now + (int64_t)days * DAY)
         err =
             say_fail(why, CW_ERR_STATE,
                      "the root %s.pem ends before a certificate by it would; 'cardwired root roll' "
@@ -78,7 +70,8 @@ static enum cw_err is_due(const struct bank *b, const char *root_stem, const cha
     if (err == CW_OK)
         err = bank_certificate_load(b, root_stem, &root, why);
     if (err == CW_OK) {
-        int64_t begin = seconds(X509_get0_notBefore(cert)), end = seconds(X509_get0_notAfter(cert));
+        int64_t begin = ca_seconds(X509_get0_notBefore(cert)),
+                end = ca_seconds(X509_get0_notAfter(cert));
         int64_t now = ledger_now(b->ledger);
         *due = X509_verify(cert, X509_get0_pubkey(root)) == 1 &&
                (end - now <= (end - begin) / 3 || begin > now);

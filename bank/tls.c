@@ -1,6 +1,8 @@
 #include "bank/tls.h"
 
 #include "bank/ca.h"
+#include "bank/log.h"
+#include "bank/metrics.h"
 #include "bank/renew.h"
 #include "host/file.h"
 
@@ -53,7 +55,7 @@ static int judge_leaf(struct ledger *l, X509 *leaf)
     if (err == CW_ERR_DENIED)
         return X509_V_ERR_INVALID_PURPOSE;
     if (err != CW_OK) {
-        fprintf(stderr, "cardwired: %s\n", why.text);
+        log_event(LOG_ERROR, "store", log_text("why", why.text));
         return X509_V_ERR_UNSPECIFIED;
     }
     if (card.status == LEDGER_CARD_BLOCKED)
@@ -69,6 +71,8 @@ static int verify_chain(X509_STORE_CTX *ctx, void *arg)
         return 0;
     int error = judge_leaf(t->bank->ledger, X509_STORE_CTX_get0_cert(ctx));
     X509_STORE_CTX_set_error(ctx, error);
+    if (error == X509_V_ERR_UNSPECIFIED)
+        metrics_store_error(t->metrics, METRICS_HANDSHAKE);
     return error == X509_V_OK;
 }
 
@@ -166,7 +170,7 @@ static void write_keylog(const SSL *ssl, const char *line)
     char text[512];
     int n = snprintf(text, sizeof text, "%s\n", line);
     if (n > 0 && (size_t)n < sizeof text && file_write_all(t->keylog, text, (size_t)n) != CW_OK)
-        fprintf(stderr, "cardwired: cannot write the key log: %s\n", strerror(errno));
+        log_event(LOG_ERROR, "keylog", log_text("why", strerror(errno)));
 }
 
 /* The two keys are apart on purpose: the RSA one takes encrypted secrets and never signs. */

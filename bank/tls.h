@@ -15,7 +15,8 @@
 struct tls {
     SSL_CTX *ctx;
     struct bank *bank;
-    int keylog; /* descriptor, -1: none */
+    struct metrics *metrics; /* NULL: nobody counts */
+    int keylog;              /* descriptor, -1: none */
     /* Stateful sessions, kept here and not by OpenSSL: its own cache drops a session when the
      * connection ends without close_notify, and a card that is torn out never sends one. */
     SSL_SESSION *sessions[TLS_SESSIONS];

@@ -4,12 +4,18 @@ import types
 
 from cardwire_lab import json_lines, wait_for
 
+# Takes from a ledger what the steps after the third have made (bank/ledger_schema.c).
+SCHEMA_3 = ("DROP TRIGGER IF EXISTS journal_chained; DROP TABLE chain;"
+            "ALTER TABLE account DROP COLUMN kind; ALTER TABLE account DROP COLUMN held;"
+            "ALTER TABLE account DROP COLUMN floor; ALTER TABLE account DROP COLUMN frozen;"
+            "DROP TABLE event; DROP TABLE payee_request; PRAGMA user_version = 3;")
 NAME = "bank.cardwire.test"  # the server name that cardwired writes to its cards
 
 
-def small_bank(lab, pin, kind="p256", options=()):
+def small_bank(lab, pin, kind="p256", options=(), serve=()):
     """Makes it and serves: .port, .payer and .payee (account numbers), .card (its folder), .serial, .pin
-    (a file), .admin(*args) -> JSON of cardwired, .cardwire(reader, *args), .server (its process). options: more of `card issue`."""
+    (a file), .admin(*args) -> JSON of cardwired, .cardwire(reader, *args), .server (its process), .ops (port of its
+    operations listener). options: more of `card issue`; serve: more of `serve`."""
     folder, card = lab.folder / "bank", lab.folder / "card"
     pin = lab.file("pin", pin + "\n")
 
@@ -27,18 +33,26 @@ def small_bank(lab, pin, kind="p256", options=()):
             done = lab.issue(folder, customer, f"inproc:{card}", "--key", kind, "--pin-file", pin, *options)
             assert done.returncode == 0, done.stderr
             serial = json_lines(done.stdout)[-1]["serial"]
-    port_file = lab.folder / "port"
-    server = lab.start("cardwired", [lab.program("cardwired"), "--dir", folder, "serve", "--listen",
-                                     "127.0.0.1:0", "--port-file", port_file])
-    port = wait_for("the bank naming its port", lambda: port_file.exists()
-                    and port_file.read_text().strip(), server)
+    server, port, ops = serve_bank(lab, folder, *serve)
+
     def cardwire(reader, *args, **options):
         """(exit code, the last that it said in JSON) of cardwire with the card in that reader."""
         done = lab.run("cardwire", "--json", "--reader", reader, "--server", f"127.0.0.1:{port}", "--pin-file", pin,
                        *args, **options)
         return done.returncode, json_lines(done.stdout)[-1]
     return types.SimpleNamespace(lab=lab, cardwire=cardwire, port=port, payer=accounts[0], payee=accounts[1], card=card,
-                                 serial=serial, pin=pin, admin=admin, server=server)
+                                 serial=serial, pin=pin, admin=admin, server=server, ops=ops, folder=folder)
+
+
+def serve_bank(lab, folder, *options):
+    """(its process, port, port of the operations listener)"""
+    files = [lab.subfolder("ports") / name for name in ("ops", "line")]  # in the order that they are written
+    server = lab.start("cardwired", [lab.program("cardwired"), "--dir", folder, "serve", "--listen", "127.0.0.1:0",
+                                     "--port-file", files[1], "--ops", "127.0.0.1:0", "--ops-port-file", files[0],
+                                     *options])
+    ops, line = wait_for("the bank naming its ports", lambda: [p.read_text().strip() for p in files]
+                         if files[1].exists() else None, server)
+    return server, line, ops
 
 
 def logs_in(bank, reader, profile):

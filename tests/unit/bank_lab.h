@@ -7,8 +7,10 @@
 
 #include "bank/bank.h"
 #include "bank/ca.h"
+#include "bank/ledger_db.h"
 #include "bank/terms.h"
 
+#include <libpq-fe.h>
 #include <openssl/sha.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -22,6 +24,34 @@ struct lab_card {
     X509 *tls_cert, *order_cert;
     uint32_t counter;
 };
+
+/* Takes from a ledger what the steps after the third have made (bank/ledger_schema.c). */
+#define LAB_SCHEMA_3                                                                               \
+    "DROP TRIGGER IF EXISTS journal_chained; DROP TABLE chain;"                                    \
+    "ALTER TABLE account DROP COLUMN kind; ALTER TABLE account DROP COLUMN held;"                  \
+    "ALTER TABLE account DROP COLUMN floor; ALTER TABLE account DROP COLUMN frozen;"               \
+    "DROP TABLE event; DROP TABLE payee_request; PRAGMA user_version = 3;"
+
+/* CARDWIRE_TEST_STORE is the address of a PostgreSQL server: each lab then has a database of its
+ * own there. */
+static inline const char *lab_store(char out[BANK_PATH_MAX])
+{
+    static unsigned count;
+    const char *server = getenv("CARDWIRE_TEST_STORE");
+    if (server == NULL)
+        return NULL;
+    char sql[96];
+    PGconn *conn = PQconnectdb(server);
+    snprintf(sql, sizeof sql, "CREATE DATABASE lab_%d_%u", (int)getpid(), ++count);
+    PGresult *res = PQexec(conn, sql);
+    if (PQresultStatus(res) != PGRES_COMMAND_OK)
+        fail_msg("%s", PQerrorMessage(conn));
+    PQclear(res);
+    PQfinish(conn);
+    /* What comes later in an address wins. */
+    snprintf(out, BANK_PATH_MAX, "%s&dbname=lab_%d_%u", server, (int)getpid(), count);
+    return out;
+}
 
 struct bank_lab {
     char dir[512];
@@ -57,8 +87,12 @@ static inline struct bank_lab *lab_new(void)
     lab->now = (int64_t)time(NULL);
     lab->card_days = 30;
     const struct ledger_clock clock = {lab_now, lab};
-    const struct bank_options options = {
-        .name = "Test Bank", .hosts = hosts, .host_count = 1, .server_days = 90};
+    char store[BANK_PATH_MAX];
+    const struct bank_options options = {.name = "Test Bank",
+                                         .hosts = hosts,
+                                         .host_count = 1,
+                                         .server_days = 90,
+                                         .store = lab_store(store)};
     lab_ok(bank_init(lab->dir, &options, &clock, &why), &why);
     lab_ok(bank_open(lab->dir, &clock, &lab->bank, &why), &why);
     struct ledger *l = lab->bank->ledger;
@@ -67,6 +101,32 @@ static inline struct bank_lab *lab_new(void)
     lab_ok(ledger_account_open(l, lab->ada, "EUR", 10000, &lab->payer, &why), &why);
     lab_ok(ledger_account_open(l, lab->bob, "EUR", 0, &lab->payee, &why), &why);
     return lab;
+}
+
+/* The books as somebody else opens them. */
+static inline struct ledger *lab_other(const char *dir)
+{
+    char where[BANK_PATH_MAX];
+    struct say why = {""};
+    struct ledger *l = NULL;
+    lab_ok(bank_store_find(dir, where, &why), &why);
+    lab_ok(ledger_open(where, &ledger_clock_system, &l, &why), &why);
+    return l;
+}
+
+/* Statements past the ledger's own code; whether the database took them. */
+static inline bool lab_raw(const char *dir, const char *sql)
+{
+    struct say why;
+    struct ledger *l = lab_other(dir);
+    bool good = db_exec(l, sql, &why) == CW_OK;
+    ledger_free(&l);
+    return good;
+}
+
+static inline bool lab_on_sqlite(void)
+{
+    return getenv("CARDWIRE_TEST_STORE") == NULL;
 }
 
 static inline void lab_free(struct bank_lab **lab)

@@ -131,8 +131,7 @@ static void tamper(struct fixture *f, const char *sql, bool anew)
     run(db, create);
     /* As a ledger of the time before: opening it makes the chain. */
     if (anew)
-        run(db, "DROP TABLE chain; DROP TRIGGER journal_chained; DROP TABLE event; "
-                "DROP TABLE payee_request; PRAGMA user_version = 3");
+        run(db, LAB_SCHEMA_3);
     sqlite3_close(db);
     open_again(f);
 }

@@ -8,7 +8,6 @@
 #include "bank/objects.h"
 #include "bank/update.h"
 
-#include <sqlite3.h>
 #include <sys/stat.h>
 
 struct fixture {
@@ -399,15 +398,9 @@ static void test_cut_after_activation(void **state)
     struct fixture *f = *state;
     struct say why = {""};
     struct issue_result result;
-    char path[BANK_PATH_MAX];
-    sqlite3 *db = NULL;
     struct issue_options o = options(f);
     lab_ok(issue_card(f->lab->bank, &o, &result, &why), &why);
-    lab_ok(bank_path(f->lab->dir, BANK_FILE_LEDGER, "", path, &why), &why);
-    assert_int_equal(sqlite3_open(path, &db), SQLITE_OK);
-    assert_int_equal(sqlite3_exec(db, "UPDATE card SET status = 'issuing'", NULL, NULL, NULL),
-                     SQLITE_OK);
-    sqlite3_close(db);
+    assert_true(lab_raw(f->lab->dir, "UPDATE card SET status = 'issuing'"));
     o.customer = f->lab->bob;
     assert_int_equal(issue_card(f->lab->bank, &o, &result, &why), CW_ERR_STATE);
     assert_int_equal(status(f, result.serial), LEDGER_CARD_ISSUING);
@@ -425,17 +418,12 @@ static void test_resume_wants_the_same_card(void **state)
     struct say why = {""};
     struct issue_result result;
     struct issue_options o = options(f);
-    char path[BANK_PATH_MAX];
-    sqlite3 *db = NULL;
     lab_ok(issue_card(f->lab->bank, &o, &result, &why), &why);
-    lab_ok(bank_path(f->lab->dir, BANK_FILE_LEDGER, "", path, &why), &why);
-    assert_int_equal(sqlite3_open(path, &db), SQLITE_OK);
-    assert_int_equal(sqlite3_exec(db,
-                                  "UPDATE card SET status = 'issuing';"
-                                  "UPDATE certificate SET der = x'30' WHERE kind = 'order'",
-                                  NULL, NULL, NULL),
-                     SQLITE_OK);
-    sqlite3_close(db);
+    assert_true(lab_raw(f->lab->dir, "UPDATE card SET status = 'issuing'"));
+    assert_true(
+        lab_raw(f->lab->dir, lab_on_sqlite()
+                                 ? "UPDATE certificate SET der = x'30' WHERE kind = 'order'"
+                                 : "UPDATE certificate SET der = '\\x30' WHERE kind = 'order'"));
     assert_int_equal(issue_card(f->lab->bank, &o, &result, &why), CW_ERR_STATE);
     assert_non_null(strstr(why.text, "another certificate"));
     assert_int_equal(status(f, result.serial), LEDGER_CARD_ISSUING);

@@ -2,8 +2,6 @@
  * nothing. */
 #include "tests/unit/bank_lab.h"
 
-#include <sqlite3.h>
-
 static const uint8_t no_binding[ORDER_BINDING_LEN];
 
 /* ---- account numbers ---- */
@@ -216,23 +214,13 @@ static void test_rollback(void **state)
 
 /* ---- the file ---- */
 
-static sqlite3 *raw(struct bank_lab *lab)
-{
-    char path[BANK_PATH_MAX];
-    sqlite3 *db = NULL;
-    assert_int_equal(bank_path(lab->dir, BANK_FILE_LEDGER, "", path, NULL), CW_OK);
-    assert_int_equal(sqlite3_open(path, &db), SQLITE_OK);
-    return db;
-}
-
 static void test_newer_schema_is_refused(void **state)
 {
     struct bank_lab *lab = *state;
     struct say why = {""};
     struct bank *bank = NULL;
-    sqlite3 *db = raw(lab);
-    assert_int_equal(sqlite3_exec(db, "PRAGMA user_version = 99", NULL, NULL, NULL), SQLITE_OK);
-    sqlite3_close(db);
+    assert_true(lab_raw(lab->dir, lab_on_sqlite() ? "PRAGMA user_version = 99"
+                                                  : "UPDATE writing SET schema = 99"));
     assert_int_equal(bank_open(lab->dir, &ledger_clock_system, &bank, &why), CW_ERR_NEWER);
     assert_non_null(strstr(why.text, "newer"));
     assert_null(bank);
@@ -242,18 +230,17 @@ static void test_newer_schema_is_refused(void **state)
 static void test_store_defends_itself(void **state)
 {
     struct bank_lab *lab = *state;
-    sqlite3 *db = raw(lab);
     static const char *const attempts[] = {
         "UPDATE account SET balance = -1 WHERE customer IS NOT NULL",
         "UPDATE posting SET amount = 5",
         "DELETE FROM posting",
         "DELETE FROM journal",
         "UPDATE journal SET time = 0",
-        "INSERT INTO account (number, customer, currency, since) VALUES ('X', 1, 'EUR', 'then')",
+        "INSERT INTO account (id, number, customer, currency, since) VALUES (99, 'X', 1, 'EUR', "
+        "'then')",
     };
     for (size_t i = 0; i < sizeof attempts / sizeof attempts[0]; i++)
-        assert_int_equal(sqlite3_exec(db, attempts[i], NULL, NULL, NULL), SQLITE_CONSTRAINT);
-    sqlite3_close(db);
+        assert_false(lab_raw(lab->dir, attempts[i]));
     assert_sound(lab, 1, 0);
 }
 
@@ -262,11 +249,7 @@ static void test_report_finds_a_fault(void **state)
     struct bank_lab *lab = *state;
     struct say why = {""};
     struct ledger_totals t;
-    sqlite3 *db = raw(lab);
-    assert_int_equal(
-        sqlite3_exec(db, "UPDATE account SET balance = balance + 1 WHERE id = 1", NULL, NULL, NULL),
-        SQLITE_OK);
-    sqlite3_close(db);
+    assert_true(lab_raw(lab->dir, "UPDATE account SET balance = balance + 1 WHERE id = 1"));
     lab_ok(ledger_totals_get(lab->bank->ledger, &t, &why), &why);
     assert_int_equal(t.wrong_balance, 1);
     assert_int_equal(t.currencies_off, 1);
@@ -277,12 +260,13 @@ static void test_locked_ledger(void **state)
     struct bank_lab *lab = *state;
     struct say why = {""};
     int64_t id = 0;
-    sqlite3 *db = raw(lab);
-    assert_int_equal(sqlite3_exec(db, "BEGIN IMMEDIATE", NULL, NULL, NULL), SQLITE_OK);
+    struct ledger *other = lab_other(lab->dir);
+    lab_ok(db_begin(other, &why), &why);
     assert_int_equal(ledger_customer_add(lab->bank->ledger, "Eve", &id, &why), CW_ERR_BUSY);
     assert_non_null(strstr(why.text, "locked"));
     assert_int_equal(id, 0);
-    sqlite3_close(db);
+    lab_ok(db_end(other, CW_OK, &why), &why);
+    ledger_free(&other);
 }
 
 static void test_existing_bank_is_kept(void **state)

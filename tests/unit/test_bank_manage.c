@@ -6,7 +6,6 @@
 #include "bank/issue.h"
 #include "bank/manage.h"
 
-#include <sqlite3.h>
 #include <sys/stat.h>
 
 struct fixture {
@@ -70,13 +69,9 @@ static enum link_life life(struct fixture *f)
 
 static void set_status(struct fixture *f, const char *text)
 {
-    char path[BANK_PATH_MAX], sql[100];
-    sqlite3 *db = NULL;
-    assert_int_equal(bank_path(f->lab->dir, BANK_FILE_LEDGER, "", path, NULL), CW_OK);
-    assert_int_equal(sqlite3_open(path, &db), SQLITE_OK);
+    char sql[100];
     snprintf(sql, sizeof sql, "UPDATE card SET status = '%s'", text);
-    assert_int_equal(sqlite3_exec(db, sql, NULL, NULL, NULL), SQLITE_OK);
-    sqlite3_close(db);
+    assert_true(lab_raw(f->lab->dir, sql));
 }
 
 /* The first number after a word in the mailer. */

@@ -6,7 +6,6 @@
 #include "bank/update.h"
 
 #include <openssl/ecdsa.h>
-#include <sqlite3.h>
 #include <sys/stat.h>
 
 struct fixture {
@@ -462,18 +461,13 @@ static void test_failure_changes_nothing(void **state)
     struct update_made made;
     struct policy_payee payee, list[POLICY_PAYEES_MAX];
     size_t count = 99;
-    char path[BANK_PATH_MAX];
     const char *number = f->lab->payee.number;
-    sqlite3 *db = NULL;
     struct update_plan plan = plan_of(f);
-    lab_ok(bank_path(f->lab->dir, BANK_FILE_LEDGER, "", path, &why), &why);
-    assert_int_equal(sqlite3_open(path, &db), SQLITE_OK);
-    assert_int_equal(sqlite3_exec(db,
-                                  "CREATE TRIGGER no BEFORE INSERT ON card_update BEGIN "
-                                  "SELECT RAISE (ABORT, 'no'); END",
-                                  NULL, NULL, NULL),
-                     SQLITE_OK);
-    sqlite3_close(db);
+    assert_true(lab_raw(f->lab->dir, lab_on_sqlite()
+                                         ? "CREATE TRIGGER no BEFORE INSERT ON card_update BEGIN "
+                                           "SELECT RAISE (ABORT, 'no'); END"
+                                         : "CREATE TRIGGER no BEFORE INSERT ON card_update "
+                                           "EXECUTE FUNCTION stays()"));
     lab_ok(objects_payees_find(f->lab->bank->ledger, &number, 1, &payee, &why), &why);
     plan.payee = &payee;
     plan.confirmed = "test";
