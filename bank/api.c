@@ -17,6 +17,7 @@ void api_init(struct api *api, struct bank *bank)
 
 void api_clear(struct api *api)
 {
+    pay_forget(api);
     keycache_clear(&api->keys);
     EVP_PKEY_free(api->update_key);
     api->update_key = NULL;
@@ -69,7 +70,7 @@ static enum cw_err session_post(struct call *c)
 
 static enum cw_err payments_post(struct call *c)
 {
-    return pay_serve(c->api, c->line, c->request, c->reply);
+    return pay_take(c->api, c->line, c->request, c->owner, c->reply);
 }
 
 /* The payment named in the path, if the customer ordered it. *out is NULL when the reply is made.
@@ -241,7 +242,7 @@ static enum cw_err dispatch(struct call *c)
 
 static bool is_payment(const struct api_request *request)
 {
-    return request->method == API_POST && strcmp(request->target, "/v1/payments") == 0;
+    return request->method == API_POST && strcmp(request->target, PAY_ROUTE) == 0;
 }
 
 /* Before anything is asked of the books. */
@@ -261,12 +262,50 @@ static bool limited(struct call *c, enum cw_err *err)
     return true;
 }
 
+static void into_reply(void *owner, const struct api_reply *reply)
+{
+    struct api_reply *out = owner;
+    if (reply == NULL || (out->body = malloc(reply->body_len + 1)) == NULL)
+        return;
+    memcpy(out->body, reply->body, reply->body_len);
+    out->status = reply->status;
+    out->type = reply->type;
+    out->body_len = reply->body_len;
+    out->problem = reply->problem;
+}
+
 enum cw_err api_serve(struct api *api, struct api_line *line, const struct api_request *request,
                       struct api_reply *reply)
 {
+    enum cw_err err = api_take(api, line, request, reply, reply);
+    if (err != CW_OK || !reply->later)
+        return err;
+    reply->later = false;
+    api_commit(api, into_reply);
+    return reply->body != NULL ? CW_OK : CW_ERR_SPACE;
+}
+
+void api_commit(struct api *api, api_answer *answer)
+{
+    pay_commit(api, answer);
+}
+
+bool api_full(const struct api *api)
+{
+    return api->queue.count == LEDGER_BATCH_MAX;
+}
+
+void api_leave(struct api *api, const void *owner)
+{
+    pay_leave(api, owner);
+}
+
+enum cw_err api_take(struct api *api, struct api_line *line, const struct api_request *request,
+                     void *owner, struct api_reply *reply)
+{
     struct say why;
     struct ledger_card card;
-    struct call c = {.api = api, .line = line, .request = request, .reply = reply};
+    struct call c = {.api = api, .line = line, .request = request, .reply = reply, .owner = owner};
     *reply = (struct api_reply){.route = "-"};
     enum cw_err err = CW_OK;
     if (limited(&c, &err))

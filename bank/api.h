@@ -40,17 +40,28 @@ struct api_reply {
     size_t body_len;
     const char *route;   /* for the log: the pattern of the path, static */
     int64_t retry_after; /* seconds, for the field of that name; 0: none */
+    bool later;          /* no reply yet: it comes with api_commit */
     const char *problem; /* for the log: NAME of the problem, NULL when there is none */
 };
 
 struct metrics;
+
+/* Orders that were found good and wait to be booked together. */
+struct pay_queue {
+    struct pay_waiting *waiting[LEDGER_BATCH_MAX];
+    size_t count;
+};
+
+/* The reply that somebody waits for, which lives until this returns; NULL: out of memory. */
+typedef void api_answer(void *owner, const struct api_reply *reply);
 
 struct api {
     struct bank *bank;
     struct metrics *metrics; /* NULL: nobody counts */
     struct keycache keys;
     struct limiter limiter; /* its rates are set after api_init */
-    EVP_PKEY *update_key;   /* signs messages to cards; NULL: not needed yet */
+    struct pay_queue queue;
+    EVP_PKEY *update_key; /* signs messages to cards; NULL: not needed yet */
 };
 
 void api_init(struct api *api, struct bank *bank);
@@ -60,6 +71,16 @@ void api_clear(struct api *api);
  * failure: out of memory. */
 CW_MUST_USE enum cw_err api_serve(struct api *api, struct api_line *line,
                                   const struct api_request *request, struct api_reply *reply);
+/* The same, but a payment that was found good may wait for others (reply->later): api_commit books
+ * all that wait in one transaction, and has each answered to its `owner`. When api_full, it must be
+ * called before the next. Not to be mixed with api_serve while any wait. */
+CW_MUST_USE enum cw_err api_take(struct api *api, struct api_line *line,
+                                 const struct api_request *request, void *owner,
+                                 struct api_reply *reply);
+void api_commit(struct api *api, api_answer *answer);
+bool api_full(const struct api *api);
+/* `owner` is not there any more. Its order is booked all the same. */
+void api_leave(struct api *api, const void *owner);
 void api_reply_clear(struct api_reply *reply);
 /* Whether the path of `len` bytes is of that pattern, in which '*' stands for one segment: that is
  * written to `segment`. */

@@ -14,6 +14,7 @@ struct call {
     char segment[API_PATH_MAX]; /* what stood in the place of '*' */
     const char *query;          /* after '?', "" if none */
     struct api_reply *reply;
+    void *owner; /* of the reply, when it comes later */
 };
 
 /* The account named in the path, if it is the customer's. Otherwise *done, with the reply made: one

@@ -61,6 +61,7 @@ enum cli_exit {
 #define CLI_KEYS_AGAIN  (UINT64_C(1) << 39)
 #define CLI_FORCE       (UINT64_C(1) << 40)
 #define CLI_HEAD        (UINT64_C(1) << 41)
+#define CLI_STORE       (UINT64_C(1) << 42)
 #define CLI_BECAUSE     (UINT64_C(1) << 48)
 #define CLI_REQUESTS    (UINT64_C(1) << 49)
 #define CLI_PAYMENTS    (UINT64_C(1) << 50)
@@ -84,7 +85,7 @@ struct cli_args {
     const char *word; /* the command's own argument: DIR, SERIAL */
     const char *dir, *name, *currency, *deposit, *reader, *key, *listen, *port_file, *keylog;
     const char *pin_file, *puk_file, *initial_key, *pin_rules, *contactless, *payees_rule;
-    const char *sessions, *card, *account, *confirmed_by, *because, *head;
+    const char *sessions, *card, *account, *confirmed_by, *because, *head, *store;
     const char *ops, *ops_port_file, *config, *log, *log_level;
     const char *piv_key, *piv_pin_file, *piv_puk_file;
     const char *roots[LINK_ROOT_MAX], *limits[POLICY_LIMITS_MAX], *payees[POLICY_PAYEES_MAX];

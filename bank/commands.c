@@ -2,9 +2,6 @@
  * accounts, and the table of all commands. Each opens the bank, calls one thing, and prints. */
 #include "bank/commands.h"
 
-#include "bank/audit.h"
-#include "bank/backup.h"
-
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
@@ -19,8 +16,16 @@ static enum cw_err run_init(const struct cli_args *args, struct say *why)
         .hosts = args->host_count > 0 ? args->hosts : default_host,
         .host_count = args->host_count > 0 ? args->host_count : 1,
         .server_days = args->days > 0 ? args->days : BANK_SERVER_DAYS,
+        .store = args->store,
     };
-    enum cw_err err = bank_init(args->word, &o, &ledger_clock_system, why);
+    enum cw_err err = CW_OK;
+    if (args->store != NULL && !ledger_is_address(args->store))
+        err = say_fail(why, CW_ERR_ARG,
+                       "--store %.40s: wants the address of a database, such as "
+                       "postgresql://cardwire@localhost/bank",
+                       args->store);
+    if (err == CW_OK)
+        err = bank_init(args->word, &o, &ledger_clock_system, why);
     if (err != CW_OK)
         return err;
     if (args->json)
@@ -166,84 +171,6 @@ static enum cw_err run_report(const struct cli_args *args, struct say *why)
     return CW_OK;
 }
 
-/* For people who wait: a line that is written over, or nothing where nobody looks. */
-static void show_progress(void *ctx, int64_t done, int64_t total)
-{
-    int *shown = ctx;
-    int percent = total > 0 ? (int)(done * 100 / total) : 100;
-    if (percent == *shown)
-        return;
-    *shown = percent;
-    fprintf(stderr, "\raudit: %lld of %lld entries, %d %%", (long long)done, (long long)total,
-            percent);
-}
-
-static void end_progress(int shown)
-{
-    if (shown >= 0)
-        fputs("\r\033[K", stderr);
-}
-
-/* What an audit found; of the copy in `folder`, or of the bank itself. */
-static enum cw_err print_audit(const struct cli_args *args, const struct audit_result *r,
-                               const char *folder, struct say *why)
-{
-    char head[AUDIT_HEAD_TEXT_LEN];
-    audit_head_text(&r->head, head);
-    if (args->json)
-        return commands_print_json(json_pack("{s:s*, s:I, s:I, s:I, s:I, s:s}", "folder", folder,
-                                             "entries", (json_int_t)r->entries, "payments",
-                                             (json_int_t)r->payments, "accounts",
-                                             (json_int_t)r->accounts, "certificates",
-                                             (json_int_t)r->certificates, "head", head),
-                                   why);
-    printf("entries %lld\npayments %lld, each signed by its card\naccounts %lld\n"
-           "certificates %lld\nhead %s\neverything is in order\n",
-           (long long)r->entries, (long long)r->payments, (long long)r->accounts,
-           (long long)r->certificates, head);
-    return CW_OK;
-}
-
-static enum cw_err run_audit(const struct cli_args *args, struct say *why)
-{
-    struct bank *bank = NULL;
-    struct audit_head noted;
-    struct audit_result r;
-    int shown = -1;
-    struct audit_options o = {.ctx = &shown};
-    enum cw_err err = CW_OK;
-    if (isatty(STDERR_FILENO))
-        o.progress = show_progress;
-    if (args->head != NULL) {
-        err = audit_head_parse(args->head, &noted, why);
-        o.noted = &noted;
-    }
-    if (err == CW_OK)
-        err = commands_bank_open(args, &bank, why);
-    if (err == CW_OK)
-        err = audit_run(bank, &o, &r, why);
-    bank_free(&bank);
-    end_progress(shown);
-    if (err != CW_OK)
-        return err;
-    return print_audit(args, &r, NULL, why);
-}
-
-static enum cw_err run_backup(const struct cli_args *args, struct say *why)
-{
-    struct bank *bank = NULL;
-    struct audit_result r;
-    int shown = -1;
-    const struct audit_options o = {.progress = isatty(STDERR_FILENO) ? show_progress : NULL,
-                                    .ctx = &shown};
-    enum cw_err err = commands_bank_open(args, &bank, why);
-    if (err == CW_OK)
-        err = backup_run(bank, args->word, &o, &r, why);
-    bank_free(&bank);
-    end_progress(shown);
-    return err == CW_OK ? print_audit(args, &r, args->word, why) : err;
-}
-
 #define POLICY_HELP                                                                                \
     "POLICY is any of:\n"                                                                          \
     "  --payees listed|any              pay to the card's list only, or to anybody (listed)\n"     \
@@ -257,7 +184,7 @@ static enum cw_err run_backup(const struct cli_args *args, struct say *why)
     "  --pin-rules none|no-repeat,no-sequence   what a PIN may not be (both)\n"
 
 const struct cli_command cli_commands[] = {
-    {"init", "DIR", CLI_NAME | CLI_SERVER | CLI_VALID, 0, run_init,
+    {"init", "DIR", CLI_NAME | CLI_SERVER | CLI_VALID | CLI_STORE, 0, run_init,
      "init DIR [--name NAME] [--server-name HOST]... [--valid-days N]",
      "Makes a bank in DIR: its ledger, the roots for servers and for cards, and the server's "
      "keys.\n"
@@ -386,14 +313,18 @@ const struct cli_command cli_commands[] = {
      "--insecure-keylog writes the secrets of all lines to FILE: whoever has it reads them.\n"},
     {"report", NULL, 0, CLI_DIR, run_report, "report",
      "Totals, and whether entries, balances and currencies add up; fails when they do not.\n"},
-    {"audit", NULL, CLI_HEAD, CLI_DIR, run_audit, "audit [--head ENTRY:HASH]",
+    {"audit", NULL, CLI_HEAD, CLI_DIR, commands_audit, "audit [--head ENTRY:HASH]",
      "Goes over the books from the first entry: chain, postings, balances, every card's signature\n"
      "and certificate; says the first thing that is wrong, and fails. The head that it prints\n"
      "stands for all entries up to there: note it elsewhere, and a later audit with --head finds\n"
      "out if anything before was changed or taken away. The bank may go on meanwhile.\n"},
-    {"backup", "DIR", 0, CLI_DIR, run_backup, "backup DIR",
+    {"backup", "DIR", 0, CLI_DIR, commands_backup, "backup DIR",
      "Copies the whole bank into DIR, a new folder, while it goes on, and audits the copy. DIR is "
      "a\n"
      "bank then: with its keys, to be kept as the bank itself is; to restore it, serve from it.\n"},
+    {"migrate", NULL, 0, CLI_DIR | CLI_STORE, commands_migrate, "migrate --store ADDRESS",
+     "Moves the books into the empty PostgreSQL database at ADDRESS (postgresql://...), audits "
+     "both\n"
+     "and compares them. The file they were in is closed for ever; start the servers anew.\n"},
     {NULL, NULL, 0, 0, NULL, NULL, NULL},
 };

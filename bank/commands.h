@@ -35,6 +35,10 @@ void commands_list_add(struct commands_list *list, json_t *item);
 CW_MUST_USE enum cw_err commands_list_print(struct commands_list *list, const char *name,
                                             enum cw_err err, struct say *why);
 
+/* commands_books.c */
+enum cw_err commands_audit(const struct cli_args *args, struct say *why);
+enum cw_err commands_backup(const struct cli_args *args, struct say *why);
+enum cw_err commands_migrate(const struct cli_args *args, struct say *why);
 /* commands_serve.c; commands_card.c: rows of the table in commands.c */
 enum cw_err commands_serve(const struct cli_args *args, struct say *why);
 enum cw_err commands_card_issue(const struct cli_args *args, struct say *why);

@@ -58,6 +58,10 @@ CW_MUST_USE enum cw_err ledger_copy(struct ledger *l, const char *path, struct s
 CW_MUST_USE enum cw_err ledger_transfer(struct ledger *from, struct ledger *to,
                                         void (*progress)(void *ctx, int64_t done, int64_t total),
                                         void *ctx, struct say *why);
+/* Inside ledger_together: nothing is ever written to this file again, whoever has it open. Only for
+ * a file: CW_ERR_UNSUPPORTED. */
+CW_MUST_USE enum cw_err ledger_close_books(struct ledger *l, struct say *why);
+CW_MUST_USE enum cw_err ledger_books_closed(struct ledger *l, bool *out, struct say *why);
 int64_t ledger_now(const struct ledger *l);
 /* Whether the store would take a booking now; books nothing. CW_ERR_NOT_FOUND when it was moved or
  * removed, CW_ERR_SPACE when its disk is full. */
@@ -486,6 +490,9 @@ CW_MUST_USE enum cw_err
 ledger_entry_each(struct ledger *l,
                   enum cw_err (*each)(void *ctx, const struct ledger_entry *e, struct say *why),
                   void *ctx, struct say *why);
+/* The last entry and its hash; 0 and zeros when there is none. */
+CW_MUST_USE enum cw_err ledger_head_get(struct ledger *l, int64_t *entry,
+                                        uint8_t hash[LEDGER_HASH_LEN], struct say *why);
 /* What there is, whether or not an entry leads to it. */
 struct ledger_rows {
     int64_t entries, hashes, postings, payments;

@@ -4,6 +4,7 @@
 
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 /* ---- gathering ---- */
 
@@ -287,6 +288,32 @@ static enum cw_err once(struct ledger *l, struct ledger_request *requests, size_
     return settle(requests, count, fate, err);
 }
 
+/* In a database far away the way may be lost, and others be in between: then once more, because
+ * each order tells by itself whether it was booked. What stays unknown is said to be. */
+#define TRIES 4
+
+static enum cw_err with_patience(struct ledger *l, struct ledger_request *requests, size_t count,
+                                 ledger_reply_make *make, struct say *why)
+{
+    bool unsure = false;
+    enum cw_err err = CW_OK;
+    for (int i = 0; i < TRIES; i++) {
+        const struct timespec pause = {0, 5000000L << i};
+        if (i > 0)
+            nanosleep(&pause, NULL);
+        bool lost = false;
+        err = once(l, requests, count, make, why);
+        for (size_t k = 0; k < count && err == CW_OK; k++)
+            lost |= requests[k].verdict == LEDGER_UNKNOWN;
+        unsure |= lost;
+        if (!lost && err != CW_ERR_BUSY && err != CW_ERR_IO)
+            break;
+    }
+    for (size_t k = 0; k < count && err != CW_OK && unsure; k++)
+        requests[k].verdict = LEDGER_UNKNOWN;
+    return unsure && err != CW_OK ? CW_OK : err;
+}
+
 enum cw_err ledger_payments_book(struct ledger *l, struct ledger_request *requests, size_t count,
                                  ledger_reply_make *make, struct say *why)
 {
@@ -296,7 +323,8 @@ enum cw_err ledger_payments_book(struct ledger *l, struct ledger_request *reques
         if (requests[i].order->text_len > ORDER_TEXT_MAX ||
             requests[i].order->signature_len > LEDGER_SIGNATURE_MAX)
             return say_fail(why, CW_ERR_LENGTH, "an order or signature too large to be kept");
-    return once(l, requests, count, make, why);
+    return l->engine->far ? with_patience(l, requests, count, make, why)
+                          : once(l, requests, count, make, why);
 }
 
 enum cw_err ledger_payment_book(struct ledger *l, const struct ledger_order *order,

@@ -297,6 +297,18 @@ enum cw_err db_head_read(struct ledger *l, struct db_head *out, struct say *why)
     return err;
 }
 
+enum cw_err ledger_head_get(struct ledger *l, int64_t *entry, uint8_t hash[LEDGER_HASH_LEN],
+                            struct say *why)
+{
+    struct db_head head;
+    enum cw_err err = db_head_read(l, &head, why);
+    if (err == CW_OK) {
+        *entry = head.id;
+        memcpy(hash, head.hash, sizeof head.hash);
+    }
+    return err;
+}
+
 static enum cw_err append(struct reading *r, struct say *why)
 {
     struct db_stmt *st;

@@ -622,6 +622,7 @@ static enum cw_err writable(struct ledger *l, struct say *why)
 
 const struct db_engine db_pg = {
     .by_rows = "",
+    .far = true,
     .close = close_db,
     .exec = exec,
     .prepare = prepare,

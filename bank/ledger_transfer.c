@@ -22,6 +22,9 @@ static const struct table {
     {"management", "card, keyset, policy, applied", "bibi", "card"},
     {"card_update", "card, sequence, message, made, fetched", "bibii", "card, sequence"},
     {"payee", "id, card, account, name, added, confirmed, removed", "ibttiti", "id"},
+    {"payee_request", "id, card, action, account, name, asked, status, decided, words", "ibtttitit",
+     "id"},
+    {"event", "id, customer, time, kind, card, account, name, words", "iiitbttt", "id"},
     {"card_keys", "serial, given", "bi", "serial"},
 };
 
@@ -204,4 +207,45 @@ enum cw_err ledger_transfer(struct ledger *from, struct ledger *to,
 {
     struct transfer x = {.from = from, .to = to, .progress = progress, .ctx = ctx};
     return ledger_snapshot(from, read_all, &x, why);
+}
+
+/* ---- closed books ---- */
+
+#define CLOSED "books_closed"
+
+enum cw_err ledger_books_closed(struct ledger *l, bool *out, struct say *why)
+{
+    struct db_stmt *st;
+    int64_t count = 0;
+    if (l->engine != &db_sqlite)
+        return say_fail(why, CW_ERR_UNSUPPORTED, "only books in a file can be closed");
+    enum cw_err err = db_prepare(l, &st, why, "SELECT count(*) FROM sqlite_schema WHERE name = ?",
+                                 "t", CLOSED "_journal_INSERT");
+    err = db_number(l, err, st, &count, why);
+    if (err == CW_OK)
+        *out = count != 0;
+    return err;
+}
+
+static enum cw_err close_table(struct ledger *l, const char *table, struct say *why)
+{
+    static const char *const ways[] = {"INSERT", "UPDATE", "DELETE"};
+    enum cw_err err = CW_OK;
+    for (size_t i = 0; i < sizeof ways / sizeof *ways && err == CW_OK; i++) {
+        char sql[256];
+        snprintf(sql, sizeof sql,
+                 "CREATE TRIGGER " CLOSED "_%s_%s BEFORE %s ON %s BEGIN SELECT RAISE (ABORT, "
+                 "'these books have moved to a database; start the bank anew'); END",
+                 table, ways[i], ways[i], table);
+        err = db_exec(l, sql, why);
+    }
+    return err;
+}
+
+enum cw_err ledger_close_books(struct ledger *l, struct say *why)
+{
+    enum cw_err err = close_table(l, "journal", why);
+    for (size_t i = 0; i < sizeof tables / sizeof *tables && err == CW_OK; i++)
+        err = close_table(l, tables[i].name, why);
+    return err;
 }

@@ -22,6 +22,14 @@ struct signed_order {
     size_t signature_len;
 };
 
+/* An order that was found good. */
+struct pay_waiting {
+    struct signed_order s;
+    struct ledger_order o; /* of it */
+    struct api_line line;
+    void *owner; /* of the answer; NULL: nobody any more */
+};
+
 static enum cw_err decode(const struct api_request *request, struct signed_order *out)
 {
     const char *order, *signature;
@@ -109,20 +117,14 @@ static json_t *payment_json(const struct ledger_order *o, const struct ledger_bo
                      f->currency, "reference", f->reference);
 }
 
-/* For ledger_payment_book: the reply is stored with the booking. ctx is a char *, for a copy. */
+/* The reply is stored with the booking. */
 static char *make_reply(void *ctx, const struct ledger_order *o, const struct ledger_booking *b)
 {
+    (void)ctx;
     json_t *reply = json_pack("{s:o, s:o, s:b}", "payment", payment_json(o, b), "balance",
                               api_money(b->balance, o->fields.currency), "replayed", 0);
     char *text = reply != NULL ? json_dumps(reply, JSON_COMPACT) : NULL;
     json_decref(reply);
-    /* A copy for the answer: after the commit nothing is read or made that could fail. */
-    char **copy = ctx;
-    free(*copy);
-    if ((*copy = text != NULL ? strdup(text) : NULL) == NULL) {
-        free(text);
-        return NULL;
-    }
     return text;
 }
 
@@ -218,66 +220,117 @@ static enum cw_err reply_refusal(enum ledger_verdict verdict, const struct ledge
     return api_reply_problem(reply, refusals[verdict].name, "%s", refusals[verdict].detail);
 }
 
-/* Books it. From the commit on nothing may fail: the answer was made before. */
-static enum cw_err book(struct api *api, const struct api_line *line, const struct ledger_order *o,
-                        struct api_reply *reply)
+/* What came of one order; `err` is that of all. After a booking nothing may fail: the answer was
+ * made before. */
+static enum cw_err reply_outcome(struct api *api, const struct pay_waiting *w,
+                                 struct ledger_request *r, enum cw_err err, const struct say *why,
+                                 struct api_reply *reply)
 {
-    struct say why = {""};
-    char *text = NULL;
-    enum ledger_verdict verdict = LEDGER_CONFLICT;
-    uint64_t start = clock_ns();
-    enum cw_err err = ledger_payment_book(api->bank->ledger, o, make_reply, &text, &verdict, &why);
-    metrics_commit(api->metrics, 1, clock_ns() - start);
-    if (err == CW_OK && verdict == LEDGER_BOOKED) {
-        api_reply_text(reply, 201, text);
+    if (err != CW_OK)
+        return reply_not_booked(reply, why);
+    if (r->verdict == LEDGER_BOOKED) {
+        api_reply_text(reply, 201, r->reply);
+        r->reply = NULL;
         return CW_OK;
     }
-    free(text);
-    if (err != CW_OK)
-        return reply_not_booked(reply, &why);
-    if (verdict == LEDGER_UNKNOWN)
-        return api_reply_unknown(reply, &why);
-    if (verdict != LEDGER_REPEATED)
-        return reply_refusal(verdict, o, reply);
-    /* Another program booked it between the first look and this one. */
-    err = serve_repeat(api, line, o, reply);
+    if (r->verdict == LEDGER_UNKNOWN)
+        return api_reply_unknown(reply, why);
+    if (r->verdict != LEDGER_REPEATED)
+        return reply_refusal(r->verdict, &w->o, reply);
+    /* It was booked between the first look and this one. */
+    err = serve_repeat(api, &w->line, &w->o, reply);
     return err == CW_ERR_NOT_FOUND ? CW_ERR_STATE : err;
 }
 
+void pay_commit(struct api *api, api_answer *answer)
+{
+    struct say why = {""};
+    struct ledger_request requests[LEDGER_BATCH_MAX];
+    struct pay_queue q = api->queue;
+    if (q.count == 0)
+        return;
+    api->queue.count = 0;
+    uint64_t start = clock_ns();
+    for (size_t i = 0; i < q.count; i++)
+        requests[i] = (struct ledger_request){.order = &q.waiting[i]->o};
+    enum cw_err err = ledger_payments_book(api->bank->ledger, requests, q.count, make_reply, &why);
+    metrics_commit(api->metrics, q.count, clock_ns() - start);
+    for (size_t i = 0; i < q.count; i++) {
+        struct pay_waiting *w = q.waiting[i];
+        struct api_reply reply = {.route = PAY_ROUTE};
+        bool good = reply_outcome(api, w, &requests[i], err, &why, &reply) == CW_OK;
+        free(requests[i].reply);
+        if (w->owner != NULL)
+            answer(w->owner, good ? &reply : NULL);
+        api_reply_clear(&reply);
+        free(w);
+    }
+}
+
+void pay_leave(struct api *api, const void *owner)
+{
+    for (size_t i = 0; i < api->queue.count; i++)
+        if (api->queue.waiting[i]->owner == owner)
+            api->queue.waiting[i]->owner = NULL;
+}
+
+void pay_forget(struct api *api)
+{
+    while (api->queue.count > 0)
+        free(api->queue.waiting[--api->queue.count]);
+}
+
 /* A new order: nothing about it has been believed yet. */
-static enum cw_err serve_new(struct api *api, const struct api_line *line,
-                             const struct signed_order *s, struct ledger_order *o,
-                             struct api_reply *reply)
+static enum cw_err take_new(struct api *api, struct pay_waiting **waiting, struct api_reply *reply)
 {
     struct say why;
     bool good = false;
     const char *name, *detail;
-    check_line(line, o, ledger_now(api->bank->ledger), &name, &detail);
+    struct pay_waiting *w = *waiting;
+    check_line(&w->line, &w->o, ledger_now(api->bank->ledger), &name, &detail);
     if (name != NULL)
         return api_reply_problem(reply, name, "%s", detail);
-    enum cw_err err = find_signer(api, line->card, s, o->certificate, &good, &why);
+    enum cw_err err = find_signer(api, w->line.card, &w->s, w->o.certificate, &good, &why);
     if (err != CW_OK)
         return reply_not_booked(reply, &why);
     if (!good)
         return api_reply_problem(reply, "order-signature",
                                  "The card's signature does not fit this order.");
-    return book(api, line, o, reply);
+    api->queue.waiting[api->queue.count++] = w;
+    *waiting = NULL;
+    reply->later = true;
+    return CW_OK;
 }
 
-enum cw_err pay_serve(struct api *api, const struct api_line *line,
-                      const struct api_request *request, struct api_reply *reply)
+static enum cw_err take(struct api *api, const struct api_request *request,
+                        struct pay_waiting **waiting, struct api_reply *reply)
 {
-    struct signed_order s;
-    struct ledger_order o = {.text = s.text, .signature = s.signature};
-    if (decode(request, &s) != CW_OK)
+    struct signed_order *s = &(*waiting)->s;
+    struct ledger_order *o = &(*waiting)->o;
+    if (decode(request, s) != CW_OK)
         return api_reply_problem(reply, "malformed",
                                  "A payment is {\"order\":BASE64,\"signature\":BASE64}.");
-    if (order_text_parse(s.text, s.text_len, &o.fields, &o.seal) != CW_OK)
+    if (order_text_parse(s->text, s->text_len, &o->fields, &o->seal) != CW_OK)
         return api_reply_problem(reply, "order-malformed",
                                  "That is no order in the form that cards sign.");
-    o.text_len = s.text_len;
-    o.signature_len = s.signature_len;
-    pay_request_hash(s.text, s.text_len, s.signature, s.signature_len, o.request);
-    enum cw_err err = serve_repeat(api, line, &o, reply);
-    return err == CW_ERR_NOT_FOUND ? serve_new(api, line, &s, &o, reply) : err;
+    o->text = s->text;
+    o->text_len = s->text_len;
+    o->signature = s->signature;
+    o->signature_len = s->signature_len;
+    pay_request_hash(s->text, s->text_len, s->signature, s->signature_len, o->request);
+    enum cw_err err = serve_repeat(api, &(*waiting)->line, o, reply);
+    return err == CW_ERR_NOT_FOUND ? take_new(api, waiting, reply) : err;
+}
+
+enum cw_err pay_take(struct api *api, const struct api_line *line,
+                     const struct api_request *request, void *owner, struct api_reply *reply)
+{
+    struct pay_waiting *w = malloc(sizeof *w);
+    if (w == NULL)
+        return CW_ERR_SPACE;
+    w->line = *line;
+    w->owner = owner;
+    enum cw_err err = take(api, request, &w, reply);
+    free(w);
+    return err;
 }

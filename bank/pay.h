@@ -5,9 +5,18 @@
 
 #include "bank/api.h"
 
-/* Wants a line that is logged in, of a card that is active. */
-CW_MUST_USE enum cw_err pay_serve(struct api *api, const struct api_line *line,
-                                  const struct api_request *request, struct api_reply *reply);
+#define PAY_ROUTE "/v1/payments"
+
+/* Wants a line that is logged in, of a card that is active, and a queue that is not full. Makes the
+ * reply, or sets reply->later and has the order wait for pay_commit. */
+CW_MUST_USE enum cw_err pay_take(struct api *api, const struct api_line *line,
+                                 const struct api_request *request, void *owner,
+                                 struct api_reply *reply);
+/* As api_commit and api_leave. */
+void pay_commit(struct api *api, api_answer *answer);
+void pay_leave(struct api *api, const void *owner);
+/* Nothing waits any more, and nothing of it is booked. */
+void pay_forget(struct api *api);
 
 /* What tells a repeated request from another one: one hash over text and signature, unambiguous
  * about where the text ends. At most ORDER_TEXT_MAX and LEDGER_SIGNATURE_MAX bytes. */

@@ -27,6 +27,7 @@ static void connection_free(void *parent, void *ptr, CRYPTO_EX_DATA *ad, int idx
     struct server *s = c->server;
     lobby_leave(&s->lobby, &c->guest);
     LIST_REMOVE(c, entry);
+    api_leave(&s->api, c);
     metrics_disconnected(&s->metrics, c->ready        ? METRICS_LINE
                                       : c->turned_out ? METRICS_TURNED_OUT
                                                       : METRICS_FAILED);
@@ -250,6 +251,9 @@ static void on_close(struct evhttp_connection *evcon, void *arg)
 {
     struct connection *c = arg;
     (void)evcon;
+    if (c->waiting != NULL)
+        api_leave(&c->server->api, c);
+    c->waiting = NULL;
     if (SSL_is_init_finished(c->ssl))
         SSL_shutdown(c->ssl);
     ERR_clear_error();
@@ -288,11 +292,65 @@ static enum api_method method_of(struct evhttp_request *req)
     }
 }
 
+static void answer(struct connection *c, struct evhttp_request *req, enum api_method method,
+                   const struct api_reply *reply, uint64_t start)
+{
+    char serial[2 * ORDER_SERIAL_LEN + 1];
+    if (reply == NULL) {
+        evhttp_send_error(req, HTTP_INTERNAL, NULL);
+        return;
+    }
+    bank_serial_text(c->line.card, serial);
+    log_event(LOG_INFO, "request", log_text("card", serial),
+              log_text("method", metrics_method_name(method)), log_text("route", reply->route),
+              log_number("status", reply->status), log_text("problem", reply->problem));
+    metrics_request(&c->server->metrics, method, reply, clock_ns() - start);
+    http_reply(req, reply);
+}
+
+/* ---- orders that wait for each other ---- */
+
+static void answer_later(void *owner, const struct api_reply *reply)
+{
+    struct connection *c = owner;
+    struct evhttp_request *req = c->waiting;
+    c->waiting = NULL;
+    answer(c, req, API_POST, reply, c->start);
+}
+
+static void commit(struct server *s)
+{
+    event_del(s->idle);
+    event_del(s->late);
+    api_commit(&s->api, answer_later);
+    ERR_clear_error();
+}
+
+static void on_commit(evutil_socket_t fd, short what, void *arg)
+{
+    (void)fd, (void)what;
+    commit(arg);
+}
+
+static void wait_for_others(struct connection *c, struct evhttp_request *req, uint64_t start)
+{
+    const struct timeval limit = {0, TLSD_WAIT_US};
+    struct server *s = c->server;
+    c->waiting = req;
+    c->start = start;
+    if (api_full(&s->api)) {
+        commit(s);
+        return;
+    }
+    event_active(s->idle, EV_TIMEOUT, 0);
+    if (!event_pending(s->late, EV_TIMEOUT, NULL))
+        event_add(s->late, &limit);
+}
+
 static void on_request(struct evhttp_request *req, void *arg)
 {
     struct server *s = arg;
     struct api_reply reply;
-    char serial[2 * ORDER_SERIAL_LEN + 1];
     uint64_t start = clock_ns();
     struct connection *c = connection_of(req);
     if (c != NULL)
@@ -313,17 +371,11 @@ static void on_request(struct evhttp_request *req, void *arg)
         .body_len = evbuffer_get_length(in),
     };
     request.body = request.body_len > 0 ? evbuffer_pullup(in, -1) : (const uint8_t *)"";
-    if (api_serve(&s->api, &c->line, &request, &reply) != CW_OK) {
-        evhttp_send_error(req, HTTP_INTERNAL, NULL);
-        return;
-    }
-    bank_serial_text(c->line.card, serial);
-    log_event(LOG_INFO, "request", log_text("card", serial),
-              log_text("method", metrics_method_name(request.method)),
-              log_text("route", reply.route), log_number("status", reply.status),
-              log_text("problem", reply.problem));
-    metrics_request(&s->metrics, request.method, &reply, clock_ns() - start);
-    http_reply(req, &reply);
+    bool good = api_take(&s->api, &c->line, &request, c, &reply) == CW_OK;
+    if (good && reply.later)
+        wait_for_others(c, req, start);
+    else
+        answer(c, req, request.method, good ? &reply : NULL, start);
     api_reply_clear(&reply);
     ERR_clear_error(); /* what is left in the queue would be taken for an error of the next record
                         */
@@ -338,6 +390,12 @@ enum cw_err tlsd_lines_start(struct server *s, struct say *why)
     if (connection_index < 0)
         return say_fail(why, CW_ERR_SPACE, "out of memory");
     LIST_INIT(&s->all);
+    s->idle = event_new(s->base, -1, 0, on_commit, s);
+    s->late = event_new(s->base, -1, 0, on_commit, s);
+    if (s->idle == NULL || s->late == NULL ||
+        event_priority_set(s->idle, TLSD_PRIORITIES - 1) != 0 ||
+        event_priority_set(s->late, 0) != 0)
+        return say_fail(why, CW_ERR_SPACE, "out of memory");
     SSL_CTX_set_info_callback(s->tls->ctx, on_tls_info);
     SSL_CTX_set_client_hello_cb(s->tls->ctx, on_client_hello, NULL);
     evhttp_set_bevcb(s->http, on_accept, s);

@@ -27,6 +27,8 @@ struct server {
     size_t waiting_per_source;
     unsigned drain_seconds;
     bool draining;
+    struct event *idle, *late; /* orders that wait are booked: when nothing else is to be done, or
+                                  when one has waited long enough */
     LIST_HEAD(, connection) all;
     struct lobby lobby; /* connections that shake hands */
 };
@@ -42,9 +44,16 @@ struct connection {
     bool busy; /* a request has begun to come in, and is not answered yet */
     bool turned_out;
     LIST_ENTRY(connection) entry;
-    bool ready; /* line is filled in */
+    bool ready;                     /* line is filled in */
+    struct evhttp_request *waiting; /* for its answer; NULL: none */
+    uint64_t start;                 /* of it, clock_ns */
     struct api_line line;
 };
+
+/* Of the event loop: events have the middle one when nothing is said. */
+#define TLSD_PRIORITIES 3
+/* The longest that an order waits for others. */
+#define TLSD_WAIT_US 5000
 
 /* Has libevent and OpenSSL call for each connection and request; wants s->http and s->tls. Once. */
 CW_MUST_USE enum cw_err tlsd_lines_start(struct server *s, struct say *why);

@@ -211,7 +211,8 @@ enum cw_err tlsd_run(struct bank *bank, const struct tlsd_options *options, stru
     signal(SIGPIPE, SIG_IGN);
     renew_first(bank);
     enum cw_err err = tls_new(bank, options->insecure_keylog, &s->tls, why);
-    if (err == CW_OK && (s->base = event_base_new()) == NULL)
+    if (err == CW_OK && ((s->base = event_base_new()) == NULL ||
+                         event_base_priority_init(s->base, TLSD_PRIORITIES) != 0))
         err = say_fail(why, CW_ERR_SPACE, "out of memory");
     if (err == CW_OK) {
         s->tls->metrics = &s->metrics;
@@ -222,6 +223,10 @@ enum cw_err tlsd_run(struct bank *bank, const struct tlsd_options *options, stru
     if (s->http != NULL)
         evhttp_free(s->http); /* closes the lines: on_close says so to each card */
     ops_free(&s->ops);
+    if (s->idle != NULL)
+        event_free(s->idle);
+    if (s->late != NULL)
+        event_free(s->late);
     if (s->base != NULL)
         event_base_free(s->base);
     tls_free(&s->tls);

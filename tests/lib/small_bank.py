@@ -12,10 +12,10 @@ SCHEMA_3 = ("DROP TRIGGER IF EXISTS journal_chained; DROP TABLE chain;"
 NAME = "bank.cardwire.test"  # the server name that cardwired writes to its cards
 
 
-def small_bank(lab, pin, kind="p256", options=(), serve=()):
+def small_bank(lab, pin, kind="p256", options=(), serve=(), store=None):
     """Makes it and serves: .port, .payer and .payee (account numbers), .card (its folder), .serial, .pin
     (a file), .admin(*args) -> JSON of cardwired, .cardwire(reader, *args), .server (its process), .ops (port of its
-    operations listener). options: more of `card issue`; serve: more of `serve`."""
+    operations listener). options: more of `card issue`; serve: more of `serve`; store: address of a database."""
     folder, card = lab.folder / "bank", lab.folder / "card"
     pin = lab.file("pin", pin + "\n")
 
@@ -23,7 +23,8 @@ def small_bank(lab, pin, kind="p256", options=(), serve=()):
         done = lab.run("cardwired", "--dir", folder, *args, "--json")
         assert done.returncode == 0, done.stderr
         return json_lines(done.stdout)[-1]
-    assert lab.run("cardwired", "init", folder).returncode == 0
+    done = lab.run("cardwired", "init", folder, *(["--store", store] if store else []))
+    assert done.returncode == 0, done.stderr
     accounts, serial = [], None
     for name in ("Ada", "Ben"):
         customer = admin("customer", "add", "--name", name)["id"]
