@@ -72,7 +72,7 @@ class Holder:
             end = answer.find(b"\r\n\r\n")
             if end >= 0:
                 length = re.search(rb"content-length: *(\d+)", answer[:end], re.I)
-                if length and len(answer) >= end + 4 + int(length.group(1)):
+                if len(answer) >= end + 4 + int(length.group(1) if length else 0):
                     break
             if not part:
                 raise ConnectionError(f"the line ended: {self.card.reason()}")
