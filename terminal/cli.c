@@ -31,6 +31,12 @@ static const char help[] =
     "  pay --to A --amount 12.34 --currency EUR [--reference TEXT] [--from A] [--order-id HEX]\n"
     "      [--receipt FILE] [--save FILE] [--yes]; or pay --resend FILE\n"
     "  receipt --order HEX --out FILE\n"
+    "  payee list                 whom the bank has on the card's list\n"
+    "  payee add --to A           asks the bank to put somebody on it, which it confirms with you "
+    "by\n"
+    "                             another way; payee remove --to A takes one off it\n"
+    "  payee requests             what became of what you asked\n"
+    "  notifications [--since C]  what happened on your accounts and to your cards\n"
     "  connect                    stdin and stdout over the card's line, to any permitted server\n"
     "  trace [--handshake-only]   the handshake, step by step\n"
     "  share --vpcd HOST:PORT     puts the card into a reader of the PC/SC daemon (vpcd)\n"
@@ -85,6 +91,7 @@ enum {
     OPT_OUT,
     OPT_CERT,
     OPT_FORMAT,
+    OPT_SINCE,
     OPT_HANDSHAKE_ONLY,
     OPT_VPCD,
     OPT_HELP,
@@ -121,6 +128,7 @@ static const struct option options[] = {
     {"out", required_argument, NULL, OPT_OUT},
     {"cert", required_argument, NULL, OPT_CERT},
     {"format", required_argument, NULL, OPT_FORMAT},
+    {"since", required_argument, NULL, OPT_SINCE},
     {"handshake-only", no_argument, NULL, OPT_HANDSHAKE_ONLY},
     {"vpcd", required_argument, NULL, OPT_VPCD},
     {"help", no_argument, NULL, OPT_HELP},
@@ -175,6 +183,8 @@ static const char **text_option(struct cli_options *o, int c)
         return &o->vpcd;
     case OPT_FORMAT:
         return &o->format;
+    case OPT_SINCE:
+        return &o->since;
     default:
         return NULL;
     }
@@ -275,7 +285,7 @@ static const struct {
     {"balance", cli_balance, true},  {"statement", cli_statement, true},
     {"receipt", cli_receipt, true},  {"pay", cli_pay, true},
     {"connect", cli_connect, true},  {"trace", cli_trace, true},
-    {"share", cli_share, false},
+    {"share", cli_share, false},     {"notifications", cli_notifications, true},
 };
 
 static enum cli_exit run(struct cli *c, int argc, char **argv)
@@ -290,6 +300,8 @@ static enum cli_exit run(struct cli *c, int argc, char **argv)
         return cli_card(c, argc, argv);
     if (strcmp(c->command, "pin") == 0)
         return cli_pin(c, argc, argv);
+    if (strcmp(c->command, "payee") == 0)
+        return cli_payee(c, argc, argv);
     for (size_t i = 0; i < sizeof commands / sizeof commands[0]; i++) {
         if (strcmp(c->command, commands[i].name) != 0)
             continue;

@@ -108,9 +108,9 @@ class Holder:
 
 
 @contextlib.contextmanager
-def bank_of_two(*serve):
+def bank_of_two(*serve, bens="p256"):
     """Serves: .ada, .ben (Holder), .lab, .folder, .admin(*args) -> JSON of cardwired, .port, .process.
-    serve: more options of `cardwired serve`."""
+    serve: more options of `cardwired serve`; bens: the key of Ben's card."""
     with Lab() as lab:
         it = types.SimpleNamespace(lab=lab, folder=lab.folder / "bank", pin=lab.file("pin", PIN + "\n"))
 
@@ -120,7 +120,7 @@ def bank_of_two(*serve):
             return json_lines(done.stdout)[-1]
         it.admin = admin
         assert lab.run("cardwired", "init", it.folder).returncode == 0
-        it.ada, it.ben = Holder(it, "Ada", "p256"), Holder(it, "Ben", "rsa2048")
+        it.ada, it.ben = Holder(it, "Ada", "p256"), Holder(it, "Ben", bens)
         port_file = lab.folder / "port"
         it.process = lab.start("cardwired", [
             lab.program("cardwired"), "--dir", it.folder, "serve", "--listen", "127.0.0.1:0",

@@ -5,7 +5,9 @@ import json
 
 import pytest
 
+from cardwire_lab import Lab
 from holder import bank_of_two, problem
+from small_bank import small_bank
 
 REQUESTS = "/v1/payee-requests"
 
@@ -192,3 +194,72 @@ def test_cursor_is_the_customers_own(world):
     world.ben.log_in()
     for wrong in (cursor, "0" * 64, cursor[:-1], "x"):
         assert problem(world.ben.http("GET", f"/v1/notifications?cursor={wrong}")) == (400, "parameter")
+
+
+# --- cardwire ---------------------------------------------------------------------------------------
+
+@pytest.fixture
+def bank():
+    with Lab() as lab:
+        it = small_bank(lab, "135790", options=("--payees", "listed"))
+        it.reader = f"inproc:{it.card}"
+        yield it
+
+
+def cardwire(bank, *args):
+    return bank.cardwire(bank.reader, *args)
+
+
+def test_from_the_wish_to_the_payment(bank):
+    """A card that pays only to its list: the holder asks, the clerk confirms, the card takes the update."""
+    order = ("pay", "--to", bank.payee, "--amount", "1.00", "--currency", "EUR", "--yes")
+    code, said = cardwire(bank, *order)
+    assert code == 3 and said["refusal"] == "payee"
+    code, said = cardwire(bank, "payee", "add", "--to", bank.payee)
+    assert code == 0 and said["request"]["status"] == "open" and said["request"]["name"] == "Ben"
+    assert cardwire(bank, *order)[0] == 3  # asking alone changes nothing
+    number = said["request"]["id"]
+    bank.admin("payee", "confirm", number, "--confirmed-by", "at the counter")
+    assert cardwire(bank, "payee", "requests")[1]["requests"][0]["status"] == "confirmed"
+    assert cardwire(bank, "payee", "list")[1]["payees"] == [{"account": bank.payee, "name": "Ben"}]
+    code, said = cardwire(bank, *order)
+    assert code == 0, said
+    code, said = cardwire(bank, "payee", "remove", "--to", bank.payee)
+    assert code == 0 and said["request"]["status"] == "confirmed"
+    assert cardwire(bank, "login")[1]["updates"] == 1
+    assert cardwire(bank, *order)[1]["refusal"] == "payee"
+    code, said = cardwire(bank, "notifications")
+    assert code == 0 and sorted(n["kind"] for n in said["notifications"]) == sorted([
+        "money-received", "payee-asked", "payee-added", "payment-booked", "payee-removed"])
+    code, said = cardwire(bank, "notifications", "--since", said["cursor"])
+    assert code == 0 and said["notifications"] == [] and said["more"] is False
+
+
+def test_for_people(bank):
+    def say(*args):
+        done = bank.lab.run("cardwire", "--reader", bank.reader, "--server", f"127.0.0.1:{bank.port}", "--pin-file",
+                            bank.pin, *args)
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+    assert "another way" in say("payee", "add", "--to", bank.payee)
+    bank.admin("payee", "refuse", 1, "--because", "Nobody answered.")
+    assert say("payee", "requests").split() == ["1", "refused", "add", bank.payee, "Ben", "Nobody", "answered."]
+    assert say("payee", "list") == ""
+    lines = say("notifications", "--limit", "2").splitlines()
+    assert len(lines) == 3 and "100.00 EUR" in lines[0] and lines[2].startswith("To go on (there is more): --since ")
+    assert "Nobody answered." in say("notifications", "--since", lines[2].split()[-1])
+
+
+@pytest.mark.parametrize("args", [["payee"], ["payee", "dance"], ["payee", "add"], ["payee", "add", "--to", "no account"],
+                                  ["payee", "list", "more"], ["notifications", "--since", "x&limit=1"]])
+def test_cardwire_called_wrongly(bank, args):
+    code, said = cardwire(bank, *args)
+    assert code == 2 and said["ok"] is False and said["detail"]
+
+
+@pytest.mark.parametrize("args, reason", [
+    (["payee", "add", "--to", "ZZ00000000000000"], "not-found"), (["payee", "remove", "--to", "ZZ00000000000000"], "not-found"),
+    (["notifications", "--since", "00"], "parameter")])
+def test_the_bank_refuses(bank, args, reason):
+    code, said = cardwire(bank, *args)
+    assert code == 4 and said["reason"] == reason, said

@@ -19,7 +19,7 @@ from rawcard import ERROR, OPEN
 
 @pytest.fixture(scope="module")
 def world():
-    with bank_of_two() as it:
+    with bank_of_two(bens="rsa2048") as it:
         yield it
 
 
