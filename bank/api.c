@@ -3,8 +3,8 @@
 #include "bank/api_call.h"
 #include "bank/api_card.h"
 #include "bank/api_json.h"
+#include "bank/journal.h"
 #include "bank/pay.h"
-#include "bank/receipt.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -19,6 +19,7 @@ void api_clear(struct api *api)
 {
     pay_forget(api);
     keycache_clear(&api->keys);
+    journal_free(&api->journal);
     EVP_PKEY_free(api->update_key);
     api->update_key = NULL;
 }
@@ -113,18 +114,15 @@ static enum cw_err payment_get(struct call *c)
 static enum cw_err receipt_get(struct call *c)
 {
     struct say why;
-    X509 *cert;
     struct ledger_payment *p;
-    struct ledger_certificate stored;
+    struct bank *b = c->api->bank;
     enum cw_err err = own_payment(c, &p);
     if (p == NULL)
         return err;
-    err = ledger_certificate_find(c->api->bank->ledger, p->certificate, &stored, &why);
-    if (err == CW_OK && (err = keycache_get(&c->api->keys, &stored, &cert)) != CW_OK)
-        say_fail(&why, err, "an order certificate in the ledger is damaged");
+    if (c->api->journal == NULL)
+        err = journal_open(b, &c->api->journal, &why);
     if (err == CW_OK)
-        err = receipt_make(p->text, p->text_len, p->signature, p->signature_len, cert,
-                           &c->reply->body, &c->reply->body_len, &why);
+        err = journal_receipt(b, c->api->journal, p, &c->reply->body, &c->reply->body_len, &why);
     ledger_payment_free(&p);
     if (err != CW_OK)
         return api_reply_store(c->reply, &why);

@@ -59,7 +59,8 @@ struct api {
     struct bank *bank;
     struct metrics *metrics; /* NULL: nobody counts */
     struct keycache keys;
-    struct limiter limiter; /* its rates are set after api_init */
+    struct limiter limiter;  /* its rates are set after api_init */
+    struct journal *journal; /* signs what receipts rest on; NULL: not needed yet */
     struct pay_queue queue;
     EVP_PKEY *update_key; /* signs messages to cards; NULL: not needed yet */
 };

@@ -1,8 +1,8 @@
 #include "bank/audit.h"
 
-#include "bank/ca.h"
+#include "bank/journal.h"
 #include "bank/keycache.h"
-#include "bank/pay.h"
+#include "receipt/cert.h"
 
 #include <errno.h>
 #include <openssl/crypto.h>
@@ -151,15 +151,10 @@ static enum cw_err check_accounts(const struct audit *a, struct say *why)
 /* Subject and use are those that issuance gives it (docs/bank.md, Certificates). */
 static bool made_for(X509 *cert, enum ledger_cert_kind kind, const char *serial)
 {
-    char cn[80] = "";
-    (void)X509_NAME_get_text_by_NID(X509_get_subject_name(cert), NID_commonName, cn, sizeof cn);
-    uint32_t usage = X509_get_key_usage(cert), extended = X509_get_extended_key_usage(cert);
-    if (strcmp(cn, serial) != 0)
-        return false;
-    return kind == LEDGER_CERT_PIV ||
-           (kind == LEDGER_CERT_TLS ? extended == XKU_SSL_CLIENT
-                                    : extended == XKU_SMIME && usage != UINT32_MAX &&
-                                          (usage & KU_NON_REPUDIATION) != 0);
+    if (kind == LEDGER_CERT_ORDER)
+        return cert_is_order(cert, serial);
+    return cert_subject_is(X509_get_subject_name(cert), serial) &&
+           (kind == LEDGER_CERT_PIV || X509_get_extended_key_usage(cert) == XKU_SSL_CLIENT);
 }
 
 static void take_certificate(void *ctx, const struct ledger_certificate *c)
@@ -273,20 +268,21 @@ static bool says_so(const struct ledger_entry *e)
            f.expiry + SLACK >= e->time;
 }
 
-static enum cw_err check_signature(struct audit *a, const struct ledger_entry *e, struct say *why)
+static enum cw_err check_signature(struct bank *b, struct keycache *keys,
+                                   const struct ledger_entry *e, struct say *why)
 {
     const struct ledger_payment *p = e->payment;
     struct ledger_certificate cert;
     X509 *parsed;
-    enum cw_err err = ledger_certificate_find(a->bank->ledger, p->certificate, &cert, why);
+    enum cw_err err = ledger_certificate_find(b->ledger, p->certificate, &cert, why);
     if (err == CW_ERR_NOT_FOUND || (err == CW_OK && (cert.kind != LEDGER_CERT_ORDER ||
                                                      memcmp(cert.card, p->card, sizeof cert.card))))
         return wrong(e, "its certificate is not one for orders of its card", why);
     if (err != CW_OK)
         return err;
-    if (keycache_get(&a->keys, &cert, &parsed) != CW_OK ||
-        !pay_signature_good(X509_get0_pubkey(parsed), p->text, p->text_len, p->signature,
-                            p->signature_len))
+    if (keycache_get(keys, &cert, &parsed) != CW_OK ||
+        !signature_good(X509_get0_pubkey(parsed), p->text, p->text_len, p->signature,
+                        p->signature_len))
         return wrong(e, "the card's signature does not fit the order", why);
     return CW_OK;
 }
@@ -301,11 +297,11 @@ static enum cw_err check_bank_entry(const struct ledger_entry *e, struct say *wh
 }
 
 /* The card's holder pays from an account of his, to one of a customer. */
-static enum cw_err check_parties(struct audit *a, const struct ledger_entry *e, struct say *why)
+static enum cw_err check_parties(struct bank *b, const struct ledger_entry *e, struct say *why)
 {
     struct ledger_card card;
     const struct ledger_payment *p = e->payment;
-    enum cw_err err = ledger_card_get(a->bank->ledger, p->card, &card, why);
+    enum cw_err err = ledger_card_get(b->ledger, p->card, &card, why);
     if (err != CW_OK && err != CW_ERR_NOT_FOUND)
         return err;
     if (err == CW_ERR_NOT_FOUND || card.customer != p->customer ||
@@ -314,7 +310,8 @@ static enum cw_err check_parties(struct audit *a, const struct ledger_entry *e, 
     return CW_OK;
 }
 
-static enum cw_err check_payment(struct audit *a, const struct ledger_entry *e, struct say *why)
+enum cw_err audit_entry_check(struct bank *b, struct keycache *keys, const struct ledger_entry *e,
+                              struct say *why)
 {
     uint8_t request[32];
     const struct ledger_payment *p = e->payment;
@@ -322,16 +319,15 @@ static enum cw_err check_payment(struct audit *a, const struct ledger_entry *e, 
         return wrong(e, "it is a payment without an order, or an order without a payment", why);
     if (p == NULL)
         return check_bank_entry(e, why);
-    a->result.payments++;
     if (!says_so(e))
         return wrong(e, "it is not what the card's order says", why);
-    enum cw_err err = check_parties(a, e, why);
+    enum cw_err err = check_parties(b, e, why);
     if (err != CW_OK)
         return err;
-    pay_request_hash(p->text, p->text_len, p->signature, p->signature_len, request);
+    entry_request_hash(p->text, p->text_len, p->signature, p->signature_len, request);
     if (memcmp(request, p->request, sizeof request) != 0)
         return wrong(e, "the hash of its request is another", why);
-    return check_signature(a, e, why);
+    return check_signature(b, keys, e, why);
 }
 
 static enum cw_err check_entry(void *ctx, const struct ledger_entry *e, struct say *why)
@@ -341,7 +337,8 @@ static enum cw_err check_entry(void *ctx, const struct ledger_entry *e, struct s
     if (err == CW_OK)
         err = check_legs(a, e, why);
     if (err == CW_OK)
-        err = check_payment(a, e, why);
+        err = audit_entry_check(a->bank, &a->keys, e, why);
+    a->result.payments += e->payment != NULL;
     a->result.entries++;
     if (a->options->progress != NULL && a->result.entries % PROGRESS_EVERY == 0)
         a->options->progress(a->options->ctx, a->result.entries, a->rows.entries);
@@ -382,6 +379,8 @@ static enum cw_err check_all(void *ctx, struct say *why)
         err = load_accounts(a, why);
     if (err == CW_OK)
         err = ledger_entry_each(a->bank->ledger, check_entry, a, why);
+    if (err == CW_OK)
+        err = journal_audit(a->bank, a->card_root, &a->result.heads, why);
     if (err == CW_OK)
         err = check_rows(a, why);
     if (err == CW_OK)

@@ -5,6 +5,7 @@
 #define CARDWIRE_BANK_AUDIT_H
 
 #include "bank/bank.h"
+#include "bank/keycache.h"
 
 /* The place of an entry in the chain: who has noted one can tell later that nothing up to there was
  * changed or taken away. */
@@ -27,6 +28,7 @@ struct audit_options {
 
 struct audit_result {
     int64_t entries, payments, accounts, certificates;
+    int64_t heads;          /* that the bank has signed (journal.h) */
     struct audit_head head; /* the last entry */
 };
 
@@ -35,5 +37,11 @@ struct audit_result {
  * and what does not depend on how much there is. */
 CW_MUST_USE enum cw_err audit_run(struct bank *b, const struct audit_options *options,
                                   struct audit_result *out, struct say *why);
+
+/* What can be told of one entry without the others: that it is what the card ordered, by its
+ * holder, and that the signature is the card's; or that the bank took from nobody without an order.
+ * CW_ERR_FORMAT, and `why` names what is wrong. */
+CW_MUST_USE enum cw_err audit_entry_check(struct bank *b, struct keycache *keys,
+                                          const struct ledger_entry *e, struct say *why);
 
 #endif

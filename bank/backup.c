@@ -147,6 +147,11 @@ static enum cw_err check_server(const struct bank *b, struct say *why)
     enum cw_err err = check_pair(b, b->server.ec, why);
     if (err == CW_OK)
         err = check_pair(b, b->server.rsa, why);
+    bool journal = false;
+    if (err == CW_OK)
+        err = bank_file_there(b, BANK_FILE_JOURNAL, ".pem", &journal, why);
+    if (err == CW_OK && journal)
+        err = check_pair(b, BANK_FILE_JOURNAL, why);
     if (err == CW_OK && b->server_next.generation != 0)
         err = check_pair(b, b->server_next.ec, why);
     if (err == CW_OK && b->server_next.generation != 0)

@@ -108,6 +108,16 @@ enum cw_err bank_file_make(const char *path, const void *data, size_t len, mode_
     return err == CW_OK ? sync_folder(path, why) : err;
 }
 
+enum cw_err bank_file_there(const struct bank *b, const char *stem, const char *suffix, bool *out,
+                            struct say *why)
+{
+    char path[BANK_PATH_MAX];
+    enum cw_err err = bank_path(b->dir, stem, suffix, path, why);
+    if (err == CW_OK)
+        *out = access(path, F_OK) == 0;
+    return err;
+}
+
 enum cw_err bank_file_private(const char *path, struct say *why)
 {
     struct stat st;

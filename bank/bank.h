@@ -10,7 +10,7 @@
 #include <openssl/x509.h>
 #include <sys/types.h>
 
-#define BANK_NAME_MAX    48u /* bytes: it goes into the roots' names */
+#define BANK_NAME_MAX    HEAD_BANK_MAX /* bytes: it goes into the roots' names, and into heads */
 #define BANK_SERVER_NAME "bank.cardwire.test"
 #define BANK_SERVER_DAYS 90
 #define BANK_ROOT_DAYS   7305 /* 20 years */
@@ -27,6 +27,7 @@
 #define BANK_FILE_SERVER_ROOT "server-root" /* .pem, .key */
 #define BANK_FILE_CARD_ROOT   "card-root"
 #define BANK_FILE_PIV_ROOT    "piv-root"
+#define BANK_FILE_JOURNAL     "journal" /* signs heads of the journal */
 #define BANK_FILE_SERVER_EC   "server-p256"
 #define BANK_FILE_SERVER_RSA  "server-rsa2048"
 #define BANK_FILE_ISSUER      "issuer.key"  /* issuer_keys.h */
@@ -81,6 +82,9 @@ CW_MUST_USE enum cw_err bank_path(const char *dir, const char *stem, const char 
  * name. CW_ERR_EXISTS when there is one. */
 CW_MUST_USE enum cw_err bank_file_make(const char *path, const void *data, size_t len, mode_t mode,
                                        struct say *why);
+/* Whether there is a DIR/stem+suffix. */
+CW_MUST_USE enum cw_err bank_file_there(const struct bank *b, const char *stem, const char *suffix,
+                                        bool *out, struct say *why);
 /* CW_ERR_DENIED when others than its owner may read or write it. */
 CW_MUST_USE enum cw_err bank_file_private(const char *path, struct say *why);
 /* Reads DIR/stem.pem; DIR/stem.key, which must be its owner's alone (CW_ERR_DENIED). The caller
@@ -127,6 +131,10 @@ CW_MUST_USE enum cw_err bank_issuer_keys_make(struct bank *b, struct say *why);
 /* Makes the root of the PIV certificates when there is none yet: not with the bank, as many never
  * need it. CW_ERR_STATE when it is lost. */
 CW_MUST_USE enum cw_err bank_piv_root_make(struct bank *b, struct say *why);
+
+/* Makes the key that signs heads of the journal, and its certificate by card-root, when it is a
+ * bank of a time that had none. Wants card-root.key. CW_ERR_STATE when the key is lost. */
+CW_MUST_USE enum cw_err bank_journal_make(struct bank *b, struct say *why);
 
 /* 16 hex digits and NUL. */
 void bank_serial_text(const uint8_t serial[ORDER_SERIAL_LEN], char out[2 * ORDER_SERIAL_LEN + 1]);

@@ -3,6 +3,7 @@
 
 #include "bank/ca.h"
 #include "bank/issuer_keys.h"
+#include "proto/text.h"
 
 #include <dirent.h>
 #include <errno.h>
@@ -112,15 +113,30 @@ static enum cw_err make_server(const char *dir, const struct bank_server *files,
     return err;
 }
 
+static struct ca_order journal_order(const char *cn, const struct pair *root)
+{
+    return (struct ca_order){.profile = CA_JOURNAL,
+                             .cn = cn,
+                             .days = BANK_ROOT_DAYS,
+                             .issuer = root->cert,
+                             .issuer_key = root->key};
+}
+
 static enum cw_err make_keys(const char *dir, const struct bank_options *o, int64_t now,
                              struct say *why)
 {
     char cn[BANK_NAME_MAX + 16];
     struct bank_server first;
+    struct pair root = {NULL, NULL};
     snprintf(cn, sizeof cn, "%s Card Root", o->name);
     enum cw_err err = make_pair(
         dir, BANK_FILE_CARD_ROOT, false,
-        (struct ca_order){.profile = CA_ROOT, .cn = cn, .days = BANK_ROOT_DAYS}, now, NULL, why);
+        (struct ca_order){.profile = CA_ROOT, .cn = cn, .days = BANK_ROOT_DAYS}, now, &root, why);
+    if (err != CW_OK)
+        return err;
+    snprintf(cn, sizeof cn, "%s" RECEIPT_JOURNAL_CN, o->name);
+    err = make_pair(dir, BANK_FILE_JOURNAL, false, journal_order(cn, &root), now, NULL, why);
+    free_pair(&root);
     if (err != CW_OK)
         return err;
     bank_server_name(1, &first);
@@ -154,7 +170,7 @@ static enum cw_err check_free(const char *dir, struct say *why)
     static const char *const files[] = {
         BANK_FILE_LEDGER,           BANK_FILE_SERVER_ROOT ".key", BANK_FILE_CARD_ROOT ".key",
         BANK_FILE_SERVER_EC ".key", BANK_FILE_SERVER_RSA ".key",  BANK_FILE_ISSUER,
-        BANK_FILE_UPDATE ".key",    BANK_FILE_PIV_ROOT ".key",
+        BANK_FILE_UPDATE ".key",    BANK_FILE_PIV_ROOT ".key",    BANK_FILE_JOURNAL ".key",
     };
     char path[BANK_PATH_MAX];
     for (size_t i = 0; i < sizeof files / sizeof files[0]; i++) {
@@ -178,9 +194,10 @@ static enum cw_err check_options(const struct bank_options *o, struct say *why)
     if (len == 0 || len > BANK_NAME_MAX)
         return say_fail(why, CW_ERR_LENGTH, "the bank's name must have 1 to %u bytes",
                         BANK_NAME_MAX);
-    for (size_t i = 0; i < len; i++)
-        if ((unsigned char)o->name[i] < ' ' || o->name[i] == 0x7F)
-            return say_fail(why, CW_ERR_FORMAT, "the bank's name holds a control character");
+    if (!text_is_clean(o->name, len)) /* it stands in texts that people read (receipt/head.h) */
+        return say_fail(why, CW_ERR_FORMAT,
+                        "the bank's name is no clean text: it holds a control character, or what "
+                        "cannot be seen, or is no UTF-8");
     for (size_t i = 0; i < o->host_count; i++)
         if (ca_host_check(o->hosts[i]) != CW_OK)
             return say_fail(why, CW_ERR_FORMAT,
@@ -297,46 +314,70 @@ enum cw_err bank_issuer_keys_make(struct bank *b, struct say *why)
     return err == CW_OK ? make_issuer_keys(b->dir, why) : err;
 }
 
-/* Goes on from the key alone, when a try that was cut short has left that. */
-static enum cw_err make_piv_root(struct bank *b, bool has_key, struct say *why)
+/* Key and certificate that are not made with the bank; goes on from the key alone, when a try that
+ * was cut short has left that. */
+static enum cw_err make_later(struct bank *b, const char *stem, bool has_key, struct ca_order order,
+                              struct say *why)
 {
-    char cn[BANK_NAME_MAX + 16];
-    struct pair root = {NULL, NULL};
-    snprintf(cn, sizeof cn, "%s PIV Root", b->name);
-    enum cw_err err = has_key ? bank_key_load(b, BANK_FILE_PIV_ROOT, &root.key, why)
-                              : ca_key_make(false, &root.key, why);
+    struct pair p = {NULL, NULL};
+    enum cw_err err =
+        has_key ? bank_key_load(b, stem, &p.key, why) : ca_key_make(false, &p.key, why);
     if (err == CW_OK && !has_key)
-        err = write_key(b->dir, BANK_FILE_PIV_ROOT, root.key, why);
+        err = write_key(b->dir, stem, p.key, why);
     if (err == CW_OK) {
-        const struct ca_order order = {
-            .profile = CA_ROOT, .cn = cn, .key = root.key, .days = BANK_ROOT_DAYS};
-        err = ca_certificate_make(&order, ledger_now(b->ledger), &root.cert, why);
+        order.key = p.key;
+        err = ca_certificate_make(&order, ledger_now(b->ledger), &p.cert, why);
     }
     if (err == CW_OK)
-        err = write_certificate(b->dir, BANK_FILE_PIV_ROOT, root.cert, why);
-    free_pair(&root);
+        err = write_certificate(b->dir, stem, p.cert, why);
+    free_pair(&p);
     return err;
 }
 
 enum cw_err bank_piv_root_make(struct bank *b, struct say *why)
 {
-    char key[BANK_PATH_MAX], cert[BANK_PATH_MAX];
-    bool used = false;
-    enum cw_err err = bank_path(b->dir, BANK_FILE_PIV_ROOT, ".key", key, why);
+    char cn[BANK_NAME_MAX + 16];
+    bool used = false, has_key = false, has_cert = false;
+    enum cw_err err = bank_file_there(b, BANK_FILE_PIV_ROOT, ".key", &has_key, why);
     if (err == CW_OK)
-        err = bank_path(b->dir, BANK_FILE_PIV_ROOT, ".pem", cert, why);
+        err = bank_file_there(b, BANK_FILE_PIV_ROOT, ".pem", &has_cert, why);
     if (err == CW_OK)
         err = ledger_certificates_any(b->ledger, LEDGER_CERT_PIV, &used, why);
-    if (err != CW_OK)
+    if (err != CW_OK || (has_key && has_cert))
         return err;
-    bool has_key = access(key, F_OK) == 0, has_cert = access(cert, F_OK) == 0;
-    if (has_key && has_cert)
-        return CW_OK;
     if (used || has_cert)
         return say_fail(why, CW_ERR_STATE,
-                        "%s is gone, and there are certificates of it; restore it from a copy",
-                        has_key ? cert : key);
-    return make_piv_root(b, has_key, why);
+                        "%s/" BANK_FILE_PIV_ROOT "%s is gone, and there are certificates of it; "
+                        "restore it from a copy",
+                        b->dir, has_key ? ".pem" : ".key");
+    snprintf(cn, sizeof cn, "%s PIV Root", b->name);
+    return make_later(b, BANK_FILE_PIV_ROOT, has_key,
+                      (struct ca_order){.profile = CA_ROOT, .cn = cn, .days = BANK_ROOT_DAYS}, why);
+}
+
+/* Heads keep the certificate of their key with them: without a trace of the old one there may be a
+ * new one. */
+enum cw_err bank_journal_make(struct bank *b, struct say *why)
+{
+    char cn[BANK_NAME_MAX + 16];
+    bool has_key = false, has_cert = false;
+    struct pair root = {NULL, NULL};
+    enum cw_err err = bank_file_there(b, BANK_FILE_JOURNAL, ".key", &has_key, why);
+    if (err == CW_OK)
+        err = bank_file_there(b, BANK_FILE_JOURNAL, ".pem", &has_cert, why);
+    if (err != CW_OK || (has_key && has_cert))
+        return err;
+    if (has_cert)
+        return say_fail(why, CW_ERR_STATE,
+                        "%s/" BANK_FILE_JOURNAL ".key is gone; restore it from a copy, or take "
+                        "the .pem away as well for a new key",
+                        b->dir);
+    err = bank_pair_load(b, BANK_FILE_CARD_ROOT, &root.cert, &root.key, why);
+    snprintf(cn, sizeof cn, "%s" RECEIPT_JOURNAL_CN, b->name);
+    if (err == CW_OK)
+        err = make_later(b, BANK_FILE_JOURNAL, has_key, journal_order(cn, &root), why);
+    free_pair(&root);
+    return err;
 }
 
 /* ---- the next root ---- */

@@ -1,6 +1,8 @@
 #include "bank/ca.h"
 
 #include "proto/link.h"
+#include "receipt/cert.h"
+#include "receipt/receipt.h"
 
 #include <openssl/err.h>
 #include <openssl/rand.h>
@@ -113,6 +115,7 @@ static const struct {
     [CA_SERVER_RSA] = {"critical,keyEncipherment", "serverAuth"},
     [CA_CARD_TLS] = {"critical,digitalSignature", "clientAuth"},
     [CA_CARD_ORDER] = {"critical,digitalSignature,nonRepudiation", "emailProtection"},
+    [CA_JOURNAL] = {"critical,digitalSignature", "critical," RECEIPT_OID_JOURNAL},
     [CA_PIV_AUTH] = {"critical,digitalSignature", "clientAuth"},
     [CA_PIV_SIGNATURE] = {"critical,digitalSignature,nonRepudiation", "emailProtection"},
     [CA_PIV_AGREEMENT] = {"critical,keyAgreement", "emailProtection"},
@@ -183,26 +186,10 @@ enum cw_err ca_certificate_make(const struct ca_order *order, int64_t now, X509 
     return CW_OK;
 }
 
-static bool subject_is(const X509_NAME *name, const char *cn)
-{
-    if (X509_NAME_entry_count(name) != 1)
-        return false;
-    const X509_NAME_ENTRY *e = X509_NAME_get_entry(name, 0);
-    const ASN1_STRING *value = X509_NAME_ENTRY_get_data(e);
-    return OBJ_obj2nid(X509_NAME_ENTRY_get_object(e)) == NID_commonName &&
-           (size_t)ASN1_STRING_length(value) == strlen(cn) &&
-           memcmp(ASN1_STRING_get0_data(value), cn, strlen(cn)) == 0;
-}
-
 static bool key_is(EVP_PKEY *key, bool rsa)
 {
-    char group[32];
-    size_t len;
-    if (rsa)
-        return EVP_PKEY_is_a(key, "RSA") && EVP_PKEY_get_bits(key) == 2048;
-    return EVP_PKEY_is_a(key, "EC") &&
-           EVP_PKEY_get_group_name(key, group, sizeof group, &len) == 1 &&
-           (strcmp(group, "prime256v1") == 0 || strcmp(group, "P-256") == 0);
+    return rsa ? EVP_PKEY_is_a(key, "RSA") && EVP_PKEY_get_bits(key) == 2048
+               : signature_key_is_p256(key);
 }
 
 enum cw_err ca_request_verify(const uint8_t *der, size_t len, const char *cn, bool rsa,
@@ -217,7 +204,7 @@ enum cw_err ca_request_verify(const uint8_t *der, size_t len, const char *cn, bo
     else if (X509_REQ_verify(request, key) != 1)
         err = say_fail(why, CW_ERR_CRYPTO,
                        "the card's certification request is not signed by its own key");
-    else if (!subject_is(X509_REQ_get_subject_name(request), cn))
+    else if (!cert_subject_is(X509_REQ_get_subject_name(request), cn))
         err = say_fail(why, CW_ERR_FORMAT,
                        "the card's certification request does not name the card's serial %s", cn);
     else if (!key_is(key, rsa))

@@ -19,6 +19,7 @@ enum ca_profile {
     CA_SERVER_RSA, /* only takes encrypted secrets (`rsa`): it cannot be used to sign */
     CA_CARD_TLS,   /* speaks for a card in a handshake */
     CA_CARD_ORDER, /* signs orders; no server takes it for a client certificate */
+    CA_JOURNAL,    /* signs heads of the journal; no line and no order is its */
     /* Of the card's PIV application, by a root of their own (docs/piv.md) */
     CA_PIV_AUTH,
     CA_PIV_SIGNATURE,

@@ -2,6 +2,8 @@
  * accounts, and the table of all commands. Each opens the bank, calls one thing, and prints. */
 #include "bank/commands.h"
 
+#include "bank/dashboard.h"
+
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
@@ -138,6 +140,20 @@ static enum cw_err run_account_list(const struct cli_args *args, struct say *why
 }
 
 /* ---- the books ---- */
+
+static enum cw_err run_dashboard(const struct cli_args *args, struct say *why)
+{
+    struct bank *bank = NULL;
+    const struct dashboard_options o = {
+        .listen = args->listen != NULL ? args->listen : "127.0.0.1:8444",
+        .port_file = args->port_file,
+    };
+    enum cw_err err = commands_bank_open(args, &bank, why);
+    if (err == CW_OK)
+        err = dashboard_run(bank, &o, why);
+    bank_free(&bank);
+    return err;
+}
 
 static enum cw_err run_report(const struct cli_args *args, struct say *why)
 {
@@ -307,10 +323,17 @@ const struct cli_command cli_commands[] = {
      "Serves cards until SIGTERM (127.0.0.1:8443; port 0 takes a free one, --port-file says "
      "which).\n"
      "FILE of --config says the same and more (cardwired.conf(5)); the command line wins. SIGHUP\n"
-     "reads it again. --ops answers GET /healthz and /readyz in plain HTTP, on an address of\n"
-     "this machine alone. The log is on stderr; LEVEL is error, warn, info or debug (info).\n"
+     "reads it again. --ops answers GET /healthz, /readyz and /metrics in plain HTTP, on an "
+     "address\n"
+     "of this machine alone. The log is on stderr; LEVEL is error, warn, info or debug (info).\n"
      "A card may ask 600 times in a minute, and pay 120 times besides; 0 is no limit.\n"
      "--insecure-keylog writes the secrets of all lines to FILE: whoever has it reads them.\n"},
+    {"dashboard", NULL, CLI_LISTEN | CLI_PORT_FILE, CLI_DIR, run_dashboard,
+     "dashboard [--listen HOST:PORT] [--port-file FILE]",
+     "Shows books and cards as web pages until SIGTERM (http://127.0.0.1:8444; port 0 takes a "
+     "free\n"
+     "one, --port-file says which), on an address of this machine alone and to everybody on it,\n"
+     "whether or not the server runs. Nothing can be changed there.\n"},
     {"report", NULL, 0, CLI_DIR, run_report, "report",
      "Totals, and whether entries, balances and currencies add up; fails when they do not.\n"},
     {"audit", NULL, CLI_HEAD, CLI_DIR, commands_audit, "audit [--head ENTRY:HASH]",

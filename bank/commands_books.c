@@ -31,16 +31,16 @@ static enum cw_err print_audit(const struct cli_args *args, const struct audit_r
     char head[AUDIT_HEAD_TEXT_LEN];
     audit_head_text(&r->head, head);
     if (args->json)
-        return commands_print_json(json_pack("{s:s*, s:I, s:I, s:I, s:I, s:s}", "folder", folder,
-                                             "entries", (json_int_t)r->entries, "payments",
-                                             (json_int_t)r->payments, "accounts",
-                                             (json_int_t)r->accounts, "certificates",
-                                             (json_int_t)r->certificates, "head", head),
-                                   why);
+        return commands_print_json(
+            json_pack("{s:s*, s:I, s:I, s:I, s:I, s:I, s:s}", "folder", folder, "entries",
+                      (json_int_t)r->entries, "payments", (json_int_t)r->payments, "accounts",
+                      (json_int_t)r->accounts, "certificates", (json_int_t)r->certificates, "heads",
+                      (json_int_t)r->heads, "head", head),
+            why);
     printf("entries %lld\npayments %lld, each signed by its card\naccounts %lld\n"
-           "certificates %lld\nhead %s\neverything is in order\n",
+           "certificates %lld\nsigned heads %lld\nhead %s\neverything is in order\n",
            (long long)r->entries, (long long)r->payments, (long long)r->accounts,
-           (long long)r->certificates, head);
+           (long long)r->certificates, (long long)r->heads, head);
     return CW_OK;
 }
 

@@ -3,6 +3,8 @@
 #include <event2/buffer.h>
 #include <event2/http.h>
 #include <stdio.h>
+#include <string.h>
+#include <strings.h>
 
 void http_reply(struct evhttp_request *req, const struct api_reply *reply)
 {
@@ -21,4 +23,18 @@ void http_reply(struct evhttp_request *req, const struct api_reply *reply)
     }
     if (body != NULL)
         evbuffer_free(body);
+}
+
+bool http_host_is_local(struct evhttp_request *req)
+{
+    static const char *const ours[] = {"localhost", "127.0.0.1", "[::1]"};
+    const char *host = evhttp_find_header(evhttp_request_get_input_headers(req), "Host");
+    if (host == NULL) /* HTTP/1.0: no browser */
+        return true;
+    for (size_t i = 0; i < sizeof ours / sizeof ours[0]; i++) {
+        size_t len = strlen(ours[i]);
+        if (strncasecmp(host, ours[i], len) == 0 && (host[len] == '\0' || host[len] == ':'))
+            return true;
+    }
+    return false;
 }

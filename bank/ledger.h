@@ -13,19 +13,20 @@
 #include "proto/issuer.h"
 #include "proto/order.h"
 #include "proto/policy.h"
+#include "receipt/receipt.h"
 
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
-#define LEDGER_SCHEMA         6
-#define LEDGER_CERT_MAX       2048u /* bytes of DER */
-#define LEDGER_SIGNATURE_MAX  512u  /* bytes */
+#define LEDGER_SCHEMA         7
+#define LEDGER_CERT_MAX       RECEIPT_CERT_MAX    /* bytes of DER */
+#define LEDGER_SIGNATURE_MAX  ENTRY_SIGNATURE_MAX /* bytes */
 #define LEDGER_CERTS_PER_CARD 4u
-#define LEDGER_CONFIRMED_MAX  200u /* bytes of how a payee was confirmed */
-#define LEDGER_HASH_LEN       32u  /* SHA-256 */
-#define LEDGER_SALT_LEN       16u  /* random, of each entry */
-#define LEDGER_LEGS_MAX       64u  /* postings of one entry */
+#define LEDGER_CONFIRMED_MAX  200u       /* bytes of how a payee was confirmed */
+#define LEDGER_HASH_LEN       DIGEST_LEN /* SHA-256 */
+#define LEDGER_SALT_LEN       16u        /* random, of each entry */
+#define LEDGER_LEGS_MAX       64u        /* postings of one entry */
 
 struct ledger;
 
@@ -480,8 +481,10 @@ struct ledger_entry {
     const struct ledger_payment *payment; /* NULL: none belongs to it */
     bool chained;                         /* `stored` is there */
     uint8_t salt[LEDGER_SALT_LEN];
+    uint8_t before[LEDGER_HASH_LEN]; /* of the entry before it; zeros for the first */
     uint8_t stored[LEDGER_HASH_LEN]; /* what the chain says */
     uint8_t hash[LEDGER_HASH_LEN];   /* what it should, by the entry and the hash before */
+    uint8_t booked[LEDGER_HASH_LEN], own[LEDGER_HASH_LEN]; /* of which it is made (docs/bank.md) */
 };
 
 /* Every entry in its order. `each` stops it by an error, whose sentence is its own. The entry lives
@@ -490,6 +493,12 @@ CW_MUST_USE enum cw_err
 ledger_entry_each(struct ledger *l,
                   enum cw_err (*each)(void *ctx, const struct ledger_entry *e, struct say *why),
                   void *ctx, struct say *why);
+/* One of them, with the hash that it should have by what is stored for the one before it.
+ * CW_ERR_NOT_FOUND. */
+CW_MUST_USE enum cw_err
+ledger_entry_get(struct ledger *l, int64_t id,
+                 enum cw_err (*each)(void *ctx, const struct ledger_entry *e, struct say *why),
+                 void *ctx, struct say *why);
 /* The last entry and its hash; 0 and zeros when there is none. */
 CW_MUST_USE enum cw_err ledger_head_get(struct ledger *l, int64_t *entry,
                                         uint8_t hash[LEDGER_HASH_LEN], struct say *why);
@@ -502,6 +511,39 @@ struct ledger_rows {
 CW_MUST_USE enum cw_err ledger_rows_get(struct ledger *l, struct ledger_rows *out, struct say *why);
 /* CW_ERR_FORMAT when tables, indexes or triggers are not those that this program makes. */
 CW_MUST_USE enum cw_err ledger_schema_check(struct ledger *l, struct say *why);
+
+/* ---- heads of the journal, which the bank has signed ---- */
+
+struct ledger_head {
+    int64_t entry;
+    uint8_t text[HEAD_TEXT_MAX]; /* receipt/head.h */
+    size_t text_len;
+    uint8_t signature[SIGNATURE_P256_MAX];
+    size_t signature_len;
+    uint8_t signer[LEDGER_HASH_LEN]; /* SHA-256 of the certificate */
+    uint8_t certificate[LEDGER_CERT_MAX];
+    size_t certificate_len;
+};
+
+/* The first one from entry `first` to `last`. CW_ERR_NOT_FOUND. */
+CW_MUST_USE enum cw_err ledger_head_find(struct ledger *l, int64_t first, int64_t last,
+                                         struct ledger_head *out, struct say *why);
+/* Keeps it for ever; when there is one of that entry, it stays as it is. */
+CW_MUST_USE enum cw_err ledger_head_add(struct ledger *l, const struct ledger_head *head,
+                                        struct say *why);
+/* The last entry up to `last`, and its hash as the chain has it. CW_ERR_NOT_FOUND. */
+CW_MUST_USE enum cw_err ledger_chain_get(struct ledger *l, int64_t last, int64_t *entry,
+                                         uint8_t hash[LEDGER_HASH_LEN], struct say *why);
+/* All of them, with the hash that the chain has for that entry; NULL when it has none. `each` stops
+ * it by an error. */
+CW_MUST_USE enum cw_err ledger_head_each(struct ledger *l,
+                                         enum cw_err (*each)(void *ctx, const struct ledger_head *h,
+                                                             const uint8_t *hash, struct say *why),
+                                         void *ctx, struct say *why);
+/* The way from entry `id` to that of a head, at most RECEIPT_ENTRIES_MAX further on: fills in all
+ * but the head. CW_ERR_FORMAT when the chain does not hold there; then *out is of no use. */
+CW_MUST_USE enum cw_err ledger_proof_get(struct ledger *l, int64_t id, int64_t head,
+                                         struct receipt_proof *out, struct say *why);
 
 /* ---- statements and totals ---- */
 

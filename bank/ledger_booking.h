@@ -24,6 +24,7 @@ struct db_entry {
     const struct db_paid *paid; /* NULL: none */
     uint8_t salt[LEDGER_SALT_LEN];
     uint8_t hash[LEDGER_HASH_LEN];
+    uint8_t booked[LEDGER_HASH_LEN], own[LEDGER_HASH_LEN]; /* of which that is made */
 };
 
 /* The last entry, on which the next is built. Zeros: there is none. */

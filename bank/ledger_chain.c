@@ -2,15 +2,12 @@
  * the hash of the one before. It is made of what stands in the tables, when it is written and when
  * it is checked, by the same code. docs/bank.md has the bytes. */
 #include "bank/ledger_booking.h"
-#include "base/buf.h"
+#include "receipt/entry.h"
 
-#include <openssl/evp.h>
 #include <openssl/rand.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-
-#define LABEL "CARDWIRE ENTRY 1\n"
 
 /* Reads one entry after the other, in pages: all that a query finds may have to fit in memory. */
 struct reading {
@@ -26,97 +23,57 @@ struct reading {
 
 /* ---- the hash ---- */
 
-static void begin(EVP_MD_CTX *md, bool *good)
-{
-    *good = *good && md != NULL && EVP_DigestInit_ex(md, EVP_sha256(), NULL) == 1;
-}
-
-static void end(EVP_MD_CTX *md, bool *good, uint8_t out[LEDGER_HASH_LEN])
-{
-    *good = *good && EVP_DigestFinal_ex(md, out, NULL) == 1;
-}
-
-static void add(EVP_MD_CTX *md, bool *good, const void *data, size_t len)
-{
-    *good = *good && EVP_DigestUpdate(md, data, len) == 1;
-}
-
-static void add_number(EVP_MD_CTX *md, bool *good, int64_t v)
-{
-    uint8_t bytes[8];
-    struct buf_writer w;
-    buf_writer_init(&w, bytes, sizeof bytes);
-    buf_put_u64(&w, (uint64_t)v);
-    add(md, good, bytes, sizeof bytes);
-}
-
-/* With its length before it. */
-static void add_bytes(EVP_MD_CTX *md, bool *good, const void *data, size_t len)
-{
-    add_number(md, good, (int64_t)len);
-    add(md, good, data, len);
-}
-
 /* What was booked: nobody's but the bank's, hence the salt. */
-static void add_booked(EVP_MD_CTX *md, bool *good, const struct db_entry *e)
+static void booked_hash(struct digest *d, const struct db_entry *e, uint8_t out[DIGEST_LEN])
 {
-    add(md, good, e->salt, sizeof e->salt);
-    add_bytes(md, good, e->kind, strlen(e->kind));
-    add_bytes(md, good, e->reference, strlen(e->reference));
-    add_number(md, good, (int64_t)e->leg_count);
+    digest_begin(d);
+    digest_put(d, e->salt, sizeof e->salt);
+    digest_put_field(d, e->kind, strlen(e->kind));
+    digest_put_field(d, e->reference, strlen(e->reference));
+    digest_put_number(d, (int64_t)e->leg_count);
     for (size_t i = 0; i < e->leg_count; i++) {
         const struct ledger_leg *leg = &e->legs[i];
-        add_bytes(md, good, leg->number, strlen(leg->number));
-        add_number(md, good, leg->customer);
-        add_bytes(md, good, leg->currency, strlen(leg->currency));
-        add_number(md, good, leg->amount);
-        add_number(md, good, leg->balance);
+        digest_put_field(d, leg->number, strlen(leg->number));
+        digest_put_number(d, leg->customer);
+        digest_put_field(d, leg->currency, strlen(leg->currency));
+        digest_put_number(d, leg->amount);
+        digest_put_number(d, leg->balance);
     }
     if (e->paid != NULL) {
-        add_number(md, good, e->paid->customer);
-        add_bytes(md, good, e->paid->reply, strlen(e->paid->reply));
+        digest_put_number(d, e->paid->customer);
+        digest_put_field(d, e->paid->reply, strlen(e->paid->reply));
     }
+    digest_end(d, out);
 }
 
 /* What a card signed, if it is a payment: what its receipt shows. */
-static void add_order(EVP_MD_CTX *md, bool *good, const struct db_paid *p)
+static void order_hash(struct digest *d, const struct db_paid *p, uint8_t out[DIGEST_LEN])
 {
-    if (p == NULL)
-        return;
-    add(md, good, p->order, ORDER_ID_LEN);
-    add(md, good, p->request, 32);
-    add(md, good, p->card, ORDER_SERIAL_LEN);
-    add_number(md, good, p->counter);
-    add(md, good, p->certificate, 32);
-    add_bytes(md, good, p->text, p->text_len);
-    add_bytes(md, good, p->signature, p->signature_len);
+    struct entry_order o;
+    if (p != NULL)
+        o = (struct entry_order){.id = p->order,
+                                 .request = p->request,
+                                 .card = p->card,
+                                 .certificate = p->certificate,
+                                 .counter = p->counter,
+                                 .text = p->text,
+                                 .text_len = p->text_len,
+                                 .signature = p->signature,
+                                 .signature_len = p->signature_len};
+    entry_order_hash(d, p != NULL ? &o : NULL, out);
 }
 
-static enum cw_err hash_entry(const struct db_entry *e, const uint8_t before[LEDGER_HASH_LEN],
-                              uint8_t out[LEDGER_HASH_LEN], struct say *why)
+/* Fills in the entry's hashes. */
+static enum cw_err hash_entry(struct db_entry *e, const uint8_t before[LEDGER_HASH_LEN],
+                              struct say *why)
 {
-    uint8_t booked[LEDGER_HASH_LEN], order[LEDGER_HASH_LEN], entry[LEDGER_HASH_LEN];
-    bool good = true;
-    EVP_MD_CTX *md = EVP_MD_CTX_new();
-    begin(md, &good);
-    add_booked(md, &good, e);
-    end(md, &good, booked);
-    begin(md, &good);
-    add_order(md, &good, e->paid);
-    end(md, &good, order);
-    begin(md, &good);
-    add_number(md, &good, e->id);
-    add_number(md, &good, e->time);
-    add(md, &good, booked, sizeof booked);
-    add(md, &good, order, sizeof order);
-    end(md, &good, entry);
-    begin(md, &good);
-    add(md, &good, LABEL, sizeof LABEL - 1);
-    add(md, &good, before, LEDGER_HASH_LEN);
-    add(md, &good, entry, sizeof entry);
-    end(md, &good, out);
-    EVP_MD_CTX_free(md);
-    return good ? CW_OK : say_fail(why, CW_ERR_CRYPTO, "cannot hash a journal entry");
+    uint8_t order[LEDGER_HASH_LEN];
+    struct digest d = {NULL, false};
+    booked_hash(&d, e, e->booked);
+    order_hash(&d, e->paid, order);
+    entry_own_hash(&d, e->id, e->time, e->booked, order, e->own);
+    entry_chain_hash(&d, before, e->own, e->hash);
+    return digest_free(&d, why);
 }
 
 enum cw_err db_entry_chain(struct db_entry *e, struct db_head *head, struct say *why)
@@ -124,7 +81,7 @@ enum cw_err db_entry_chain(struct db_entry *e, struct db_head *head, struct say 
     if (RAND_bytes(e->salt, sizeof e->salt) != 1)
         return say_fail(why, CW_ERR_CRYPTO, "this machine gives no random numbers");
     e->id = head->id + 1;
-    enum cw_err err = hash_entry(e, head->hash, e->hash, why);
+    enum cw_err err = hash_entry(e, head->hash, why);
     if (err == CW_OK) {
         head->id = e->id;
         memcpy(head->hash, e->hash, sizeof head->hash);
@@ -269,11 +226,16 @@ static enum cw_err read_entry(struct reading *r, struct say *why)
         err = db_payment_read(r->entries, 6, &r->payment, why);
     if (err == CW_OK)
         err = read_legs(r, e->id, why);
+    memcpy(e->before, r->before, sizeof e->before);
     db_entry_written(e, &written, &paid);
     if (err == CW_OK)
-        err = hash_entry(&written, r->before, e->hash, why);
-    if (err == CW_OK)
+        err = hash_entry(&written, r->before, why);
+    if (err == CW_OK) {
+        memcpy(e->booked, written.booked, sizeof e->booked);
+        memcpy(e->own, written.own, sizeof e->own);
+        memcpy(e->hash, written.hash, sizeof e->hash);
         memcpy(r->before, e->hash, sizeof r->before);
+    }
     return err;
 }
 
@@ -396,6 +358,86 @@ enum cw_err ledger_entry_each(struct ledger *l,
     enum cw_err err = reading_begin(&r, l, why);
     if (err == CW_OK)
         err = walk(r, visit_one, &v, why);
+    reading_end(&r);
+    return err;
+}
+
+static enum cw_err prove_one(void *ctx, struct reading *r, struct say *why)
+{
+    struct receipt_proof *p = ctx;
+    const struct ledger_entry *e = &r->e;
+    if (!e->chained || memcmp(e->stored, e->hash, sizeof e->hash) != 0)
+        return say_fail(why, CW_ERR_FORMAT,
+                        "entry %lld: its hash does not fit; 'cardwired audit' looks for what was "
+                        "changed",
+                        (long long)e->id);
+    if (p->id == 0) {
+        p->id = e->id;
+        p->time = e->time;
+        memcpy(p->booked, e->booked, sizeof p->booked);
+    } else if (p->entry_count < RECEIPT_ENTRIES_MAX) {
+        memcpy(p->entries[p->entry_count++], e->own, sizeof e->own);
+    }
+    return CW_OK;
+}
+
+/* The hash of the last entry before `id`; zeros when there is none. */
+static enum cw_err load_before(struct reading *r, int64_t id, struct say *why)
+{
+    int64_t entry;
+    enum cw_err err = ledger_chain_get(r->l, id - 1, &entry, r->before, why);
+    return err == CW_ERR_NOT_FOUND ? CW_OK : err;
+}
+
+enum cw_err ledger_proof_get(struct ledger *l, int64_t id, int64_t head, struct receipt_proof *out,
+                             struct say *why)
+{
+    struct reading *r = NULL;
+    if (head < id || head - id > (int64_t)RECEIPT_ENTRIES_MAX)
+        return say_fail(why, CW_ERR_ARG, "no proof leads from entry %lld to %lld", (long long)id,
+                        (long long)head);
+    out->id = 0;
+    out->entry_count = 0;
+    enum cw_err err = reading_begin(&r, l, why);
+    if (err == CW_OK)
+        err = load_before(r, id, why);
+    if (err == CW_OK) {
+        memcpy(out->before, r->before, sizeof out->before);
+        err = open_page(r, id, head, why);
+    }
+    if (err == CW_OK)
+        err = walk_page(r, prove_one, out, why);
+    if (err == CW_OK && (out->id != id || out->entry_count != (size_t)(head - id)))
+        err = say_fail(why, CW_ERR_FORMAT, "there is an entry missing between %lld and %lld",
+                       (long long)id, (long long)head);
+    reading_end(&r);
+    return err;
+}
+
+static enum cw_err read_one(struct reading *r, int64_t id, struct say *why)
+{
+    bool row = false;
+    enum cw_err err = load_before(r, id, why);
+    if (err == CW_OK)
+        err = open_page(r, id, id, why);
+    if (err == CW_OK)
+        err = db_step(r->l, r->entries, &row, why);
+    if (err == CW_OK && !row)
+        err = say_fail(why, CW_ERR_NOT_FOUND, "there is no entry %lld", (long long)id);
+    return err == CW_OK ? read_entry(r, why) : err;
+}
+
+enum cw_err ledger_entry_get(struct ledger *l, int64_t id,
+                             enum cw_err (*each)(void *ctx, const struct ledger_entry *e,
+                                                 struct say *why),
+                             void *ctx, struct say *why)
+{
+    struct reading *r = NULL;
+    enum cw_err err = reading_begin(&r, l, why);
+    if (err == CW_OK)
+        err = read_one(r, id, why);
+    if (err == CW_OK)
+        err = each(ctx, &r->e, why);
     reading_end(&r);
     return err;
 }

@@ -58,6 +58,7 @@ struct db_engine {
                        struct say *why);
     enum cw_err (*balances)(struct ledger *l, const struct booking_account *accounts, size_t count,
                             struct say *why);
+    enum cw_err (*read_only)(struct ledger *l, struct say *why); /* from now on, for good */
     enum cw_err (*schema_check)(struct ledger *l, struct say *why);
     enum cw_err (*copy)(struct ledger *l, const char *path, struct say *why);
     /* Whether a booking would find its place now; writes nothing, and waits for nobody long. */
@@ -155,6 +156,15 @@ CW_MUST_USE enum cw_err db_post(struct ledger *l, const char *kind, const char *
 
 /* Inside a transaction: hashes for all entries that have none. */
 CW_MUST_USE enum cw_err db_chain_fill(struct ledger *l, struct say *why);
+/* A customer and an account from the columns of their queries. */
+#define DB_ACCOUNT_COLUMNS                                                                         \
+    "SELECT a.number, coalesce(a.customer, 0), coalesce(c.name, (SELECT value FROM setting WHERE " \
+    "name = 'name'), ''), a.currency, a.balance, a.id FROM account a "                             \
+    "LEFT JOIN customer c ON c.id = a.customer "
+CW_MUST_USE enum cw_err db_customer_read(struct db_stmt *st, struct ledger_customer *out,
+                                         struct say *why);
+CW_MUST_USE enum cw_err db_account_read(struct db_stmt *st, struct ledger_account *out,
+                                        struct say *why);
 /* A payment from the columns of DB_PAYMENT_COLUMNS, which begin at `column`. */
 #define DB_PAYMENT_COLUMNS                                                                         \
     "pay.journal, pay.customer, pay.order_id, pay.counter, pay.request, pay.card, "                \

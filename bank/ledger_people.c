@@ -40,7 +40,7 @@ enum cw_err ledger_customer_add(struct ledger *l, const char *name, int64_t *id,
     return db_end(l, err, why);
 }
 
-static enum cw_err read_customer(struct db_stmt *st, struct ledger_customer *out, struct say *why)
+enum cw_err db_customer_read(struct db_stmt *st, struct ledger_customer *out, struct say *why)
 {
     struct ledger_customer c = {.id = db_int(st, 0), .since = db_int(st, 2)};
     enum cw_err err = db_text(st, 1, c.name, sizeof c.name, why);
@@ -64,7 +64,7 @@ enum cw_err ledger_customer_get(struct ledger *l, int64_t id, struct ledger_cust
                        "there is no customer %lld; 'cardwired customer list' shows them",
                        (long long)id);
     if (err == CW_OK)
-        err = read_customer(st, out, why);
+        err = db_customer_read(st, out, why);
     db_done(&st);
     return err;
 }
@@ -81,7 +81,7 @@ enum cw_err ledger_customer_each(struct ledger *l,
         return err;
     while ((err = db_step(l, st, &row, why)) == CW_OK && row) {
         struct ledger_customer c;
-        if ((err = read_customer(st, &c, why)) != CW_OK)
+        if ((err = db_customer_read(st, &c, why)) != CW_OK)
             break;
         each(ctx, &c);
     }
@@ -167,12 +167,7 @@ enum cw_err ledger_account_open(struct ledger *l, int64_t customer, const char c
     return ledger_account_get(l, number, out, why);
 }
 
-#define ACCOUNT_COLUMNS                                                                            \
-    "SELECT a.number, coalesce(a.customer, 0), coalesce(c.name, (SELECT value FROM setting WHERE " \
-    "name = 'name'), ''), a.currency, a.balance, a.id FROM account a "                             \
-    "LEFT JOIN customer c ON c.id = a.customer "
-
-static enum cw_err read_account(struct db_stmt *st, struct ledger_account *out, struct say *why)
+enum cw_err db_account_read(struct db_stmt *st, struct ledger_account *out, struct say *why)
 {
     struct ledger_account a = {
         .customer = db_int(st, 1), .balance = db_int(st, 4), .row = db_int(st, 5)};
@@ -191,14 +186,14 @@ enum cw_err ledger_account_get(struct ledger *l, const char *number, struct ledg
 {
     struct db_stmt *st;
     bool row = false;
-    enum cw_err err = db_prepare(l, &st, why, ACCOUNT_COLUMNS "WHERE a.number = ?", "t", number);
+    enum cw_err err = db_prepare(l, &st, why, DB_ACCOUNT_COLUMNS "WHERE a.number = ?", "t", number);
     if (err != CW_OK)
         return err;
     err = db_step(l, st, &row, why);
     if (err == CW_OK && !row)
         err = say_fail(why, CW_ERR_NOT_FOUND, "there is no account %.34s", number);
     if (err == CW_OK)
-        err = read_account(st, out, why);
+        err = db_account_read(st, out, why);
     db_done(&st);
     return err;
 }
@@ -210,13 +205,13 @@ enum cw_err ledger_account_each(struct ledger *l, int64_t customer,
     struct db_stmt *st;
     bool row = true;
     enum cw_err err =
-        db_prepare(l, &st, why, ACCOUNT_COLUMNS "WHERE ?1 = -1 OR a.customer = ?1 ORDER BY a.id",
+        db_prepare(l, &st, why, DB_ACCOUNT_COLUMNS "WHERE ?1 = -1 OR a.customer = ?1 ORDER BY a.id",
                    "i", customer);
     if (err != CW_OK)
         return err;
     while ((err = db_step(l, st, &row, why)) == CW_OK && row) {
         struct ledger_account a;
-        if ((err = read_account(st, &a, why)) != CW_OK)
+        if ((err = db_account_read(st, &a, why)) != CW_OK)
             break;
         each(ctx, &a);
     }

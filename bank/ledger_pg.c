@@ -7,7 +7,8 @@
 #include <string.h>
 #include <unistd.h>
 
-#define VERSION_MIN 150000
+#define VERSION_MIN  150000
+#define PG_READ_ONLY "SET default_transaction_read_only = on"
 
 struct pg_stmt {
     struct db_stmt base;
@@ -114,6 +115,8 @@ static enum cw_err check_server(struct pg_ledger *p, struct say *why)
                           "SET lock_timeout = '3s'; SET client_encoding = 'UTF8';"
                           "SET search_path = public",
                           why);
+    if (err == CW_OK && p->read_only)
+        err = run(p, PG_READ_ONLY, why);
     PGresult *res = err == CW_OK ? PQexec(p->conn, "SHOW synchronous_commit") : NULL;
     if (res != NULL && PQntuples(res) == 1 && strcmp(PQgetvalue(res, 0, 0), "off") == 0)
         err = say_fail(why, CW_ERR_STATE,
@@ -289,6 +292,8 @@ static enum cw_err execute(struct pg_ledger *p, struct pg_stmt *s, struct say *w
 static enum cw_err begin(struct ledger *l, bool write, struct say *why)
 {
     struct pg_ledger *p = pg_of(l);
+    if (p->open) /* PostgreSQL only warns, and the inner commit would end the outer one */
+        return say_fail(why, CW_ERR_STATE, "a transaction is open already, in which there is none");
     enum cw_err err = pg_connect(p, why);
     if (err == CW_OK)
         err =
@@ -587,6 +592,12 @@ static enum cw_err compare_schema(struct ledger *l, struct say *why)
     return err != CW_OK ? err : back;
 }
 
+static enum cw_err read_only(struct ledger *l, struct say *why)
+{
+    pg_of(l)->read_only = true; /* also of connections to come */
+    return exec(l, PG_READ_ONLY, why);
+}
+
 /* By a connection of its own: this one may be in a transaction that only reads. */
 static enum cw_err schema_check(struct ledger *l, struct say *why)
 {
@@ -637,6 +648,7 @@ const struct db_engine db_pg = {
     .fetch = pg_fetch,
     .add = pg_add,
     .balances = pg_balances,
+    .read_only = read_only,
     .schema_check = schema_check,
     .copy = copy,
     .writable = writable,

@@ -34,6 +34,7 @@ struct pg_ledger {
     bool open;   /* in a transaction */
     bool failed; /* it can only be rolled back */
     size_t sent; /* statements whose answers are on their way: pipeline mode */
+    bool read_only;
     bool warned; /* by the server, since the flag was taken down */
     int64_t changed;
     size_t kept;

@@ -158,9 +158,27 @@ static const char step_5[] =
     "ALTER TABLE account ADD COLUMN floor INTEGER NOT NULL DEFAULT 0 CHECK (floor >= 0);"
     "ALTER TABLE account ADD COLUMN frozen INTEGER NOT NULL DEFAULT 0 CHECK (frozen IN (0, 1));";
 
+/* Heads of the journal that the bank has signed, and the certificates of the keys that it did it
+ * with: a receipt that was given out stays what it is. */
+static const char step_6[] =
+    "CREATE TABLE head_signer ("
+    "  sha256 BLOB PRIMARY KEY CHECK (length(sha256) = 32), der BLOB NOT NULL) STRICT;"
+    "CREATE TABLE head ("
+    "  journal INTEGER PRIMARY KEY REFERENCES journal (id),"
+    "  text BLOB NOT NULL, signature BLOB NOT NULL,"
+    "  signer BLOB NOT NULL REFERENCES head_signer (sha256)) STRICT;"
+    "CREATE TRIGGER head_signer_update BEFORE UPDATE ON head_signer"
+    "  BEGIN SELECT RAISE (ABORT, 'heads of the journal are append-only'); END;"
+    "CREATE TRIGGER head_signer_delete BEFORE DELETE ON head_signer"
+    "  BEGIN SELECT RAISE (ABORT, 'heads of the journal are append-only'); END;"
+    "CREATE TRIGGER head_update BEFORE UPDATE ON head"
+    "  BEGIN SELECT RAISE (ABORT, 'heads of the journal are append-only'); END;"
+    "CREATE TRIGGER head_delete BEFORE DELETE ON head"
+    "  BEGIN SELECT RAISE (ABORT, 'heads of the journal are append-only'); END;";
+
 /* What holders ask of their cards' lists of payees, and what happened to them besides money, which
  * the journal tells. */
-static const char step_6[] =
+static const char step_7[] =
     "CREATE TABLE payee_request ("
     "  id INTEGER PRIMARY KEY, card BLOB NOT NULL REFERENCES management (card),"
     "  action TEXT NOT NULL CHECK (action IN ('add', 'remove')),"
@@ -187,4 +205,5 @@ static const char step_6[] =
     "CREATE TRIGGER event_delete BEFORE DELETE ON event"
     "  BEGIN SELECT RAISE (ABORT, 'events are append-only'); END;";
 
-const char *const db_steps[LEDGER_SCHEMA] = {step_1, step_2, step_3, step_4, step_5, step_6};
+const char *const db_steps[LEDGER_SCHEMA] = {step_1, step_2, step_3, step_4,
+                                             step_5, step_6, step_7};

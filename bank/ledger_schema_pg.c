@@ -112,6 +112,20 @@ static const char step_5_triggers[] =
     "  WHEN (NEW.applied < OLD.applied) EXECUTE FUNCTION only_forward();";
 
 static const char step_6[] =
+    "CREATE TABLE head_signer ("
+    "  sha256 BYTEA PRIMARY KEY CHECK (length(sha256) = 32), der BYTEA NOT NULL);"
+    "CREATE TABLE head ("
+    "  journal BIGINT PRIMARY KEY REFERENCES journal (id),"
+    "  text BYTEA NOT NULL, signature BYTEA NOT NULL,"
+    "  signer BYTEA NOT NULL REFERENCES head_signer (sha256));"
+    "CREATE TRIGGER head_signer_stays BEFORE UPDATE OR DELETE ON head_signer"
+    "  FOR EACH ROW EXECUTE FUNCTION stays();"
+    "CREATE TRIGGER head_stays BEFORE UPDATE OR DELETE ON head"
+    "  FOR EACH ROW EXECUTE FUNCTION stays();"
+    "CREATE TRIGGER head_signer_emptied BEFORE TRUNCATE ON head_signer EXECUTE FUNCTION stays();"
+    "CREATE TRIGGER head_emptied BEFORE TRUNCATE ON head EXECUTE FUNCTION stays();";
+
+static const char step_7[] =
     "CREATE TABLE payee_request ("
     "  id BIGINT PRIMARY KEY, card BYTEA NOT NULL REFERENCES management (card),"
     "  action TEXT NOT NULL CHECK (action IN ('add', 'remove')),"
@@ -135,5 +149,5 @@ static const char step_6[] =
     "CREATE TRIGGER event_stays BEFORE UPDATE OR DELETE ON event"
     "  FOR EACH ROW EXECUTE FUNCTION stays();";
 
-const char *const pg_steps[LEDGER_SCHEMA] = {NULL,  NULL, NULL, step_5_tables, step_5_triggers,
-                                             step_6};
+const char *const pg_steps[LEDGER_SCHEMA] = {NULL,   NULL,  NULL, step_5_tables, step_5_triggers,
+                                             step_6, step_7};

@@ -497,6 +497,11 @@ static void close_db(struct ledger *l)
     free(q);
 }
 
+static enum cw_err read_only(struct ledger *l, struct say *why)
+{
+    return exec(l, "PRAGMA query_only = ON", why);
+}
+
 const struct db_engine db_sqlite = {
     .by_rows = " NOT INDEXED",
     .close = close_db,
@@ -513,6 +518,7 @@ const struct db_engine db_sqlite = {
     .fetch = fetch,
     .add = db_rows_add,
     .balances = db_rows_balances,
+    .read_only = read_only,
     .schema_check = schema_check,
     .copy = copy,
     .writable = db_sqlite_writable,

@@ -26,7 +26,11 @@ static const struct table {
      "id"},
     {"event", "id, customer, time, kind, card, account, name, words", "iiitbttt", "id"},
     {"card_keys", "serial, given", "bi", "serial"},
+    {"head_signer", "sha256, der", "bb", "sha256"},
 };
+
+/* The one table whose rows refer to entries: after them. */
+static const struct table heads = {"head", "journal, text, signature, signer", "ibbb", "journal"};
 
 struct transfer {
     struct ledger *from, *to;
@@ -192,7 +196,8 @@ static enum cw_err write_all(void *ctx, struct say *why)
     if (err != CW_OK)
         return err;
     x->total = rows.entries;
-    return copy_entries(x, why);
+    err = copy_entries(x, why);
+    return err == CW_OK ? copy_table(x, &heads, why) : err;
 }
 
 static enum cw_err read_all(void *ctx, struct say *why)
@@ -247,5 +252,5 @@ enum cw_err ledger_close_books(struct ledger *l, struct say *why)
     enum cw_err err = close_table(l, "journal", why);
     for (size_t i = 0; i < sizeof tables / sizeof *tables && err == CW_OK; i++)
         err = close_table(l, tables[i].name, why);
-    return err;
+    return err == CW_OK ? close_table(l, heads.name, why) : err;
 }

@@ -22,7 +22,8 @@ static enum cw_err compare(const struct audit_result *a, const struct audit_resu
                            struct say *why)
 {
     if (a->entries != b->entries || a->payments != b->payments || a->accounts != b->accounts ||
-        a->certificates != b->certificates || a->head.entry != b->head.entry ||
+        a->certificates != b->certificates || a->heads != b->heads ||
+        a->head.entry != b->head.entry ||
         memcmp(a->head.hash, b->head.hash, sizeof a->head.hash) != 0)
         return say_fail(why, CW_ERR_FORMAT,
                         "the books in the database are not those of the bank; the bank goes on "

@@ -87,22 +87,6 @@ static enum cw_err dispatch(struct ops_call *c, struct api_reply *reply)
 
 /* ---- requests ---- */
 
-/* A web page that the operator's browser has open may have its own name point to this address, and
- * read what comes back as its own. It cannot choose another Host than that name. */
-static bool host_is_ours(struct evhttp_request *req)
-{
-    static const char *const ours[] = {"localhost", "127.0.0.1", "[::1]"};
-    const char *host = evhttp_find_header(evhttp_request_get_input_headers(req), "Host");
-    if (host == NULL) /* HTTP/1.0: no browser */
-        return true;
-    for (size_t i = 0; i < sizeof ours / sizeof ours[0]; i++) {
-        size_t len = strlen(ours[i]);
-        if (strncasecmp(host, ours[i], len) == 0 && (host[len] == '\0' || host[len] == ':'))
-            return true;
-    }
-    return false;
-}
-
 static void answer(struct ops *o, struct evhttp_request *req, struct api_reply *reply)
 {
     struct ops_call call = {.ops = o, .bank = o->bank, .metrics = o->metrics};
@@ -112,7 +96,7 @@ static void answer(struct ops *o, struct evhttp_request *req, struct api_reply *
     call.path = path;
     call.query = target[len] == '?' ? target + len + 1 : "";
     enum cw_err err = path == NULL ? CW_ERR_SPACE
-                      : !o->anywhere && !host_is_ours(req)
+                      : !o->anywhere && !http_host_is_local(req)
                           ? ops_reply(reply, 421, "text/plain", "ask for it by its address\n")
                           : dispatch(&call, reply);
     /* The path that was asked for may say anything: what it is one of is logged. */

@@ -6,10 +6,8 @@
 #include "base/ct.h"
 #include "host/base64.h"
 #include "host/clock.h"
+#include "receipt/signature.h"
 
-#include <openssl/err.h>
-#include <openssl/evp.h>
-#include <openssl/sha.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -47,29 +45,6 @@ static enum cw_err decode(const struct api_request *request, struct signed_order
     return err;
 }
 
-void pay_request_hash(const uint8_t *text, size_t text_len, const uint8_t *signature,
-                      size_t signature_len, uint8_t out[32])
-{
-    uint8_t bytes[4 + ORDER_TEXT_MAX + LEDGER_SIGNATURE_MAX];
-    struct buf_writer w;
-    buf_writer_init(&w, bytes, sizeof bytes);
-    buf_put_u32(&w, (uint32_t)text_len);
-    buf_put_bytes(&w, text, text_len);
-    buf_put_bytes(&w, signature, signature_len);
-    SHA256(bytes, w.len, out);
-}
-
-bool pay_signature_good(EVP_PKEY *key, const uint8_t *text, size_t text_len,
-                        const uint8_t *signature, size_t signature_len)
-{
-    EVP_MD_CTX *ctx = EVP_MD_CTX_new();
-    bool good = ctx != NULL && EVP_DigestVerifyInit(ctx, NULL, EVP_sha256(), NULL, key) == 1 &&
-                EVP_DigestVerify(ctx, signature, signature_len, text, text_len) == 1;
-    EVP_MD_CTX_free(ctx);
-    ERR_clear_error();
-    return good;
-}
-
 static bool in_date(X509 *cert, int64_t now)
 {
     time_t t = (time_t)now;
@@ -97,8 +72,8 @@ static enum cw_err find_signer(struct api *api, const uint8_t card[ORDER_SERIAL_
             break;
         }
         if (!in_date(cert, ledger_now(api->bank->ledger)) ||
-            !pay_signature_good(X509_get0_pubkey(cert), s->text, s->text_len, s->signature,
-                                s->signature_len))
+            !signature_good(X509_get0_pubkey(cert), s->text, s->text_len, s->signature,
+                            s->signature_len))
             continue;
         memcpy(sha256, certs[i].sha256, 32);
         *good = true;
@@ -317,7 +292,7 @@ static enum cw_err take(struct api *api, const struct api_request *request,
     o->text_len = s->text_len;
     o->signature = s->signature;
     o->signature_len = s->signature_len;
-    pay_request_hash(s->text, s->text_len, s->signature, s->signature_len, o->request);
+    entry_request_hash(s->text, s->text_len, s->signature, s->signature_len, o->request);
     enum cw_err err = serve_repeat(api, &(*waiting)->line, o, reply);
     return err == CW_ERR_NOT_FOUND ? take_new(api, waiting, reply) : err;
 }

@@ -18,12 +18,4 @@ void pay_leave(struct api *api, const void *owner);
 /* Nothing waits any more, and nothing of it is booked. */
 void pay_forget(struct api *api);
 
-/* What tells a repeated request from another one: one hash over text and signature, unambiguous
- * about where the text ends. At most ORDER_TEXT_MAX and LEDGER_SIGNATURE_MAX bytes. */
-void pay_request_hash(const uint8_t *text, size_t text_len, const uint8_t *signature,
-                      size_t signature_len, uint8_t out[32]);
-/* The card's signature over the text: SHA-256, ECDSA or RSA PKCS #1 v1.5 by the kind of key. */
-bool pay_signature_good(EVP_PKEY *key, const uint8_t *text, size_t text_len,
-                        const uint8_t *signature, size_t signature_len);
-
 #endif

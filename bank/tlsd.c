@@ -296,6 +296,8 @@ static void answer(struct connection *c, struct evhttp_request *req, enum api_me
                    const struct api_reply *reply, uint64_t start)
 {
     char serial[2 * ORDER_SERIAL_LEN + 1];
+    if (c->server->draining)
+        evhttp_add_header(evhttp_request_get_output_headers(req), "Connection", "close");
     if (reply == NULL) {
         evhttp_send_error(req, HTTP_INTERNAL, NULL);
         return;
@@ -355,8 +357,6 @@ static void on_request(struct evhttp_request *req, void *arg)
     struct connection *c = connection_of(req);
     if (c != NULL)
         evhttp_request_set_on_complete_cb(req, on_answered, c);
-    if (s->draining)
-        evhttp_add_header(evhttp_request_get_output_headers(req), "Connection", "close");
     if (c != NULL && c->done && !c->ready)
         look_at_line(c);
     if (c == NULL || !c->ready) {

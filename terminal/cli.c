@@ -31,6 +31,8 @@ static const char help[] =
     "  pay --to A --amount 12.34 --currency EUR [--reference TEXT] [--from A] [--order-id HEX]\n"
     "      [--receipt FILE] [--save FILE] [--yes]; or pay --resend FILE\n"
     "  receipt --order HEX --out FILE\n"
+    "  receipt verify FILE --root PEM   what a receipt proves, off line, by the bank's root for "
+    "cards\n"
     "  payee list                 whom the bank has on the card's list\n"
     "  payee add --to A           asks the bank to put somebody on it, which it confirms with you "
     "by\n"
@@ -94,6 +96,7 @@ enum {
     OPT_SINCE,
     OPT_HANDSHAKE_ONLY,
     OPT_VPCD,
+    OPT_ROOT,
     OPT_HELP,
     OPT_VERSION,
 };
@@ -131,6 +134,7 @@ static const struct option options[] = {
     {"since", required_argument, NULL, OPT_SINCE},
     {"handshake-only", no_argument, NULL, OPT_HANDSHAKE_ONLY},
     {"vpcd", required_argument, NULL, OPT_VPCD},
+    {"root", required_argument, NULL, OPT_ROOT},
     {"help", no_argument, NULL, OPT_HELP},
     {"version", no_argument, NULL, OPT_VERSION},
     {NULL, 0, NULL, 0},
@@ -181,6 +185,8 @@ static const char **text_option(struct cli_options *o, int c)
         return &o->cert;
     case OPT_VPCD:
         return &o->vpcd;
+    case OPT_ROOT:
+        return &o->root;
     case OPT_FORMAT:
         return &o->format;
     case OPT_SINCE:
@@ -281,11 +287,15 @@ static const struct {
     enum cli_exit (*run)(struct cli *c);
     bool net; /* wants --server */
 } commands[] = {
-    {"readers", cli_readers, false}, {"login", cli_login, true},
-    {"balance", cli_balance, true},  {"statement", cli_statement, true},
-    {"receipt", cli_receipt, true},  {"pay", cli_pay, true},
-    {"connect", cli_connect, true},  {"trace", cli_trace, true},
-    {"share", cli_share, false},     {"notifications", cli_notifications, true},
+    {"readers", cli_readers, false},
+    {"login", cli_login, true},
+    {"balance", cli_balance, true},
+    {"statement", cli_statement, true},
+    {"pay", cli_pay, true},
+    {"connect", cli_connect, true},
+    {"trace", cli_trace, true},
+    {"share", cli_share, false},
+    {"notifications", cli_notifications, true},
 };
 
 static enum cli_exit run(struct cli *c, int argc, char **argv)
@@ -300,6 +310,8 @@ static enum cli_exit run(struct cli *c, int argc, char **argv)
         return cli_card(c, argc, argv);
     if (strcmp(c->command, "pin") == 0)
         return cli_pin(c, argc, argv);
+    if (strcmp(c->command, "receipt") == 0)
+        return cli_receipt(c, argc, argv);
     if (strcmp(c->command, "payee") == 0)
         return cli_payee(c, argc, argv);
     for (size_t i = 0; i < sizeof commands / sizeof commands[0]; i++) {

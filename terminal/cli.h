@@ -27,7 +27,7 @@ enum cli_exit {
 struct cli_options {
     const char *reader, *server, *name, *pin_file, *new_pin_file, *puk_file;
     const char *account, *from, *to, *amount, *currency, *reference, *order_id, *receipt;
-    const char *order, *out, *save, *resend, *cert, *vpcd, *format, *since;
+    const char *order, *out, *save, *resend, *cert, *vpcd, *root, *format, *since;
     enum link_profile profile;
     enum link_key key;
     unsigned limit;
@@ -155,7 +155,7 @@ enum cli_exit cli_pin(struct cli *c, int argc, char **argv);
 enum cli_exit cli_login(struct cli *c);
 enum cli_exit cli_balance(struct cli *c);
 enum cli_exit cli_statement(struct cli *c);
-enum cli_exit cli_receipt(struct cli *c);
+enum cli_exit cli_receipt(struct cli *c, int argc, char **argv);
 enum cli_exit cli_pay(struct cli *c);
 enum cli_exit cli_payee(struct cli *c, int argc, char **argv);
 enum cli_exit cli_notifications(struct cli *c);

@@ -1,8 +1,5 @@
-/* cli_bank.c - cardwire login, balance, receipt: questions to the bank. */
+/* cli_bank.c - cardwire login and balance: questions to the bank. */
 #include "terminal/cli.h"
-
-#include "host/file.h"
-#include "terminal/receipt.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -128,49 +125,6 @@ enum cli_exit cli_balance(struct cli *c)
     }
 out:
     json_decref(reply);
-    cli_session_close(&s);
-    return code;
-}
-
-enum cli_exit cli_receipt(struct cli *c)
-{
-    struct cli_session s = {0};
-    uint8_t order[ORDER_ID_LEN];
-    uint8_t *memory = NULL;
-    const uint8_t *der;
-    size_t len;
-    if (c->opt.order == NULL || c->opt.out == NULL ||
-        !cli_hex_parse(c->opt.order, order, sizeof order))
-        return cli_fail_say(
-            c, CLI_USAGE, CW_ERR_ARG,
-            "receipt wants --order with the 32 hexadecimal digits of the order, and "
-            "--out FILE");
-    enum cli_exit code = cli_session_begin(c, &s);
-    if (code != CLI_OK)
-        goto out;
-    enum cw_err err = bank_receipt(&s.bank, order, &memory, &der, &len, &c->why);
-    cli_progress_end(c);
-    if (err != CW_OK) {
-        code = cli_fail_line(c, &s, err);
-        goto out;
-    }
-    err = receipt_check_order(der, len, order, &c->why);
-    if (err != CW_OK) {
-        code = cli_fail(c, CLI_SERVER_REFUSED, err);
-        goto out;
-    }
-    err = file_write(c->opt.out, der, len, 0644, &c->why);
-    if (err != CW_OK)
-        code = cli_fail(c, CLI_FAILED, err);
-    else if (c->opt.json)
-        code = cli_emit(c, json_pack("{s:s, s:s, s:I}", "order", c->opt.order, "receipt",
-                                     c->opt.out, "bytes", (json_int_t)len));
-    else
-        printf("Receipt in %s (%zu bytes); check it with: openssl cms -verify -inform DER -in %s "
-               "-CAfile CARD-ROOT.pem -purpose any\n",
-               c->opt.out, len, c->opt.out);
-out:
-    free(memory);
     cli_session_close(&s);
     return code;
 }

@@ -12,7 +12,7 @@ BUILDS = ["build"] if os.environ.get("CARDWIRE_QUICK") else ["build", "build-asa
 
 
 @pytest.mark.parametrize("build", BUILDS)
-@pytest.mark.parametrize("target", ["card", "http", "proto", "t1", "tcl"])
+@pytest.mark.parametrize("target", ["card", "http", "proto", "receipt", "t1", "tcl"])
 def test_fuzz_corpus(build, target):
     program = ROOT / build / "fuzz" / f"fuzz_{target}"
     corpus = ROOT / "fuzz" / "corpus" / target

@@ -51,10 +51,12 @@ def test_includes_point_one_way():
     ("base/x.c", "<time.h>"),
     ("bank/x.c", "<mbedtls/ssl.h>"),
     ("terminal/x.c", '"line.h"'),
+    ("terminal/x.c", '"receipt/verify.h"'),
+    ("receipt/x.c", '"bank/x.h"'),
 ])
 def test_bad_include_is_caught(tmp_path, path, include):
     for header in ["base/err.h", "proto/apdu.h", "host/say.h", "reader/reader.h",
-                   "terminal/applet.h", "terminal/line.h", "bank/x.h", "card/card.h"]:
+                   "terminal/applet.h", "terminal/line.h", "bank/x.h", "card/card.h", "receipt/verify.h"]:
         (tmp_path / header).parent.mkdir(exist_ok=True)
         (tmp_path / header).write_text("")
     assert check_includes(tmp_path).returncode == 0
@@ -99,6 +101,9 @@ def test_includes_that_are_allowed(tmp_path):
                        ("reader/inproc.c", '#include "card/card.h"\n'),
                        ("card/ports/linux/main.c", '#include "host/say.h"\n#include <unistd.h>\n'),
                        ("host/say.h", '#include "base/err.h"\n'),
+                       ("receipt/verify.h", '#include "host/say.h"\n#include <openssl/x509.h>\n'),
+                       ("terminal/cli_receipt.c", '#include "receipt/verify.h"\n'),
+                       ("bank/x.c", '#include "receipt/verify.h"\n'),
                        ("bin/x.c", '#include "card/card.h"\n#include "host/say.h"\n')]:
         (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / path).write_text(text)
@@ -156,3 +161,16 @@ def test_no_path_of_one_machine():
             if pattern in text:
                 wrong.append(f"{path.relative_to(ROOT)}: {pattern}")
     assert not wrong
+
+
+# --- options ----------------------------------------------------------------------------------------
+
+def doubled_bits(text):
+    bits = re.findall(r"UINT64_C\(1\) << (\d+)\)", text)
+    return sorted({b for b in bits if bits.count(b) > 1})
+
+
+def test_each_option_of_cardwired_has_a_bit_of_its_own():
+    text = (ROOT / "bank" / "cli.h").read_text()
+    assert "#define CLI_DIR" in text and not doubled_bits(text)
+    assert doubled_bits(text + "#define CLI_X (UINT64_C(1) << 0)\n") == ["0"]

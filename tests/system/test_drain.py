@@ -74,10 +74,33 @@ def test_a_request_that_has_begun_is_answered(bank, profile):
         assert ask(ops, "/healthz")[0] == 200
         line.say(b"\r\n")
         assert server.wait(30) == 0  # long before the bound
+        assert line.ended() == 0, line.process.said()  # close_notify came
         said = line.out.read_bytes()
         assert said.count(b"not-logged-in") == 2 and b"Connection: close" in said
-        assert line.ended() == 0, line.process.said()  # close_notify came
         assert "stopped lines=0" in server.said()
+
+
+def unread(port):
+    """Bytes that the kernel has for connections to that port."""
+    with open("/proc/net/tcp", encoding="ascii") as f:
+        rows = [line.split() for line in f if f":{int(port):04X} " in line.split(maxsplit=2)[1] + " "]
+    return sum(int(row[4].split(":")[1], 16) for row in rows if row[3] == "01")
+
+
+def test_a_request_that_comes_with_the_signal_is_answered(bank):
+    """It is there, and the server has not looked yet."""
+    with serving(bank, "drain = 60") as (server, port, _):
+        line = Line(bank, port)
+        line.say(ASK + b"\r\n")
+        line.heard(b"not-logged-in")
+        server.send_signal(signal.SIGSTOP)
+        line.say(ASK + b"\r\n")
+        wait_for("the request", lambda: unread(port) > 0, line.process)
+        server.send_signal(signal.SIGTERM)
+        server.send_signal(signal.SIGCONT)
+        assert server.wait(30) == 0
+        assert line.ended() == 0, line.process.said()
+        assert line.out.read_bytes().count(b"not-logged-in") == 2
 
 
 def test_an_idle_line_is_closed_in_good_order(bank):

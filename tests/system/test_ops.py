@@ -1,6 +1,7 @@
 """The operations listener: alive, ready, and nothing for anybody who is not on this machine."""
 
 import http.client
+import shutil
 import socket
 import sqlite3
 
@@ -48,7 +49,7 @@ def test_nothing_but_get(bank, method):
 
 
 @pytest.mark.parametrize("host, status", [("evil.example", 421), ("evil.example:80", 421), ("127.0.0.1.evil.example", 421),
-                                          ("localhost", 200), ("LOCALHOST:1", 200), ("127.0.0.1:9", 200)])
+                                          ("localhost", 200), ("LOCALHOST:1", 200), ("[::1]:9443", 200), ("localhostx", 421), ("127.0.0.1:9", 200)])
 def test_a_name_that_was_pointed_here(bank, host, status):
     """A web page in the operator's browser reads nothing by having its own name resolve to loopback."""
     assert ask(bank.ops, "/healthz", Host=host)[0] == status
@@ -96,6 +97,8 @@ def test_books_that_are_gone(bank):
         try:
             assert ask(ops, "/readyz")[0] == 503
             assert ask(ops, "/healthz")[0] == 200
+            shutil.copy(bank.folder / "away.db", bank.folder / "bank.db")  # others, under their name
+            assert ask(ops, "/readyz")[0] == 503
         finally:
             (bank.folder / "away.db").rename(bank.folder / "bank.db")
         wait_for("ready again", lambda: ask(ops, "/readyz")[0] == 200, server)

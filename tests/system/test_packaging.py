@@ -3,6 +3,7 @@ server does. And what the server and a service manager tell each other, with the
 
 import configparser
 import os
+import pathlib
 import re
 import shutil
 import signal
@@ -43,11 +44,11 @@ def keys(unit):
 
 
 def units(folder, change=lambda text: text):
-    """Both units in a folder, with the program that is built."""
-    for unit in ("cardwired.service", "cardwired.socket"):
+    """The units in a folder, with the program that is built."""
+    for unit in ("cardwired.service", "cardwired.socket", "cardwired-dashboard.service"):
         text = (UNITS / unit).read_text().replace("/usr/bin/cardwired", str(ROOT / "build/bin/cardwired"))
         (folder / unit).write_text(change(text))
-    return folder / "cardwired.service", folder / "cardwired.socket"
+    return folder / "cardwired.service", folder / "cardwired.socket", folder / "cardwired-dashboard.service"
 
 
 @needs_systemd
@@ -63,8 +64,9 @@ def test_they_are_closed(tmp_path):
     """0 is shut off from everything, 10 is root in the open."""
     def exposure(service):
         said = run("systemd-analyze", "security", "--offline=true", "--no-pager", service).stdout
-        return float(re.search(r"Overall exposure level for cardwired.service: ([\d.]+)", said)[1])
+        return float(re.search(r"Overall exposure level for [\w-]+.service: ([\d.]+)", said)[1])
     assert exposure(units(tmp_path)[0]) <= 1.4
+    assert exposure(units(tmp_path)[2]) <= 1.0
     assert exposure(units(tmp_path, lambda t: t.replace("NoNewPrivileges=yes", "").replace("User=cardwired", ""))[0]) > 1.4
 
 
@@ -106,13 +108,22 @@ def test_they_leave_what_the_server_calls(bank):
     wait_for("the reload", lambda: "reload" in server.said(), server)
     os.kill(pid, signal.SIGTERM)
     assert server.wait(30) == 0
-    calls = set(re.findall(r"(?m)^\d+ (\w+)\(", trace.read_text())) - {"execve"}  # systemd's own, before the filter
+    calls = set(re.findall(r"(?m)^\d+ +(\w+)\(", trace.read_text())) - {"execve"}  # systemd's own, before the filter
     assert {"accept4", "fdatasync", "openat", "pwrite64"} <= calls
     if os.geteuid() == 0:
         calls.discard("fchown")  # SQLite gives a log to the owner of the books when it is root, and only then
     left = allowed(keys("cardwired.service")["SystemCallFilter"])
     assert calls <= left, calls - left
     assert not left & {"ptrace", "mount", "chown", "setuid", "keyctl", "reboot"}
+
+
+def test_the_dashboard_reaches_no_key(bank):
+    """What its unit shuts it off from are all keys that a bank has; test_needs_no_key of the dashboard's does without."""
+    unit = keys("cardwired-dashboard.service")
+    shut = {pathlib.PurePath(path).name for line in unit["InaccessiblePaths"] for path in line.split()}
+    assert {path.name for path in bank.folder.glob("*.key")} | {"mailers"} <= shut
+    assert unit["IPAddressDeny"] == ["any"] and unit["IPAddressAllow"] == ["localhost"]
+    assert unit["ExecStart"] == ["/usr/bin/cardwired --dir /var/lib/cardwired/bank dashboard"]
 
 
 def test_the_parts_fit_each_other():

@@ -15,7 +15,8 @@ PIN = "135790"
 
 # What is about SQLite's own file, disk and locks is not among them.
 PORTABLE = ["test_bank_ledger", "test_bank_limits", "test_bank_manage", "test_bank_server", "test_bank_update",
-            "test_bank_issue", "test_bank_statement", "test_bank_card_api", "test_bank_resume", "test_bank_piv", "test_bank_sync"]
+            "test_bank_issue", "test_bank_statement", "test_bank_card_api", "test_bank_resume", "test_bank_piv", "test_bank_sync",
+            "test_bank_receipt", "test_bank_dashboard"]
 
 
 @pytest.fixture(scope="module")
@@ -122,8 +123,11 @@ def test_migrate(server):
     with Lab() as lab:
         it = small_bank(lab, PIN)
         reader = f"inproc:{it.card}"
-        for _ in range(3):
+        receipt, again = lab.folder / "receipt.p7", lab.folder / "again.p7"
+        for _ in range(2):
             pays(it, reader)
+        code, paid = it.cardwire(reader, "pay", "--to", it.payee, "--amount", "1.00", "--currency", "EUR", "--yes",
+                                 "--receipt", receipt)
         for what in ("block", "unblock"):
             it.admin("card", what, it.serial)
         with sqlite3.connect(it.folder / "bank.db") as old:  # as if the holder had asked over the line
@@ -133,6 +137,7 @@ def test_migrate(server):
                 "SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT LIKE 'sqlite_%'").fetchall()}
         assert rows["event"] == 2 and rows["payee_request"] == 1
         before = audit(it)[1]
+        assert code == 0 and before["heads"] == 1, paid
         store = server.database("moved")
         done = lab.run("cardwired", "--dir", it.folder, "migrate", "--store", store, "--json")
         assert done.returncode == 0, done.stderr
@@ -152,6 +157,12 @@ def test_migrate(server):
                        "pay", "--to", it.payee, "--amount", "1.00", "--currency", "EUR", "--yes")
         assert done.returncode == 0, done.stdout
         assert server.sql("SELECT count(*) FROM payment", "moved") == "4"
+        # What the bank has signed is the same there.
+        done = lab.run("cardwire", "--json", "--reader", reader, "--server", f"127.0.0.1:{port}", "--pin-file", it.pin,
+                       "receipt", "--order", paid["payment"]["order"], "--out", again)
+        assert done.returncode == 0 and again.read_bytes() == receipt.read_bytes(), done.stdout
+        done = lab.run("cardwire", "receipt", "verify", again, "--root", it.folder / "card-root.pem")
+        assert done.returncode == 0, done.stderr
         assert audit(it)[1]["payments"] == 4
         done = lab.run("cardwired", "--dir", it.folder, "migrate", "--store", server.database("again"))
         assert done.returncode != 0 and "in a database already" in done.stderr

@@ -28,6 +28,7 @@ def test_own_bank_and_card_step_by_step(tmp_path):
                           check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "Verification successful" in done.stderr
+    assert "Paid       12.34 EUR to Ben Example" in done.stdout and "of the journal of" in done.stdout
     assert "987.66" in done.stdout and "Ada Example" in done.stdout
     assert "Lunch" in done.stdout and "ClientKeyExchange" in done.stdout
     # The payee that the card refused, and took after the bank's update; what it looks like inside

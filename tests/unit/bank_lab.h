@@ -27,7 +27,8 @@ struct lab_card {
 
 /* Takes from a ledger what the steps after the third have made (bank/ledger_schema.c). */
 #define LAB_SCHEMA_3                                                                               \
-    "DROP TRIGGER IF EXISTS journal_chained; DROP TABLE chain;"                                    \
+    "DROP TRIGGER IF EXISTS journal_chained;"                                                      \
+    "DROP TABLE head; DROP TABLE head_signer; DROP TABLE chain;"                                   \
     "ALTER TABLE account DROP COLUMN kind; ALTER TABLE account DROP COLUMN held;"                  \
     "ALTER TABLE account DROP COLUMN floor; ALTER TABLE account DROP COLUMN frozen;"               \
     "DROP TABLE event; DROP TABLE payee_request; PRAGMA user_version = 3;"
@@ -284,6 +285,27 @@ static inline struct ledger_order lab_signed_order(const struct lab_card *card,
     SHA256(der, (size_t)len, o.certificate);
     OPENSSL_free(der);
     return o;
+}
+
+static inline char *lab_reply(void *ctx, const struct ledger_order *o,
+                              const struct ledger_booking *b)
+{
+    (void)ctx, (void)o, (void)b;
+    return strdup("{}");
+}
+
+/* Ada pays Bob, as the server books it. */
+static inline void lab_pay(struct bank_lab *lab, struct lab_card *card, uint8_t id, int64_t amount)
+{
+    static const uint8_t binding[ORDER_BINDING_LEN];
+    struct say why = {""};
+    enum ledger_verdict verdict;
+    const struct order_fields fields = lab_order(lab, id, amount);
+    const struct lab_signed s = lab_sign(card, &fields, binding);
+    struct ledger_order o = lab_signed_order(card, &fields, &s);
+    entry_request_hash(s.text, s.text_len, s.signature, s.signature_len, o.request);
+    lab_ok(ledger_payment_book(lab->bank->ledger, &o, lab_reply, NULL, &verdict, &why), &why);
+    assert_int_equal(verdict, LEDGER_BOOKED);
 }
 
 #endif

@@ -3,7 +3,7 @@
 #include "tests/unit/bank_lab.h"
 
 #include "bank/audit.h"
-#include "bank/pay.h"
+#include "bank/journal.h"
 
 #include <sqlite3.h>
 
@@ -17,24 +17,9 @@ struct fixture {
     struct audit_head head;
 };
 
-static char *make_reply(void *ctx, const struct ledger_order *o, const struct ledger_booking *b)
-{
-    (void)ctx, (void)o, (void)b;
-    return strdup("{}");
-}
-
 static void pay(struct fixture *f, unsigned n)
 {
-    static const uint8_t binding[ORDER_BINDING_LEN];
-    struct say why = {""};
-    enum ledger_verdict verdict;
-    struct lab_card *card = f->cards[n % 2];
-    const struct order_fields fields = lab_order(f->lab, (uint8_t)n, 100 + (int64_t)n);
-    const struct lab_signed s = lab_sign(card, &fields, binding);
-    struct ledger_order o = lab_signed_order(card, &fields, &s);
-    pay_request_hash(s.text, s.text_len, s.signature, s.signature_len, o.request);
-    lab_ok(ledger_payment_book(f->lab->bank->ledger, &o, make_reply, NULL, &verdict, &why), &why);
-    assert_int_equal(verdict, LEDGER_BOOKED);
+    lab_pay(f->lab, f->cards[n % 2], (uint8_t)n, 100 + (int64_t)n);
 }
 
 static enum cw_err audit(struct fixture *f, const struct audit_head *noted, struct audit_result *r,
@@ -53,10 +38,27 @@ static void open_again(struct fixture *f)
 
 static void copy_file(const char *from, const char *to)
 {
-    char command[3 * BANK_PATH_MAX];
+    char command[5 * BANK_PATH_MAX + 64];
     snprintf(command, sizeof command, "rm -f '%s' '%s-wal' '%s-shm' && cp '%s' '%s'", to, to, to,
              from, to);
     assert_int_equal(system(command), 0);
+}
+
+/* A head that the bank has signed, for the receipt of the payment of that number. */
+static void sign_head(struct fixture *f, unsigned n)
+{
+    struct journal *j = NULL;
+    struct ledger_payment *p = NULL;
+    uint8_t *der = NULL;
+    size_t len = 0;
+    struct say why = {""};
+    const struct order_fields fields = lab_order(f->lab, (uint8_t)n, 1);
+    lab_ok(journal_open(f->lab->bank, &j, &why), &why);
+    lab_ok(ledger_payment_find(f->lab->bank->ledger, fields.id, &p, &why), &why);
+    lab_ok(journal_receipt(f->lab->bank, j, p, &der, &len, &why), &why);
+    ledger_payment_free(&p);
+    journal_free(&j);
+    free(der);
 }
 
 static int setup(void **state)
@@ -69,8 +71,11 @@ static int setup(void **state)
     f->cards[0] = lab_card_new(f->lab, f->lab->ada, 1, false);
     f->cards[1] = lab_card_new(f->lab, f->lab->ada, 2, true);
     assert_int_equal(bank_path(f->lab->dir, BANK_FILE_LEDGER, "", f->ledger, NULL), CW_OK);
-    for (unsigned n = 1; n <= PAYMENTS; n++)
+    for (unsigned n = 1; n <= PAYMENTS; n++) {
         pay(f, n);
+        if (n % 3 == 0) /* entries 4 and 7 */
+            sign_head(f, n);
+    }
     lab_ok(audit(f, NULL, &r, &why), &why);
     f->head = r.head;
     bank_free(&f->lab->bank); /* which brings the log into the file */
@@ -160,6 +165,7 @@ static void test_good_books(void **state)
     assert_int_equal(r.accounts, 3); /* Ada's, Bob's, the bank's cash */
     assert_int_equal(r.certificates, 4);
     assert_int_equal(r.head.entry, LAST);
+    assert_int_equal(r.heads, 2);
     audit_head_text(&r.head, text);
     assert_int_equal(audit_head_parse(text, &head, &why), CW_OK);
     assert_memory_equal(&head, &r.head, sizeof head);
@@ -268,7 +274,7 @@ static void test_any_change_breaks_the_chain(void **state)
 static void test_what_is_missing(void **state)
 {
     struct fixture *f = *state;
-    char sql[300];
+    char sql[500];
     tamper(f, "DELETE FROM chain WHERE journal = 4", false);
     finds(f, NULL, "entry 4: it has no hash");
     tamper(f,
@@ -288,6 +294,10 @@ static void test_what_is_missing(void **state)
              "DELETE FROM chain WHERE journal = %d; DELETE FROM payment WHERE journal = %d;"
              "DELETE FROM posting WHERE journal = %d; DELETE FROM journal WHERE id = %d;",
              LAST, LAST, LAST, LAST);
+    tamper(f, sql, false);
+    finds(f, NULL, "the head of entry 7: it has another hash than the chain");
+    snprintf(sql + strlen(sql), sizeof sql - strlen(sql), "DELETE FROM head WHERE journal = %d;",
+             LAST);
     tamper(f, sql, false);
     finds(f, NULL, "minor units, and its entries make");
     strcat(sql,
@@ -470,7 +480,7 @@ static void test_forged_signatures(void **state)
     uint8_t request[32], bent[LEDGER_SIGNATURE_MAX];
     memcpy(bent, p->signature, p->signature_len);
     bent[p->signature_len - 1] ^= 1;
-    pay_request_hash(p->text, p->text_len, bent, p->signature_len, request);
+    entry_request_hash(p->text, p->text_len, bent, p->signature_len, request);
     for (size_t i = 0; i < p->signature_len; i++)
         snprintf(der_hex + 2 * i, 3, "%02x", bent[i]);
     for (int i = 0; i < 32; i++)
@@ -499,6 +509,68 @@ static void test_another_history(void **state)
 
 #define TEST(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
 
+/* What the bank has signed convicts it: a chain that was written anew has other hashes. */
+static void test_signed_heads(void **state)
+{
+    static const struct {
+        const char *sql, *what;
+    } changes[] = {
+        {"UPDATE head SET signature = zeroblob(70) WHERE journal = 4",
+         "the head of entry 4: the signature does not fit"},
+        {"UPDATE head SET signature = (SELECT signature FROM head WHERE journal = 4) WHERE journal "
+         "= 7",
+         "the head of entry 7: the signature does not fit"},
+        {"UPDATE head SET text = CAST(replace(CAST(text AS TEXT), 'Signed: 2', 'Signed: 3') AS "
+         "BLOB) WHERE journal = 4",
+         "the head of entry 4: "},
+        {"UPDATE head SET text = CAST(CAST(text AS TEXT) || ' ' AS BLOB) WHERE journal = 4",
+         "the head of entry 4: its text"},
+        {"DELETE FROM head WHERE journal = 4; UPDATE head SET journal = 4",
+         "the head of entry 4: its text"},
+        {"UPDATE head_signer SET der = (SELECT der FROM certificate WHERE kind = 'order' AND slot "
+         "= 3)",
+         "the head of entry 4: its certificate"},
+        {"UPDATE head SET journal = 99 WHERE journal = 7; "
+         "UPDATE head SET text = CAST(replace(CAST(text AS TEXT), 'Entry: 7', 'Entry: 99') AS "
+         "BLOB) WHERE journal = 99",
+         "the head of entry 99: it has another hash than the chain"},
+    };
+    struct fixture *f = *state;
+    for (size_t i = 0; i < sizeof changes / sizeof changes[0]; i++) {
+        tamper(f, changes[i].sql, false);
+        finds(f, NULL, changes[i].what);
+    }
+    /* Good history and another one: the chain fits, what the cards signed as well. */
+    tamper(f, "", true);
+    struct audit_result r;
+    struct say why = {""};
+    lab_ok(audit(f, NULL, &r, &why), &why);
+    assert_int_equal(r.heads, 0);
+    tamper(f,
+           "CREATE TABLE kept AS SELECT * FROM head; CREATE TABLE signer AS SELECT * FROM "
+           "head_signer",
+           true);
+    bank_free(&f->lab->bank);
+    sqlite3 *db = NULL;
+    assert_int_equal(sqlite3_open(f->ledger, &db), SQLITE_OK);
+    run(db, "INSERT INTO head_signer SELECT * FROM signer; INSERT INTO head SELECT * FROM kept;"
+            "DROP TABLE kept; DROP TABLE signer");
+    sqlite3_close(db);
+    open_again(f);
+    finds(f, NULL, "the head of entry 4: it has another hash than the chain");
+}
+
+/* The file that signs them is seen to as well. */
+static void test_journal_certificate(void **state)
+{
+    struct fixture *f = *state;
+    char from[BANK_PATH_MAX], to[BANK_PATH_MAX];
+    assert_int_equal(bank_path(f->lab->dir, "card-root", ".pem", from, NULL), CW_OK);
+    assert_int_equal(bank_path(f->lab->dir, "journal", ".pem", to, NULL), CW_OK);
+    copy_file(from, to);
+    finds(f, NULL, "journal.pem is not a certificate for this bank's journal");
+}
+
 int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
@@ -514,6 +586,8 @@ int main(int argc, char **argv)
         TEST(test_what_no_entry_tells),
         TEST(test_older_program_at_work),
         TEST(test_another_history),
+        TEST(test_signed_heads),
+        TEST(test_journal_certificate),
     };
     return unit_main(argc, argv, tests, sizeof tests / sizeof *tests);
 }

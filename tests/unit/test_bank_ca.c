@@ -1,10 +1,8 @@
-/* test_bank_ca.c - what the bank certifies, and what it refuses to: profiles, requests, receipts.
- */
+/* test_bank_ca.c - what the bank certifies, and what it refuses to: profiles, requests. */
 #include "tests/unit/bank_lab.h"
 
-#include "bank/receipt.h"
+#include "receipt/cert.h"
 
-#include <openssl/cms.h>
 #include <openssl/err.h>
 #include <openssl/x509v3.h>
 
@@ -83,6 +81,34 @@ static void test_card_certificates(void **state)
     X509_free(root);
 }
 
+/* What signs heads of the journal is no card's, no server's, and signs no order. */
+static void test_journal_certificate(void **state)
+{
+    struct bank_lab *lab = *state;
+    X509 *root = lab_certificate(lab, BANK_FILE_CARD_ROOT),
+         *journal = lab_certificate(lab, BANK_FILE_JOURNAL);
+    struct lab_card *card = lab_card_new(lab, lab->ada, 1, false);
+    assert_true(cert_is_journal(journal, "Test Bank"));
+    assert_true(cert_is_by(journal, root, lab->now));
+    assert_false(cert_is_by(journal, root, lab->now - 3600));
+    assert_false(cert_is_by(journal, root, lab->now + 30ll * 366 * 86400));
+    assert_false(cert_is_journal(journal, "Other Bank"));
+    assert_false(cert_is_journal(card->order_cert, "Test Bank"));
+    assert_false(cert_is_order(journal, "Test Bank Journal"));
+    assert_false(cert_is_order(card->tls_cert, "015a5a5a5a5a5a5a"));
+    assert_true(cert_is_order(card->order_cert, "015a5a5a5a5a5a5a"));
+    assert_int_equal(X509_get_key_usage(journal), KU_DIGITAL_SIGNATURE);
+    assert_true(X509_EXTENSION_get_critical(
+        X509_get_ext(journal, X509_get_ext_by_NID(journal, NID_ext_key_usage, -1))));
+    static const int purposes[] = {X509_PURPOSE_SSL_CLIENT, X509_PURPOSE_SSL_SERVER,
+                                   X509_PURPOSE_SMIME_SIGN};
+    for (size_t i = 0; i < 3; i++)
+        assert_false(chains(root, journal, purposes[i]));
+    lab_card_free(&card);
+    X509_free(journal);
+    X509_free(root);
+}
+
 static void test_key_files_are_private(void **state)
 {
     struct bank_lab *lab = *state;
@@ -90,7 +116,7 @@ static void test_key_files_are_private(void **state)
     /* no file of mode other than 0600 that holds a private key, and nobody else in the folder */
     snprintf(command, sizeof command,
              "test -z \"$(find '%s' -name '*.key' ! -perm 0600)\" && "
-             "test $(find '%s' -name '*.key' | wc -l) -eq 6 && "
+             "test $(find '%s' -name '*.key' | wc -l) -eq 7 && "
              "test $(stat -c %%a '%s') = 700",
              lab->dir, lab->dir, lab->dir);
     assert_int_equal(system(command), 0);
@@ -235,77 +261,6 @@ static void test_host_names(void **state)
         assert_int_equal(ca_host_check(bad[i]), CW_ERR_FORMAT);
 }
 
-/* ---- receipts ---- */
-
-static bool receipt_holds(struct bank_lab *lab, const uint8_t *der, size_t len,
-                          const struct lab_signed *s)
-{
-    X509 *root = lab_certificate(lab, BANK_FILE_CARD_ROOT);
-    X509_STORE *store = X509_STORE_new();
-    BIO *out = BIO_new(BIO_s_mem());
-    char *content;
-    X509_STORE_add_cert(store, root);
-    CMS_ContentInfo *cms = d2i_CMS_ContentInfo(NULL, &der, (long)len);
-    bool good = cms != NULL && CMS_verify(cms, NULL, store, NULL, out, 0) == 1;
-    if (good) {
-        assert_int_equal(BIO_get_mem_data(out, &content), s->text_len);
-        assert_memory_equal(content, s->text, s->text_len);
-    }
-    CMS_ContentInfo_free(cms);
-    BIO_free(out);
-    X509_STORE_free(store);
-    X509_free(root);
-    ERR_clear_error();
-    return good;
-}
-
-static void receipt_of(struct bank_lab *lab, bool rsa)
-{
-    static const uint8_t binding[ORDER_BINDING_LEN];
-    struct say why = {""};
-    uint8_t *der = NULL;
-    size_t len = 0;
-    struct lab_card *card = lab_card_new(lab, lab->ada, rsa ? 2 : 1, rsa);
-    const struct order_fields f = lab_order(lab, 1, 1);
-    struct lab_signed s = lab_sign(card, &f, binding);
-    lab_ok(receipt_make(s.text, s.text_len, s.signature, s.signature_len, card->order_cert, &der,
-                        &len, &why),
-           &why);
-    assert_true(receipt_holds(lab, der, len, &s));
-    free(der);
-    /* other content, other signature, other signer: none of them verifies */
-    s.text[20] ^= 1;
-    lab_ok(receipt_make(s.text, s.text_len, s.signature, s.signature_len, card->order_cert, &der,
-                        &len, &why),
-           &why);
-    assert_false(receipt_holds(lab, der, len, &s));
-    free(der);
-    s.text[20] ^= 1;
-    s.signature[s.signature_len - 1] ^= 1;
-    lab_ok(receipt_make(s.text, s.text_len, s.signature, s.signature_len, card->order_cert, &der,
-                        &len, &why),
-           &why);
-    assert_false(receipt_holds(lab, der, len, &s));
-    free(der);
-    s.signature[s.signature_len - 1] ^= 1;
-    lab_ok(receipt_make(s.text, s.text_len, s.signature, s.signature_len, card->tls_cert, &der,
-                        &len, &why),
-           &why);
-    assert_false(receipt_holds(lab, der, len, &s));
-    free(der);
-    lab_card_free(&card);
-}
-
-static void test_receipt_p256(void **state)
-{
-    receipt_of(*state, false);
-}
-
-static void test_receipt_rsa(void **state)
-{
-    receipt_of(*state, true);
-}
-
 int main(int argc, char **argv)
 {
 #define TEST(f) cmocka_unit_test_setup_teardown(f, lab_setup, lab_teardown)
@@ -313,13 +268,12 @@ int main(int argc, char **argv)
         TEST(test_roots),
         TEST(test_server_certificates),
         TEST(test_card_certificates),
+        TEST(test_journal_certificate),
         TEST(test_key_files_are_private),
         TEST(test_next_root),
         TEST(test_switch_is_once),
         cmocka_unit_test(test_requests),
         cmocka_unit_test(test_host_names),
-        TEST(test_receipt_p256),
-        TEST(test_receipt_rsa),
     };
     return unit_main(argc, argv, tests, sizeof tests / sizeof *tests);
 }
