@@ -126,6 +126,16 @@ static void test_statement(void **state)
     assert_int_equal(s->count, 2);
     assert_true(s->opening == 9994 && s->closing == 9985 && s->in == 0 && s->out == 9);
     assert_true(s->list[0].amount == -4 && s->list[1].amount == -5);
+    char *text = NULL;
+    size_t len = 0;
+    assert_int_equal(statement_csv(s, &text, &len), CW_OK);
+    assert_non_null(strstr(text, ",payment,out,0.05,EUR,99.85,"));
+    assert_memory_equal(text + len - 2, "\r\n", 2);
+    free(text);
+    assert_int_equal(statement_camt(s, &text, &len), CW_OK);
+    assert_non_null(memmem(text, len, "<Amt Ccy=\"EUR\">99.85</Amt>", 26));
+    assert_memory_equal(text + len - 12, "</Document>\n", 12);
+    free(text);
     statement_free(&s);
     lab_card_free(&card);
 }
