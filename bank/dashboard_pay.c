@@ -233,6 +233,22 @@ static enum cw_err show_order(struct page *p, const struct ledger_entry *e, stru
     return show_signature(p, e, why);
 }
 
+/* The head that a receipt of this entry rests on, or would. */
+static enum cw_err show_signed_head(struct page *p, const struct ledger_entry *e, struct say *why)
+{
+    struct ledger_head kept;
+    struct head h;
+    enum cw_err err = ledger_head_find(p->l, e->id, INT64_MAX, &kept, why);
+    if (err == CW_ERR_NOT_FOUND)
+        page_fact(p, "Next signed head", "none yet");
+    else if (err == CW_OK && head_parse(kept.text, kept.text_len, &h) != CW_OK)
+        page_fact(p, "Next signed head", "damaged");
+    else if (err == CW_OK)
+        html_put(&p->h, "<div><dt>Next signed head</dt><dd>entry %, %</dd></div>",
+                 text_number(h.entry).s, text_time(h.time).s);
+    return err == CW_ERR_NOT_FOUND ? CW_OK : err;
+}
+
 static enum cw_err show_place(struct page *p, const struct ledger_entry *e, struct say *why)
 {
     int64_t head = 0;
@@ -257,6 +273,7 @@ static enum cw_err show_place(struct page *p, const struct ledger_entry *e, stru
              text_number(head).s);
     page_fact_code(p, "Hash before it", text_hex(e->before, sizeof e->before).s);
     page_fact_code(p, "Its hash", e->chained ? text_hex(e->stored, sizeof e->stored).s : "none");
+    err = show_signed_head(p, e, why);
     html_raw(&p->h, "</dl><nav class='more' aria-label='Neighbours'>");
     if (e->id > 1)
         html_put(&p->h, "<a rel='prev' href='/entries/%'>Entry before</a> ",
@@ -265,7 +282,7 @@ static enum cw_err show_place(struct page *p, const struct ledger_entry *e, stru
         html_put(&p->h, "<a rel='next' href='/entries/%'>Entry after</a>",
                  text_number(e->id + 1).s);
     html_raw(&p->h, "</nav>");
-    return CW_OK;
+    return err;
 }
 
 static enum cw_err show_whole(void *ctx, const struct ledger_entry *e, struct say *why)
