@@ -5,6 +5,7 @@
 
 #include "bank/bank.h"
 #include "bank/keycache.h"
+#include "bank/limiter.h"
 
 #include <stdbool.h>
 
@@ -40,6 +41,7 @@ struct api_reply {
     uint8_t *body;    /* malloc'd */
     size_t body_len;
     const char *route;   /* for the log: the pattern of the path, static */
+    int64_t retry_after; /* seconds, for the field of that name; 0: none */
     bool later;          /* no reply yet: it comes with api_commit */
     const char *problem; /* for the log: NAME of the problem, NULL when there is none */
 };
@@ -59,6 +61,7 @@ struct api {
     struct bank *bank;
     struct metrics *metrics; /* NULL: nobody counts */
     struct keycache keys;
+    struct limiter limiter;  /* its rates are set after api_init */
     struct journal *journal; /* signs what receipts rest on; NULL: not needed yet */
     struct pay_queue queue;
     EVP_PKEY *update_key; /* signs messages to cards; NULL: not needed yet */

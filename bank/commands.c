@@ -328,6 +328,15 @@ const struct cli_command cli_commands[] = {
     {"payee list", NULL, 0, CLI_DIR | CLI_CARD, commands_payee_list, "payee list --card SERIAL",
      "Lists who is on a card's list and who was: account, name, since when, till when, and by\n"
      "whose word.\n"},
+    {"payee requests", NULL, 0, CLI_DIR, commands_payee_requests, "payee requests",
+     "Lists what holders have asked for over their cards' lines and is not decided: number, card,\n"
+     "account, name, since when.\n"},
+    {"payee confirm", "REQUEST", 0, CLI_DIR | CLI_CONFIRMED, commands_payee_confirm,
+     "payee confirm REQUEST --confirmed-by TEXT",
+     "Does what the holder asked for, as 'payee add' would. TEXT is how the bank knows that the\n"
+     "holder wants it, by another way than the holder's terminal.\n"},
+    {"payee refuse", "REQUEST", 0, CLI_DIR | CLI_BECAUSE, commands_payee_refuse,
+     "payee refuse REQUEST --because TEXT", "Refuses it; the holder is told TEXT.\n"},
     {"root roll", NULL, CLI_VALID | CLI_SIGNING_KEY, CLI_DIR, commands_root_roll,
      "root roll [--valid-days N] [--signing-key server-root=URI]",
      "Makes the server's next root and certificates, and prints the file of the root. The server\n"
@@ -343,12 +352,12 @@ const struct cli_command cli_commands[] = {
      "PIV. N is until when the next one is due (7).\n"},
     {"serve", NULL,
      CLI_DIR | CLI_LISTEN | CLI_PORT_FILE | CLI_KEYLOG | CLI_OPS | CLI_OPS_PORT | CLI_OCSP |
-         CLI_OCSP_PORT | CLI_CONFIG | CLI_LOG | CLI_LOG_LEVEL,
+         CLI_OCSP_PORT | CLI_CONFIG | CLI_LOG | CLI_LOG_LEVEL | CLI_REQUESTS | CLI_PAYMENTS,
      0, commands_serve,
      "serve [--config FILE] [--listen HOST:PORT] [--port-file FILE] [--ops HOST:PORT]\n"
      "             [--ops-port-file FILE] [--ocsp HOST:PORT] [--ocsp-port-file FILE]\n"
-     "             [--log text|json] [--log-level LEVEL]\n"
-     "             [--insecure-keylog FILE]",
+     "             [--log text|json] [--log-level LEVEL] [--requests-per-minute N]\n"
+     "             [--payments-per-minute N] [--insecure-keylog FILE]",
      "Serves cards until SIGTERM (127.0.0.1:8443; port 0 takes a free one, --port-file says "
      "which).\n"
      "FILE of --config says the same and more (cardwired.conf(5)); the command line wins. SIGHUP\n"
@@ -356,6 +365,7 @@ const struct cli_command cli_commands[] = {
      "address\n"
      "of this machine alone; --ocsp answers about cards' certificates there (RFC 6960). The log is "
      "on stderr; LEVEL is error, warn, info or debug (info).\n"
+     "A card may ask 600 times in a minute, and pay 120 times besides; 0 is no limit.\n"
      "--insecure-keylog writes the secrets of all lines to FILE: whoever has it reads them.\n"},
     {"dashboard", NULL, CLI_LISTEN | CLI_PORT_FILE, CLI_DIR, run_dashboard,
      "dashboard [--listen HOST:PORT] [--port-file FILE]",

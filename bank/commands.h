@@ -72,6 +72,10 @@ enum cw_err commands_card_updates(const struct cli_args *args, struct say *why);
 enum cw_err commands_payee_add(const struct cli_args *args, struct say *why);
 enum cw_err commands_payee_remove(const struct cli_args *args, struct say *why);
 enum cw_err commands_payee_list(const struct cli_args *args, struct say *why);
+/* commands_payee.c */
+enum cw_err commands_payee_requests(const struct cli_args *args, struct say *why);
+enum cw_err commands_payee_confirm(const struct cli_args *args, struct say *why);
+enum cw_err commands_payee_refuse(const struct cli_args *args, struct say *why);
 enum cw_err commands_root_roll(const struct cli_args *args, struct say *why);
 enum cw_err commands_root_switch(const struct cli_args *args, struct say *why);
 

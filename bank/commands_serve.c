@@ -32,6 +32,10 @@ static enum cw_err load(const struct cli_args *a, struct config *out, struct say
     for (size_t i = 0; i < sizeof texts / sizeof *texts; i++)
         if (texts[i].said != NULL)
             *texts[i].to = texts[i].said;
+    if ((a->given & CLI_REQUESTS) != 0)
+        out->requests_per_minute = (unsigned)a->requests_per_minute;
+    if ((a->given & CLI_PAYMENTS) != 0)
+        out->payments_per_minute = (unsigned)a->payments_per_minute;
     if (a->log != NULL && log_form_find(a->log, &out->log_form) != CW_OK)
         err = say_fail(why, CW_ERR_ARG, "--log %.40s: wants text or json", a->log);
     if (a->log_level != NULL && log_level_find(a->log_level, &out->log_level) != CW_OK)
@@ -48,6 +52,8 @@ static void take(const struct config *c, struct tlsd_options *o)
     o->lines_max = c->lines;
     o->waiting_per_source = c->waiting_per_source;
     o->drain_seconds = c->drain_seconds;
+    o->requests_per_minute = c->requests_per_minute;
+    o->payments_per_minute = c->payments_per_minute;
 }
 
 static bool same(const char *a, const char *b)

@@ -31,6 +31,8 @@ static const struct key {
     {"drain", NUMBER, offsetof(struct config, drain_seconds), 0, 3600},
     {"lines", NUMBER, offsetof(struct config, lines), 1, 1000000},
     {"waiting-per-source", NUMBER, offsetof(struct config, waiting_per_source), 1, 1000000},
+    {"requests-per-minute", NUMBER, offsetof(struct config, requests_per_minute), 0, 1000000},
+    {"payments-per-minute", NUMBER, offsetof(struct config, payments_per_minute), 0, 1000000},
     {"insecure-keylog", TEXT, offsetof(struct config, insecure_keylog), 0, 0},
 };
 #define KEYS (sizeof keys / sizeof *keys)
@@ -182,6 +184,8 @@ enum cw_err config_load(const char *path, struct config *out, struct say *why)
 {
     struct reading r = {.config = {.listen = CONFIG_LISTEN,
                                    .drain_seconds = CONFIG_DRAIN_SECONDS,
+                                   .requests_per_minute = CONFIG_REQUESTS,
+                                   .payments_per_minute = CONFIG_PAYMENTS,
                                    .log_form = LOG_TEXT,
                                    .log_level = LOG_INFO}};
     enum cw_err err = path != NULL ? parse(&r, path, why) : CW_OK;

@@ -249,6 +249,8 @@ static enum cw_err terminate(struct ledger *l, const uint8_t serial[ORDER_SERIAL
             &changed, why);
     if (err == CW_OK && !changed)
         err = say_fail(why, CW_ERR_STATE, "that card was never issued");
+    if (err == CW_OK && card.status != LEDGER_CARD_TERMINATED)
+        err = db_event_add(l, LEDGER_EVENT_CARD_TERMINATED, serial, NULL, NULL, why);
     return err == CW_OK ? db_revoke(l, serial, LEDGER_REASON_CESSATION, why) : err;
 }
 
@@ -278,6 +280,9 @@ static enum cw_err block(struct ledger *l, const uint8_t serial[ORDER_SERIAL_LEN
             why, CW_ERR_STATE, "that card is %s, and opens no line anyway%s",
             ledger_card_status_name(card.status),
             card.status == LEDGER_CARD_ISSUING ? "; run 'cardwired card issue' for it again" : "");
+    if (err == CW_OK && blocked != (card.status == LEDGER_CARD_BLOCKED))
+        err = db_event_add(l, blocked ? LEDGER_EVENT_CARD_BLOCKED : LEDGER_EVENT_CARD_UNBLOCKED,
+                           serial, NULL, NULL, why);
     if (err != CW_OK)
         return err;
     return blocked ? db_revoke(l, serial, LEDGER_REASON_HOLD, why) : db_unhold(l, serial, why);

@@ -165,14 +165,6 @@ CW_MUST_USE enum cw_err db_customer_read(struct db_stmt *st, struct ledger_custo
                                          struct say *why);
 CW_MUST_USE enum cw_err db_account_read(struct db_stmt *st, struct ledger_account *out,
                                         struct say *why);
-/* A posting p of entry j, with the other one, op, of account oa and customer oc, and payment pay.
- */
-#define DB_TRANSACTION_COLUMNS                                                                     \
-    "SELECT j.id, j.time, p.amount, p.balance, oa.number, "                                        \
-    "coalesce(oc.name, (SELECT value FROM setting WHERE name = 'name'), ''), j.reference, "        \
-    "pay.order_id "
-CW_MUST_USE enum cw_err db_transaction_read(struct db_stmt *st, struct ledger_transaction *t,
-                                            struct say *why);
 /* A payment from the columns of DB_PAYMENT_COLUMNS, which begin at `column`. */
 #define DB_PAYMENT_COLUMNS                                                                         \
     "pay.journal, pay.customer, pay.order_id, pay.counter, pay.request, pay.card, "                \
@@ -204,6 +196,14 @@ CW_MUST_USE enum cw_err db_revoke(struct ledger *l, const uint8_t serial[ORDER_S
                                   enum ledger_reason reason, struct say *why);
 CW_MUST_USE enum cw_err db_unhold(struct ledger *l, const uint8_t serial[ORDER_SERIAL_LEN],
                                   struct say *why);
+
+/* Inside the transaction in which it happens. `payee` and `words` may be NULL. */
+CW_MUST_USE enum cw_err db_event_add(struct ledger *l, enum ledger_event_kind kind,
+                                     const uint8_t serial[ORDER_SERIAL_LEN],
+                                     const struct policy_payee *payee, const char *words,
+                                     struct say *why);
+/* 1 to LEDGER_CONFIRMED_MAX bytes of clean text; CW_ERR_FORMAT. */
+CW_MUST_USE enum cw_err db_words_check(const char *words, const char *what, struct say *why);
 
 /* From schema i to i + 1, in a transaction, foreign keys off. */
 extern const char *const db_steps[LEDGER_SCHEMA];

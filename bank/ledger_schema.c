@@ -205,5 +205,34 @@ static const char step_7[] =
     "  BEGIN SELECT RAISE (ABORT, 'what is revoked stays revoked'); END;"
     "INSERT INTO setting VALUES ('crl-number', '0');";
 
+/* What holders ask of their cards' lists of payees, and what happened to them besides money, which
+ * the journal tells. */
+static const char step_8[] =
+    "CREATE TABLE payee_request ("
+    "  id INTEGER PRIMARY KEY, card BLOB NOT NULL REFERENCES management (card),"
+    "  action TEXT NOT NULL CHECK (action IN ('add', 'remove')),"
+    "  account TEXT NOT NULL, name TEXT NOT NULL, asked INTEGER NOT NULL,"
+    "  status TEXT NOT NULL CHECK (status IN ('open', 'confirmed', 'refused')),"
+    "  decided INTEGER NOT NULL, words TEXT NOT NULL) STRICT;"
+    "CREATE UNIQUE INDEX payee_request_open ON payee_request (card, action, account)"
+    "  WHERE status = 'open';"
+    "CREATE INDEX payee_request_card ON payee_request (card, id);"
+    "CREATE TRIGGER payee_request_update BEFORE UPDATE ON payee_request"
+    "  WHEN OLD.status <> 'open' OR NEW.id <> OLD.id OR NEW.card <> OLD.card"
+    "    OR NEW.action <> OLD.action OR NEW.account <> OLD.account OR NEW.name <> OLD.name"
+    "    OR NEW.asked <> OLD.asked"
+    "  BEGIN SELECT RAISE (ABORT, 'requests are append-only'); END;"
+    "CREATE TRIGGER payee_request_delete BEFORE DELETE ON payee_request"
+    "  BEGIN SELECT RAISE (ABORT, 'requests are append-only'); END;"
+    "CREATE TABLE event ("
+    "  id INTEGER PRIMARY KEY, customer INTEGER NOT NULL REFERENCES customer (id),"
+    "  time INTEGER NOT NULL, kind TEXT NOT NULL, card BLOB NOT NULL,"
+    "  account TEXT NOT NULL, name TEXT NOT NULL, words TEXT NOT NULL) STRICT;"
+    "CREATE INDEX event_customer ON event (customer, id);"
+    "CREATE TRIGGER event_update BEFORE UPDATE ON event"
+    "  BEGIN SELECT RAISE (ABORT, 'events are append-only'); END;"
+    "CREATE TRIGGER event_delete BEFORE DELETE ON event"
+    "  BEGIN SELECT RAISE (ABORT, 'events are append-only'); END;";
+
 const char *const db_steps[LEDGER_SCHEMA] = {step_1, step_2, step_3, step_4,
-                                             step_5, step_6, step_7};
+                                             step_5, step_6, step_7, step_8};

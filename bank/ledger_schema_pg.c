@@ -142,5 +142,29 @@ static const char step_7[] =
     "  WHEN (OLD.reason <> 6) EXECUTE FUNCTION stays();"
     "INSERT INTO setting VALUES ('crl-number', '0');";
 
-const char *const pg_steps[LEDGER_SCHEMA] = {NULL,   NULL,  NULL, step_5_tables, step_5_triggers,
-                                             step_6, step_7};
+static const char step_8[] =
+    "CREATE TABLE payee_request ("
+    "  id BIGINT PRIMARY KEY, card BYTEA NOT NULL REFERENCES management (card),"
+    "  action TEXT NOT NULL CHECK (action IN ('add', 'remove')),"
+    "  account TEXT NOT NULL, name TEXT NOT NULL, asked BIGINT NOT NULL,"
+    "  status TEXT NOT NULL CHECK (status IN ('open', 'confirmed', 'refused')),"
+    "  decided BIGINT NOT NULL, words TEXT NOT NULL);"
+    "CREATE UNIQUE INDEX payee_request_open ON payee_request (card, action, account)"
+    "  WHERE status = 'open';"
+    "CREATE INDEX payee_request_card ON payee_request (card, id);"
+    "CREATE TRIGGER payee_request_changes BEFORE UPDATE ON payee_request FOR EACH ROW"
+    "  WHEN (OLD.status <> 'open' OR NEW.id <> OLD.id OR NEW.card <> OLD.card"
+    "    OR NEW.action <> OLD.action OR NEW.account <> OLD.account OR NEW.name <> OLD.name"
+    "    OR NEW.asked <> OLD.asked) EXECUTE FUNCTION stays();"
+    "CREATE TRIGGER payee_request_stays BEFORE DELETE ON payee_request"
+    "  FOR EACH ROW EXECUTE FUNCTION stays();"
+    "CREATE TABLE event ("
+    "  id BIGINT PRIMARY KEY, customer BIGINT NOT NULL REFERENCES customer (id),"
+    "  time BIGINT NOT NULL, kind TEXT NOT NULL, card BYTEA NOT NULL,"
+    "  account TEXT NOT NULL, name TEXT NOT NULL, words TEXT NOT NULL);"
+    "CREATE INDEX event_customer ON event (customer, id);"
+    "CREATE TRIGGER event_stays BEFORE UPDATE OR DELETE ON event"
+    "  FOR EACH ROW EXECUTE FUNCTION stays();";
+
+const char *const pg_steps[LEDGER_SCHEMA] = {NULL,   NULL,   NULL,  step_5_tables, step_5_triggers,
+                                             step_6, step_7, step_8};

@@ -23,6 +23,9 @@ static const struct table {
     {"management", "card, keyset, policy, applied", "bibi", "card"},
     {"card_update", "card, sequence, message, made, fetched", "bibii", "card, sequence"},
     {"payee", "id, card, account, name, added, confirmed, removed", "ibttiti", "id"},
+    {"payee_request", "id, card, action, account, name, asked, status, decided, words", "ibtttitit",
+     "id"},
+    {"event", "id, customer, time, kind, card, account, name, words", "iiitbttt", "id"},
     {"card_keys", "serial, given", "bi", "serial"},
     {"head_signer", "sha256, der", "bb", "sha256"},
 };

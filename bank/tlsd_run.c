@@ -29,6 +29,8 @@ static void set_limits(struct server *s, const struct tlsd_options *o)
     s->waiting_per_source =
         o->waiting_per_source > 0 ? o->waiting_per_source : TLSD_WAITING_PER_SOURCE;
     s->drain_seconds = o->drain_seconds;
+    s->api.limiter.per_minute[LIMITER_REQUEST] = o->requests_per_minute;
+    s->api.limiter.per_minute[LIMITER_PAYMENT] = o->payments_per_minute;
     if (s->listener != NULL)
         (s->connections < s->connections_max ? evconnlistener_enable
                                              : evconnlistener_disable)(s->listener);

@@ -130,7 +130,8 @@ static enum cw_err start_server(struct pay *p, const char *program, struct say *
         stay_on(0);
         dup2(log, 2);
         execl(program, program, "--dir", p->books.bank_dir, "serve", "--listen", "127.0.0.1:0",
-              "--port-file", port_file, (char *)NULL);
+              "--port-file", port_file, "--payments-per-minute", "0", "--requests-per-minute", "0",
+              (char *)NULL);
         _exit(127);
     }
     for (int i = 0; i < 500 && p->server > 0 && p->port == 0; i++) {

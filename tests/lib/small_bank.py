@@ -9,7 +9,7 @@ SCHEMA_3 = ("DROP TRIGGER IF EXISTS journal_chained; DROP TABLE head; DROP TABLE
             "DROP TABLE revocation; DELETE FROM setting WHERE name = 'crl-number';"
             "ALTER TABLE account DROP COLUMN kind; ALTER TABLE account DROP COLUMN held;"
             "ALTER TABLE account DROP COLUMN floor; ALTER TABLE account DROP COLUMN frozen;"
-            "PRAGMA user_version = 3;")
+            "DROP TABLE event; DROP TABLE payee_request; PRAGMA user_version = 3;")
 NAME = "bank.cardwire.test"  # the server name that cardwired writes to its cards
 
 

@@ -13,7 +13,7 @@ from test_ops import ask
 PIN = "135790"
 EXAMPLE = ROOT / "packaging" / "cardwired.conf"
 KEYS = ["dir", "listen", "port-file", "ops", "ops-port-file", "ocsp", "ocsp-port-file", "ops-anywhere", "log", "log-level",
-        "drain", "lines", "waiting-per-source", "insecure-keylog"]
+        "drain", "lines", "waiting-per-source", "requests-per-minute", "payments-per-minute", "insecure-keylog"]
 
 
 @pytest.fixture(scope="module")

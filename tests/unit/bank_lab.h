@@ -32,7 +32,7 @@ struct lab_card {
     "DROP TABLE revocation; DELETE FROM setting WHERE name = 'crl-number';"                        \
     "ALTER TABLE account DROP COLUMN kind; ALTER TABLE account DROP COLUMN held;"                  \
     "ALTER TABLE account DROP COLUMN floor; ALTER TABLE account DROP COLUMN frozen;"               \
-    "PRAGMA user_version = 3;"
+    "DROP TABLE event; DROP TABLE payee_request; PRAGMA user_version = 3;"
 
 /* CARDWIRE_TEST_STORE is the address of a PostgreSQL server: each lab then has a database of its
  * own there. */
