@@ -43,8 +43,8 @@ struct pay {
     long lines, each; /* orders of one line */
     struct line *line;
     EVP_PKEY *tls_key;
-    X509 *root;
-    EVP_PKEY *root_key;
+    X509 *issuer;
+    EVP_PKEY *issuer_key;
     pid_t server;
     unsigned port;
     uint64_t *latencies;
@@ -60,8 +60,8 @@ static enum cw_err certify(const struct pay *p, enum ca_profile profile, const c
                                    .cn = cn,
                                    .key = key,
                                    .days = 30,
-                                   .issuer = p->root,
-                                   .issuer_key = p->root_key};
+                                   .issuer = p->issuer,
+                                   .issuer_key = p->issuer_key};
     return ca_certificate_make(&order, ledger_now(p->books.bank->ledger), out, why);
 }
 
@@ -102,9 +102,8 @@ static enum cw_err make_cards(struct pay *p, struct say *why)
     if (err == CW_OK)
         err = ca_key_make(p->rsa, &p->tls_key, why);
     if (err == CW_OK)
-        err = bank_certificate_load(p->books.bank, BANK_FILE_CARD_ROOT, &p->root, why);
-    if (err == CW_OK)
-        err = bank_key_load(p->books.bank, BANK_FILE_CARD_ROOT, &p->root_key, why);
+        err = bank_pair_load(p->books.bank, p->books.bank->card_issuer, &p->issuer, &p->issuer_key,
+                             why);
     for (long i = 0; i < p->lines && err == CW_OK; i++)
         err = make_card(p, i, why);
     return err;
@@ -376,8 +375,8 @@ static void strike(struct pay *p)
     free(p->line);
     free(p->latencies);
     EVP_PKEY_free(p->tls_key);
-    EVP_PKEY_free(p->root_key);
-    X509_free(p->root);
+    EVP_PKEY_free(p->issuer_key);
+    X509_free(p->issuer);
     books_strike(&p->books);
 }
 

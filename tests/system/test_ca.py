@@ -356,6 +356,10 @@ def test_takes_effect_in_an_open_session(bank, command):
         for method, path in [*routes(), ("GET", "/v1/nothing")]:
             path = path.replace("ORDER", "11" * 16).replace("/ID", f"/{bank.payer}")
             status, body = line.ask(method, path, {} if method == "POST" else None)
+            if (method, path) == ("POST", "/v1/payments"):
+                # The card is looked at when the order is booked (ledger_booking.c); what is no order comes not so far.
+                assert (status, body["type"]) == (400, "urn:cardwire:problem:malformed")
+                continue
             assert (status, body["type"]) == (403, "urn:cardwire:problem:card-blocked"), (method, path, body)
         if command[0] == "block":
             bank.admin("card", "unblock", card.serial)

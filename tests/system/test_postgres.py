@@ -147,8 +147,8 @@ def test_migrate(server):
         assert done.returncode == 0, done.stderr
         assert json_lines(done.stdout)[-1]["head"] == before["head"]
         assert audit(it)[1] == before
-        again = it.admin("crl", lab.folder / "crl.pem")
-        assert (again["number"], again["certificates"]) == (listed["number"] + 1, listed["certificates"]) and listed["certificates"]
+        next_list = it.admin("crl", lab.folder / "crl.pem")
+        assert (next_list["number"], next_list["certificates"]) == (listed["number"] + 1, listed["certificates"]) and listed["certificates"]
         assert server.sql("SELECT count(*) FROM certificate WHERE replaced IS NOT NULL", "moved") == "2"
         assert {name: int(server.sql(f"SELECT count(*) FROM {name}", "moved")) for name in rows} == rows
         # the old server still has the file open: nothing is booked there any more
