@@ -99,18 +99,22 @@ def not_as_described(world, call):
 
 
 def blocked(world, call):
+    order = world.ada.sign(world.ben, 1)
     world.admin("card", "block", world.ada.serial)
     try:
-        for _, method, path, body in samples(world):
-            call.refused(403, "card-blocked", method, path, body)
+        for name, method, path, body in samples(world):
+            # An order meets its card when it is booked: until then it is looked at as any other.
+            call.refused(403, "card-blocked", method, path, order if name == "pay" else body)
     finally:
         world.admin("card", "unblock", world.ada.serial)
 
 
 def without_books(world, call):
+    order = world.ada.sign(world.ben, 1)
     with table_gone(world, "card"):
         for name, method, path, body in samples(world):
-            call.refused(503, "outcome-unknown" if name == "pay" else "store", method, path, body)
+            call.refused(503, "outcome-unknown" if name == "pay" else "store", method, path,
+                         order if name == "pay" else body)
 
 
 # --- one by one -------------------------------------------------------------------------------------
