@@ -33,24 +33,29 @@ static bool counter_used(const struct model *m, const struct model_sheet *s)
     return false;
 }
 
-const char *model_take(const struct model *m, const struct model_try *t, int64_t now)
+/* What the order says against the line it came in by; NULL: nothing. */
+static const char *wrong_line(const struct model_sheet *s, const struct model_try *t, int64_t now)
 {
-    const struct model_sheet *s = &m->sheets[t->sheet], *b;
-    if (m->blocked[t->card])
-        return "card-blocked";
-    if (!s->readable)
-        return "order-malformed";
-    if ((b = booked_as(m, s)) != NULL)
-        return b != s               ? "order-conflict"
-               : s->card != t->card ? "order-other-card"
-                                    : "booked-before";
     if (s->card != t->card)
         return "order-other-card";
     if (memcmp(s->binding, t->binding, sizeof s->binding) != 0)
         return "order-other-line";
-    if (s->f.expiry <= now)
-        return "order-expired";
-    return s->signed_by ? "waits" : "order-signature";
+    return s->f.expiry <= now ? "order-expired" : NULL;
+}
+
+/* An order that its line cannot give, or not any more, is looked up at once; another one when it is
+ * booked. */
+const char *model_take(const struct model *m, const struct model_try *t, int64_t now)
+{
+    const struct model_sheet *s = &m->sheets[t->sheet], *b;
+    if (!s->readable)
+        return "order-malformed";
+    const char *wrong = wrong_line(s, t, now);
+    if (wrong == NULL)
+        return s->signed_by ? "waits" : "order-signature";
+    if ((b = booked_as(m, s)) == NULL)
+        return wrong;
+    return b != s ? "order-conflict" : s->card != t->card ? "order-other-card" : "booked-before";
 }
 
 /* Why it cannot be booked; "booked" when it can. */

@@ -332,6 +332,7 @@ static void connect_anew(struct world *w)
     unsigned card = dice_below(&w->dice, MODEL_CARDS);
     struct api_line *l = &w->cards[card].lines[dice_below(&w->dice, WORLD_LINES)];
     dice_fill(&w->dice, l->binding, sizeof l->binding);
+    l->signed_before = false;
     world_trace(w, "line of card %u", card);
 }
 

@@ -26,7 +26,7 @@ static enum cw_err certify(struct world *w, const char *cn, EVP_PKEY *key,
     X509 *root = NULL, *cert = NULL;
     EVP_PKEY *root_key = NULL;
     struct bank *b = w->processes[0].bank;
-    enum cw_err err = bank_pair_load(b, BANK_FILE_CARD_ROOT, &root, &root_key, why);
+    enum cw_err err = bank_pair_load(b, b->card_issuer, &root, &root_key, why);
     const struct ca_order order = {.profile = CA_CARD_ORDER,
                                    .cn = cn,
                                    .key = key,

@@ -207,8 +207,7 @@ static void desk_close(struct desk *d)
     api_clear(&d->api);
 }
 
-/* Until the next one. */
-static struct api_request payment(const struct lab_signed *s)
+static int desk_pay(struct desk *d, const struct lab_signed *s)
 {
     char text[BASE64_LEN(ORDER_TEXT_MAX) + 1], signature[BASE64_LEN(LEDGER_SIGNATURE_MAX) + 1];
     static char body[8192];
@@ -216,15 +215,10 @@ static struct api_request payment(const struct lab_signed *s)
     assert_int_equal(base64_encode(s->signature, s->signature_len, signature, sizeof signature),
                      CW_OK);
     int n = snprintf(body, sizeof body, "{\"order\":\"%s\",\"signature\":\"%s\"}", text, signature);
-    return (struct api_request){.method = API_POST,
-                                .target = "/v1/payments",
-                                .body = (const uint8_t *)body,
-                                .body_len = (size_t)n};
-}
-
-static int desk_pay(struct desk *d, const struct lab_signed *s)
-{
-    const struct api_request r = payment(s);
+    const struct api_request r = {.method = API_POST,
+                                  .target = "/v1/payments",
+                                  .body = (const uint8_t *)body,
+                                  .body_len = (size_t)n};
     api_reply_clear(&d->reply);
     assert_int_equal(api_serve(&d->api, &d->line, &r, &d->reply), CW_OK);
     return d->reply.status;
@@ -400,57 +394,6 @@ static void test_commit_refused(void **state)
     lab_card_free(&card);
 }
 
-static void take_answer(void *owner, const struct api_reply *reply)
-{
-    struct api_reply *out = owner;
-    assert_non_null(reply);
-    *out = *reply;
-    out->body = malloc(reply->body_len);
-    assert_non_null(out->body);
-    memcpy(out->body, reply->body, reply->body_len);
-}
-
-/* One order waits in two processes, and the first has booked it when the second one's books fail:
- * that must not call it unbooked. */
-static void test_booked_by_another_process(void **state)
-{
-    struct bank_lab *lab = *state;
-    struct desk first, second;
-    struct bank *other = NULL;
-    struct say why = {""};
-    const char *words[] = {"BEGIN", NULL};
-    const struct ledger_clock clock = {lab_now, lab};
-    struct lab_card *card = lab_card_new(lab, lab->ada, 1, false);
-    const struct order_fields f = lab_order(lab, 1, 100), g = lab_order(lab, 2, 100);
-    const struct lab_signed s = lab_sign(card, &f, binding), t = lab_sign(card, &g, binding);
-    lab_ok(bank_open(lab->dir, &clock, &other, &why), &why);
-    desk_open(&first, lab, card);
-    desk_open(&second, lab, card);
-    second.api.bank = other;
-    const struct api_request r = payment(&s);
-    assert_int_equal(api_take(&second.api, &second.line, &r, &second.reply, &second.reply), CW_OK);
-    assert_true(second.reply.later);
-    assert_int_equal(desk_pay(&first, &s), 201);
-    sqlite3_set_authorizer(db_sqlite_handle(other->ledger), deny, words);
-    api_commit(&second.api, take_answer);
-    assert_reply(&second, "\"replayed\":true");
-    /* one that nobody booked */
-    assert_int_equal(desk_pay(&second, &t), 503);
-    assert_reply(&second, "was not booked");
-    sqlite3_set_authorizer(db_sqlite_handle(other->ledger), NULL, NULL);
-    /* and one that may be in what another process is writing */
-    sqlite3_busy_timeout(db_sqlite_handle(other->ledger), 0);
-    lab_ok(db_begin(lab->bank->ledger, &why), &why);
-    assert_int_equal(desk_pay(&second, &t), 503);
-    assert_reply(&second, "urn:cardwire:problem:outcome-unknown");
-    lab_ok(db_end(lab->bank->ledger, CW_OK, &why), &why);
-    assert_int_equal(desk_pay(&second, &t), 201);
-    desk_close(&first);
-    desk_close(&second);
-    bank_free(&other);
-    lab_card_free(&card);
-}
-
 /* Neither committed nor rolled back: the booking can be read in that transaction, and is none. */
 static void test_rollback_refused(void **state)
 {
@@ -566,7 +509,7 @@ int main(int argc, char **argv)
         TEST(test_power_cut_control), TEST(test_answer_needs_no_read),
         TEST(test_commit_refused),    TEST(test_rollback_refused),
         TEST(test_commit_unknown),    TEST(test_order_certificate_finds_no_card),
-        TEST(test_folder_of_others),  TEST(test_booked_by_another_process),
+        TEST(test_folder_of_others),
     };
     disk_insert();
     if (sqlite3_auto_extension((void (*)(void))weaken) != SQLITE_OK)
