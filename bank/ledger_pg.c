@@ -634,6 +634,9 @@ static enum cw_err writable(struct ledger *l, struct say *why)
 const struct db_engine db_pg = {
     .by_rows = "",
     .far = true,
+    /* A commit whose wait for the standby was broken off, by a restart or by hand, is seen by
+     * everybody and may be nowhere else. One that comes later waits for both. */
+    .mark = "UPDATE writing SET schema = schema",
     .close = close_db,
     .exec = exec,
     .prepare = prepare,

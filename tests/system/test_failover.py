@@ -34,10 +34,10 @@ def pair(synchronous):
 class Load:
     """bench/retry: clients that are processes of their own. acknowledged(): numbers of orders."""
 
-    def __init__(self, lab, address):
+    def __init__(self, lab, address, clients=CLIENTS):
         self.out = lab.folder / "acknowledged"
         with open(self.out, "wb") as out:
-            self.process = lab.start("retry", [RETRY, "--store", address, "--clients", CLIENTS, "--batch", BATCH],
+            self.process = lab.start("retry", [RETRY, "--store", address, "--clients", clients, "--batch", BATCH],
                                      stdin=subprocess.PIPE, stdout=out, env=dict(lab.env, TMPDIR=str(lab.folder)))
         self.bank = pathlib.Path(wait_for("the bank", lambda: self.out.read_text().split("\n")[0]
                                           if "\n" in self.out.read_text() else None, self.process))
@@ -97,6 +97,31 @@ def test_nothing_is_lost(cut):
         booked = books_are_right(lab, load, standby)
         assert len(acknowledged) == len(set(acknowledged)) >= 2 * ENOUGH
         assert set(acknowledged) <= booked
+
+
+@pytest.mark.parametrize("how", ["restarted", "cancelled"])
+def test_a_repeat_is_told_nothing_that_may_be_lost(how):
+    """A commit whose wait for the standby was broken off is seen by everybody, and is in one place. Who asks again with
+    the same order must wait as the first did."""
+    with Lab() as lab, pair(synchronous=True) as (primary, standby):
+        load = Load(lab, primary.address("bank", standby), clients=1)  # more would wait for each other
+        load.more("before")
+        cut_off(standby)
+        waiting = "SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'SyncRep'"
+        wait_for("a commit waiting", lambda: primary.sql(waiting) != "0")
+        there = len(load.acknowledged())
+        if how == "restarted":
+            primary.kill()
+            primary.start()
+        else:
+            primary.sql("SELECT pg_cancel_backend(pid) FROM pg_stat_activity WHERE wait_event = 'SyncRep'")
+        wait_for("a repeat waiting", lambda: primary.sql(waiting) != "0")
+        time.sleep(1)
+        visible = int(primary.sql("SELECT count(*) FROM payment", "bank"))
+        assert visible > there == len(load.acknowledged())
+        fail_over(load, primary, standby)
+        acknowledged = load.end()
+        assert set(acknowledged) <= books_are_right(lab, load, standby)
 
 
 def test_asynchronous_replication_loses():
