@@ -5,12 +5,16 @@ nothing that was acknowledged is lost; with an asynchronous one it is, by which 
 import contextlib
 import pathlib
 import subprocess
+import threading
 import time
+import types
 
 import pytest
 
 from cardwire_lab import ROOT, Lab, json_lines, wait_for
 from pg_lab import Postgres
+from small_bank import serve_bank, small_bank
+from test_scale import balance
 
 RETRY = ROOT / "build" / "bench" / "retry"
 CLIENTS, BATCH = 3, 16
@@ -136,3 +140,39 @@ def test_asynchronous_replication_loses():
         lost = set(acknowledged) - books_are_right(lab, load, standby)
         print(f"lost {len(lost)} of {len(acknowledged)} acknowledged payments")
         assert len(lost) >= ENOUGH
+
+
+def test_cards_pay_on():
+    """The whole way: two cards, HAProxy, two servers, which nobody starts anew. A holder whose payment fails pays again."""
+    with Lab() as lab, pair(synchronous=True) as (primary, standby):
+        bank = small_bank(lab, "135790", store=primary.address("bank", standby))
+        ben, other = bank.admin("customer", "list")["customers"][1]["id"], lab.subfolder("cards") / "card"
+        assert lab.issue(bank.folder, ben, f"inproc:{other}", "--pin-file", bank.pin).returncode == 0
+        _, port, ops = serve_bank(lab, bank.folder)
+        balancer = balance(lab, [bank, types.SimpleNamespace(port=port, ops=ops)])
+        told, failed, end = [], [], threading.Event()
+
+        def pay_on(card, payee):
+            while not end.is_set():
+                code, said = bank.cardwire(f"inproc:{card}", "--server", f"127.0.0.1:{balancer}", "pay", "--to", payee,
+                                           "--amount", "0.01", "--currency", "EUR", "--yes")
+                (told if code == 0 else failed).append(said["payment"]["order"] if code == 0 else said)
+        threads = [threading.Thread(target=pay_on, args=(bank.card, bank.payee)),
+                   threading.Thread(target=pay_on, args=(other, bank.payer))]
+        for thread in threads:
+            thread.start()
+        try:
+            wait_for("payments", lambda: len(told) > 10)
+            primary.kill()
+            standby.run("pg_ctl", "promote", "-D", standby.data, "-w")
+            before = len(told)
+            wait_for("payments on the standby", lambda: len(told) > before + 10)
+        finally:
+            end.set()
+            for thread in threads:
+                thread.join()
+        booked = standby.sql("SELECT encode(order_id, 'hex') FROM payment", "bank").split()
+        print(f"{len(told)} told, {len(booked)} booked, {len(failed)} attempts failed")
+        assert len(told) == len(set(told)) and set(told) <= set(booked)
+        assert bank.admin("audit")["payments"] == len(booked)
+        assert {str(f.get("booked")) for f in failed} <= {"unknown", "no", "None"}
