@@ -201,11 +201,13 @@ static enum cw_err run_report(const struct cli_args *args, struct say *why)
 
 const struct cli_command cli_commands[] = {
     {"init", "DIR", CLI_NAME | CLI_SERVER | CLI_VALID | CLI_STORE, 0, run_init,
-     "init DIR [--name NAME] [--server-name HOST]... [--valid-days N]",
+     "init DIR [--name NAME] [--server-name HOST]... [--valid-days N] [--store ADDRESS]",
      "Makes a bank in DIR: its ledger, the roots for servers and for cards, and the server's "
      "keys.\n"
      "The first HOST is the one that cards are issued for (bank.cardwire.test); N is how long the\n"
-     "server's certificates last (90).\n"},
+     "server's certificates last (90). With ADDRESS (postgresql://...) the ledger is in that "
+     "empty\n"
+     "PostgreSQL database.\n"},
     {"customer add", NULL, 0, CLI_DIR | CLI_NAME, run_customer_add, "customer add --name NAME",
      "Adds a customer and prints the number.\n"},
     {"customer list", NULL, 0, CLI_DIR, run_customer_list, "customer list",
