@@ -93,6 +93,10 @@ static enum cw_err own_payment(struct call *c, struct ledger_payment **out)
         ledger_payment_free(&p);
         return api_reply_problem(c->reply, "not-found", "You have no payment of that order.");
     }
+    if (ledger_confirm(c->api->bank->ledger, &why) != CW_OK) {
+        ledger_payment_free(&p);
+        return api_reply_store(c->reply, &why);
+    }
     *out = p;
     return CW_OK;
 }

@@ -204,7 +204,7 @@ static enum cw_err run_report(const struct cli_args *args, struct say *why)
 
 const struct cli_command cli_commands[] = {
     {"init", "DIR", CLI_NAME | CLI_SERVER | CLI_VALID | CLI_STORE | CLI_SIGNING_KEY, 0, run_init,
-     "init DIR [--name NAME] [--server-name HOST]... [--valid-days N]\n"
+     "init DIR [--name NAME] [--server-name HOST]... [--valid-days N] [--store ADDRESS]\n"
      "       [--signing-key card-root|card-issuer|server-root=URI]...",
      "Makes a bank in DIR: its ledger, the roots for servers and for cards, the CA that issues "
      "cards,\n"
@@ -212,7 +212,8 @@ const struct cli_command cli_commands[] = {
      "The first HOST is the one that cards are issued for (bank.cardwire.test); N is how long the\n"
      "server's certificates last (90). URI (RFC 7512) names a P-256 key in a PKCS#11 token, made\n"
      "there before: pkcs11:token=T;object=K?module-path=/usr/lib/...so&pin-source=file:FILE. From\n"
-     "here on DIR/card-root.key is needed for nothing more, and may be taken away.\n"},
+     "here on DIR/card-root.key is needed for nothing more, and may be taken away. With ADDRESS\n"
+     "(postgresql://...) the ledger is in that empty PostgreSQL database.\n"},
     {"customer add", NULL, 0, CLI_DIR | CLI_NAME, run_customer_add, "customer add --name NAME",
      "Adds a customer and prints the number.\n"},
     {"customer list", NULL, 0, CLI_DIR, run_customer_list, "customer list",

@@ -445,6 +445,10 @@ CW_MUST_USE enum cw_err ledger_payment_book(struct ledger *l, const struct ledge
                                             ledger_reply_make *make, void *ctx,
                                             enum ledger_verdict *verdict, struct say *why);
 
+/* Waits until what was read before is as lasting as a booking is: only then may it be told as one.
+ * A database with a standby can show what the standby has not yet. Not inside ledger_together. */
+CW_MUST_USE enum cw_err ledger_confirm(struct ledger *l, struct say *why);
+
 /* A payment as stored. Freed with ledger_payment_free. */
 struct ledger_payment {
     int64_t id;

@@ -227,6 +227,31 @@ enum cw_err booking_judge(struct booking *b, int64_t now, ledger_reply_make *mak
 
 /* ---- the transaction ---- */
 
+static enum cw_err mark(struct ledger *l, struct say *why)
+{
+    struct db_stmt *st;
+    if (l->engine->mark == NULL)
+        return CW_OK;
+    enum cw_err err = db_prepare(l, &st, why, l->engine->mark, "");
+    return db_run(l, err, st, why);
+}
+
+enum cw_err ledger_confirm(struct ledger *l, struct say *why)
+{
+    if (l->engine->mark == NULL)
+        return CW_OK;
+    enum cw_err err = db_begin(l, why);
+    return err == CW_OK ? db_end(l, mark(l, why), why) : err;
+}
+
+static bool any_repeated(const struct booking *b)
+{
+    for (size_t i = 0; i < b->count; i++)
+        if (b->items[i].request->verdict == LEDGER_REPEATED)
+            return true;
+    return false;
+}
+
 static enum cw_err book(struct ledger *l, struct booking *b, ledger_reply_make *make,
                         struct say *why)
 {
@@ -235,6 +260,8 @@ static enum cw_err book(struct ledger *l, struct booking *b, ledger_reply_make *
         err = l->engine->add(l, b->entries, b->entry_count, why);
     if (err == CW_OK && b->entry_count > 0)
         err = l->engine->balances(l, b->accounts, b->account_count, why);
+    if (err == CW_OK && b->entry_count == 0 && any_repeated(b))
+        err = mark(l, why);
     return err;
 }
 

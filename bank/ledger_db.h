@@ -32,6 +32,9 @@ enum db_fate { DB_UNDONE, DB_UNKNOWN };
 struct db_engine {
     const char *by_rows; /* behind a table's name: its rows themselves, not an index of them */
     bool far;            /* beyond a connection, which may be lost and made again */
+    /* Changes nothing, and yet a commit of it waits for all that a commit waits for; NULL: what can
+     * be read has come that far already. */
+    const char *mark;
     void (*close)(struct ledger *l);
     /* Statements without values and without an answer. */
     enum cw_err (*exec)(struct ledger *l, const char *sql, struct say *why);

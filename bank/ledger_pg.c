@@ -2,13 +2,16 @@
  * open at once. Not for business rules. */
 #include "bank/ledger_pg.h"
 
+#include "host/clock.h"
+
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
-#define VERSION_MIN  150000
-#define PG_READ_ONLY "SET default_transaction_read_only = on"
+#define VERSION_MIN     150000
+#define CONNECT_SECONDS "3"
+#define PG_READ_ONLY    "SET default_transaction_read_only = on"
 
 struct pg_stmt {
     struct db_stmt base;
@@ -127,6 +130,36 @@ static enum cw_err check_server(struct pg_ledger *p, struct say *why)
     return err;
 }
 
+/* Nobody else is served while this waits for an answer (CONNECT_SECONDS for each host of the
+ * address): after an attempt in vain, none is made for twice as long as that took. */
+static enum cw_err reach(struct pg_ledger *p, struct say *why)
+{
+    /* What the address says itself comes later, and wins. A machine that is gone says nothing, not
+     * even that it has what was sent: then the connection is given up as fast. */
+    const char *const names[] = {
+        "application_name",    "connect_timeout",      "tcp_user_timeout", "keepalives_idle",
+        "keepalives_interval", "target_session_attrs", "dbname",           NULL};
+    const char *const values[] = {"cardwired",
+                                  CONNECT_SECONDS,
+                                  CONNECT_SECONDS "000",
+                                  CONNECT_SECONDS,
+                                  CONNECT_SECONDS,
+                                  "read-write",
+                                  p->address,
+                                  NULL};
+    uint64_t start = clock_ns();
+    if (start < p->rest_until)
+        return say_fail(why, CW_ERR_IO, "cannot reach the database %s: it was away a moment ago",
+                        p->base.where);
+    p->conn = PQconnectdbParams(names, values, 1);
+    if (p->conn != NULL && PQstatus(p->conn) == CONNECTION_OK)
+        return CW_OK;
+    uint64_t end = clock_ns();
+    p->rest_until = end + 2 * (end - start);
+    return say_fail(why, CW_ERR_IO, "cannot reach the database %s: %.200s", p->base.where,
+                    p->conn != NULL ? PQerrorMessage(p->conn) : "out of memory");
+}
+
 enum cw_err pg_connect(struct pg_ledger *p, struct say *why)
 {
     if (p->conn != NULL && PQstatus(p->conn) == CONNECTION_OK)
@@ -136,20 +169,11 @@ enum cw_err pg_connect(struct pg_ledger *p, struct say *why)
         return say_fail(why, CW_ERR_IO, "the connection to the database %s is lost", p->base.where);
     }
     disconnect(p);
-    /* What the address says itself comes later, and wins. */
-    const char *const names[] = {"application_name", "connect_timeout", "target_session_attrs",
-                                 "dbname", NULL};
-    const char *const values[] = {"cardwired", "3", "read-write", p->address, NULL};
-    p->conn = PQconnectdbParams(names, values, 1);
-    if (p->conn == NULL || PQstatus(p->conn) != CONNECTION_OK) {
-        enum cw_err err =
-            say_fail(why, CW_ERR_IO, "cannot reach the database %s: %.200s", p->base.where,
-                     p->conn != NULL ? PQerrorMessage(p->conn) : "out of memory");
-        disconnect(p);
-        return err;
+    enum cw_err err = reach(p, why);
+    if (err == CW_OK) {
+        PQsetNoticeReceiver(p->conn, on_notice, p);
+        err = check_server(p, why);
     }
-    PQsetNoticeReceiver(p->conn, on_notice, p);
-    enum cw_err err = check_server(p, why);
     if (err != CW_OK)
         disconnect(p);
     return err;
@@ -634,6 +658,9 @@ static enum cw_err writable(struct ledger *l, struct say *why)
 const struct db_engine db_pg = {
     .by_rows = "",
     .far = true,
+    /* A commit whose wait for the standby was broken off, by a restart or by hand, is seen by
+     * everybody and may be nowhere else. One that comes later waits for both. */
+    .mark = "UPDATE writing SET schema = schema",
     .close = close_db,
     .exec = exec,
     .prepare = prepare,

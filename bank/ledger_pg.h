@@ -35,7 +35,8 @@ struct pg_ledger {
     bool failed; /* it can only be rolled back */
     size_t sent; /* statements whose answers are on their way: pipeline mode */
     bool read_only;
-    bool warned; /* by the server, since the flag was taken down */
+    uint64_t rest_until; /* clock_ns: before, a server that was away is not asked again */
+    bool warned;         /* by the server, since the flag was taken down */
     int64_t changed;
     size_t kept;
     struct pg_kept statements[PG_KEPT_MAX];

@@ -154,6 +154,8 @@ static enum cw_err serve_repeat(struct api *api, const struct api_line *line,
     else if (memcmp(p->card, line->card, sizeof p->card) != 0)
         err = api_reply_problem(reply, "order-other-card",
                                 "This order was signed by another card than the one of this line.");
+    else if (ledger_confirm(api->bank->ledger, &why) != CW_OK)
+        err = api_reply_unknown(reply, &why);
     else
         err = reply_stored(reply, p, true);
     ledger_payment_free(&p);
