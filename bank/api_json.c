@@ -35,6 +35,7 @@ static const struct {
     {"currency", "Wrong currency", 422},
     {"funds", "Not enough money", 422},
     {"same-account", "Payer and payee are one account", 422},
+    {"account-frozen", "Account frozen", 422},
     {"outcome-unknown", "Not known whether the order was booked", 503},
     {"store", "The bank cannot reach its books now", 503},
 };

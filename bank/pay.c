@@ -200,6 +200,7 @@ static enum cw_err reply_refusal(enum ledger_verdict verdict, const struct ledge
         [LEDGER_CURRENCY] = {"currency", "Both accounts must be in the currency of the order."},
         [LEDGER_SAME_ACCOUNT] = {"same-account", "The order pays from an account to itself."},
         [LEDGER_FUNDS] = {"funds", "The account does not hold that much."},
+        [LEDGER_FROZEN] = {"account-frozen", "One of the accounts is frozen; ask your bank."},
     };
     if (verdict == LEDGER_PAYEE_UNKNOWN && account_number_check(o->fields.payee) != CW_OK)
         return api_reply_problem(reply, "payee-unknown",
@@ -280,6 +281,9 @@ static enum cw_err take_new(struct api *api, struct api_line *line, struct pay_w
     enum cw_err err = find_signer(api, line, w, &good, &why);
     if (err != CW_OK)
         return api_reply_unknown(reply, &why); /* it may have been booked before */
+    /* Its certificate may have ended since it was booked. */
+    if (!good && (err = serve_repeat(api, line, &w->o, reply)) != CW_ERR_NOT_FOUND)
+        return err;
     if (!good)
         return api_reply_problem(reply, "order-signature",
                                  "The card's signature does not fit this order.");

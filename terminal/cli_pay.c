@@ -293,9 +293,9 @@ static enum cli_exit not_known(struct cli *c, enum cli_exit code)
  * good for an order that it cannot have seen yet. Of the server errors `store` alone says so. */
 static bool says_not_booked(const struct bank *b, bool fresh)
 {
-    static const char *const after[] = {"order-expired",   "order-signature", "order-counter",
-                                        "account-unknown", "payee-unknown",   "payee-name",
-                                        "currency",        "funds",           "same-account"};
+    static const char *const after[] = {
+        "order-expired", "order-signature", "order-counter", "account-unknown", "payee-unknown",
+        "payee-name",    "currency",        "funds",         "same-account",    "account-frozen"};
     static const char *const before[] = {"malformed", "order-malformed", "not-logged-in",
                                          "too-large", "card-blocked",    "order-other-card",
                                          "rate-limit"};

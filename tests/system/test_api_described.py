@@ -196,6 +196,11 @@ def refused_payments(world, call):
     refused(422, "currency", ada.sign(ben, 1, currency="USD"))
     refused(422, "funds", ada.sign(ben, 99_999_999))
     refused(422, "same-account", ada.sign(ada, 1))
+    for frozen in (1, 0):
+        with contextlib.closing(sqlite3.connect(world.folder / "bank.db", isolation_level=None, timeout=60)) as db:
+            db.execute("UPDATE account SET frozen = ? WHERE number = ?", (frozen, ben.account))
+        if frozen:
+            refused(422, "account-frozen", ada.sign(ben, 1))
     refused(404, "account-unknown", ada.sign(ben, 1, payer=ben.account))
     ben.log_in()
     refused(422, "order-other-card", ben.sign(ada, 1))
