@@ -1,5 +1,6 @@
 #include "bank/api.h"
 
+#include "bank/api_call.h"
 #include "bank/api_card.h"
 #include "bank/api_json.h"
 #include "bank/journal.h"
@@ -28,17 +29,6 @@ void api_reply_clear(struct api_reply *reply)
     free(reply->body);
     *reply = (struct api_reply){0};
 }
-
-/* A request on its way to its handler. */
-struct call {
-    struct api *api;
-    struct api_line *line;
-    const struct api_request *request;
-    char segment[API_PATH_MAX]; /* what stood in the place of '*' */
-    const char *query;          /* after '?', "" if none */
-    struct api_reply *reply;
-    void *owner; /* of the reply, when it comes later */
-};
 
 /* ---- session ---- */
 
@@ -75,149 +65,6 @@ static enum cw_err session_post(struct call *c)
                                  "A login is reported as {\"key_agreement\":\"succeeded\"}.");
     c->line->logged_in = true;
     return reply_session(c);
-}
-
-/* ---- accounts ---- */
-
-struct account_list {
-    json_t *items;
-    bool failed;
-};
-
-static void add_account(void *ctx, const struct ledger_account *a)
-{
-    struct account_list *list = ctx;
-    json_t *item = json_pack("{s:s, s:s, s:o, s:o, s:s}", "id", a->number, "currency", a->currency,
-                             "balance", api_money(a->balance, a->currency), "available",
-                             api_money(a->balance, a->currency), "status", "open");
-    if (item == NULL || json_array_append_new(list->items, item) != 0)
-        list->failed = true;
-}
-
-static enum cw_err accounts_get(struct call *c)
-{
-    struct say why;
-    struct account_list list = {json_array(), false};
-    if (list.items == NULL)
-        return CW_ERR_SPACE;
-    enum cw_err err =
-        ledger_account_each(c->api->bank->ledger, c->line->customer, add_account, &list, &why);
-    if (err != CW_OK || list.failed) {
-        json_decref(list.items);
-        return err != CW_OK ? api_reply_store(c->reply, &why) : CW_ERR_SPACE;
-    }
-    return api_reply_json(c->reply, 200, json_pack("{s:o}", "accounts", list.items));
-}
-
-/* The account named in the path, if it is the customer's. Otherwise *done, with the reply made: one
- * problem for "none" and "not yours", so that nobody learns which accounts there are. */
-static enum cw_err own_account(struct call *c, struct ledger_account *out, bool *done)
-{
-    struct say why;
-    *done = true;
-    if (account_number_check(c->segment) != CW_OK)
-        return api_reply_problem(c->reply, "account-unknown",
-                                 "That is no account number: a digit is missing or mistyped.");
-    enum cw_err err = ledger_account_get(c->api->bank->ledger, c->segment, out, &why);
-    if (err != CW_OK && err != CW_ERR_NOT_FOUND)
-        return api_reply_store(c->reply, &why);
-    if (err == CW_ERR_NOT_FOUND || out->customer != c->line->customer)
-        return api_reply_problem(c->reply, "account-unknown",
-                                 "You have no account of that number.");
-    *done = false;
-    return CW_OK;
-}
-
-static enum cw_err balance_get(struct call *c)
-{
-    bool done;
-    struct ledger_account a;
-    enum cw_err err = own_account(c, &a, &done);
-    if (err != CW_OK || done)
-        return err;
-    return api_reply_json(c->reply, 200,
-                          json_pack("{s:s, s:s, s:o, s:o, s:o}", "account", a.number, "currency",
-                                    a.currency, "balance", api_money(a.balance, a.currency),
-                                    "available", api_money(a.balance, a.currency), "time",
-                                    api_time(ledger_now(c->api->bank->ledger))));
-}
-
-/* "limit=N" and nothing else; 0 when it is not that. */
-static size_t parse_limit(const char *query)
-{
-    size_t n = 0;
-    if (query[0] == '\0')
-        return 20;
-    if (strncmp(query, "limit=", 6) != 0 || query[6] == '\0')
-        return 0;
-    for (const char *p = query + 6; *p != '\0'; p++) {
-        if (*p < '0' || *p > '9' || n > LEDGER_STATEMENT_MAX)
-            return 0;
-        n = n * 10 + (size_t)(*p - '0');
-    }
-    return n <= LEDGER_STATEMENT_MAX ? n : 0;
-}
-
-static json_t *transaction_json(const struct ledger_transaction *t, const char currency[4])
-{
-    return json_pack("{s:I, s:o, s:o, s:o, s:{s:s, s:s}, s:s, s:o}", "id", (json_int_t)t->id,
-                     "time", api_time(t->time), "amount", api_money(t->amount, currency), "balance",
-                     api_money(t->balance, currency), "counterparty", "account", t->other_account,
-                     "name", t->other_name, "reference", t->reference, "order",
-                     t->has_order ? api_hex(t->order, sizeof t->order) : json_null());
-}
-
-static enum cw_err transactions_get(struct call *c)
-{
-    bool done;
-    struct say why;
-    size_t count = 0, limit = parse_limit(c->query);
-    struct ledger_account a;
-    enum cw_err err = own_account(c, &a, &done);
-    if (err != CW_OK || done)
-        return err;
-    if (limit == 0)
-        return api_reply_problem(c->reply, "malformed", "limit is a number from 1 to %u.",
-                                 LEDGER_STATEMENT_MAX);
-    struct ledger_transaction *list = calloc(limit, sizeof *list);
-    json_t *items = json_array();
-    if (list == NULL || items == NULL) {
-        free(list);
-        json_decref(items);
-        return CW_ERR_SPACE;
-    }
-    err = ledger_statement_get(c->api->bank->ledger, a.number, limit, list, &count, &why);
-    for (size_t i = 0; i < count && err == CW_OK && items != NULL; i++)
-        if (json_array_append_new(items, transaction_json(&list[i], a.currency)) != 0) {
-            json_decref(items);
-            items = NULL;
-        }
-    free(list);
-    if (err != CW_OK || items == NULL) {
-        json_decref(items);
-        return err != CW_OK ? api_reply_store(c->reply, &why) : CW_ERR_SPACE;
-    }
-    return api_reply_json(c->reply, 200,
-                          json_pack("{s:s, s:s, s:o, s:o}", "account", a.number, "currency",
-                                    a.currency, "balance", api_money(a.balance, a.currency),
-                                    "transactions", items));
-}
-
-static enum cw_err payee_get(struct call *c)
-{
-    struct say why;
-    struct ledger_account a;
-    if (account_number_check(c->segment) != CW_OK)
-        return api_reply_problem(c->reply, "not-found",
-                                 "That is no account number: a digit is missing or mistyped.");
-    enum cw_err err = ledger_account_get(c->api->bank->ledger, c->segment, &a, &why);
-    if (err != CW_OK && err != CW_ERR_NOT_FOUND)
-        return api_reply_store(c->reply, &why);
-    if (err == CW_ERR_NOT_FOUND)
-        return api_reply_problem(c->reply, "not-found", "This bank has no account of that number.");
-    return api_reply_json(
-        c->reply, 200,
-        json_pack("{s:s, s:s, s:s}", "account", a.number, "name", a.name, "currency", a.currency));
 }
 
 /* ---- payments ---- */
@@ -327,11 +174,18 @@ static const struct route {
 } routes[] = {
     {API_POST, "/v1/session", true, false, session_post},
     {API_GET, "/v1/session", false, false, reply_session},
-    {API_GET, "/v1/accounts", false, false, accounts_get},
-    {API_GET, "/v1/accounts/*/balance", false, false, balance_get},
-    {API_GET, "/v1/accounts/*/transactions", false, true, transactions_get},
+    {API_GET, "/v1/accounts", false, false, api_accounts_get},
+    {API_GET, "/v1/accounts/*/balance", false, false, api_balance_get},
+    {API_GET, "/v1/accounts/*/transactions", false, true, api_transactions_get},
+    {API_GET, "/v1/accounts/*/statement.json", false, true, api_statement_json},
+    {API_GET, "/v1/accounts/*/statement.csv", false, true, api_statement_csv},
+    {API_GET, "/v1/accounts/*/statement.camt053", false, true, api_statement_camt},
     {API_GET, "/v1/payees", false, false, payees_get},
-    {API_GET, "/v1/payees/*", false, false, payee_get},
+    {API_GET, "/v1/payees/*", false, false, api_payee_get},
+    {API_GET, "/v1/payee-requests", false, true, api_payee_requests_get},
+    {API_POST, "/v1/payee-requests", false, false, api_payee_requests_post},
+    {API_GET, "/v1/payee-requests/*", false, false, api_payee_request_get},
+    {API_GET, "/v1/notifications", false, true, api_notifications_get},
     {API_GET, "/v1/card", false, false, card_get},
     {API_POST, "/v1/card/time", false, false, card_time_post},
     {API_GET, "/v1/card/updates", false, true, card_updates_get},
@@ -380,12 +234,34 @@ static enum cw_err dispatch(struct call *c)
             return api_reply_problem(c->reply, "not-logged-in",
                                      "The terminal must report the key agreement first.");
         if (c->query[0] != '\0' && !r->takes_query)
-            return api_reply_problem(c->reply, "malformed", "This path takes no query.");
+            return api_reply_problem(c->reply, "parameter", "This path takes no query.");
         return r->serve(c);
     }
     if (path_known)
         return api_reply_problem(c->reply, "method", "This path does not take that method.");
     return api_reply_problem(c->reply, "not-found", "The bank has nothing of that name.");
+}
+
+static bool is_payment(const struct api_request *request)
+{
+    return request->method == API_POST && strcmp(request->target, PAY_ROUTE) == 0;
+}
+
+/* Before anything is asked of the books. */
+static bool limited(struct call *c, enum cw_err *err)
+{
+    bool payment = is_payment(c->request);
+    int64_t wait = limiter_take(&c->api->limiter, payment ? LIMITER_PAYMENT : LIMITER_REQUEST,
+                                c->line->card, ledger_now(c->api->bank->ledger));
+    if (wait == 0)
+        return false;
+    *err = api_reply_problem(c->reply, "rate-limit",
+                             payment ? "Too many payments of this card; this order was not looked "
+                                       "at. Send the same order again in %lld seconds."
+                                     : "Too many requests of this card; ask again in %lld seconds.",
+                             (long long)wait);
+    c->reply->retry_after = wait;
+    return true;
 }
 
 static void into_reply(void *owner, const struct api_reply *reply)
@@ -426,22 +302,34 @@ void api_leave(struct api *api, const void *owner)
     pay_leave(api, owner);
 }
 
-enum cw_err api_take(struct api *api, struct api_line *line, const struct api_request *request,
-                     void *owner, struct api_reply *reply)
+/* The card may have been blocked since the handshake: then the reply is made. Not asked for an
+ * order, which is booked together with a look at its card, and may have been booked before. */
+static bool check_card(struct call *c)
 {
     struct say why;
     struct ledger_card card;
+    enum cw_err err = ledger_card_get(c->api->bank->ledger, c->line->card, &card, &why);
+    if (err == CW_OK && card.status == LEDGER_CARD_ACTIVE) {
+        c->line->customer = card.customer;
+        return true;
+    }
+    err = err != CW_OK && err != CW_ERR_NOT_FOUND
+              ? api_reply_store(c->reply, &why)
+              : api_reply_problem(c->reply, "card-blocked", "This card is blocked; ask your bank.");
+    c->failed = err != CW_OK;
+    return false;
+}
+
+enum cw_err api_take(struct api *api, struct api_line *line, const struct api_request *request,
+                     void *owner, struct api_reply *reply)
+{
     struct call c = {.api = api, .line = line, .request = request, .reply = reply, .owner = owner};
     *reply = (struct api_reply){.route = "-"};
-    /* The card may have been blocked since the handshake. */
-    enum cw_err err = ledger_card_get(api->bank->ledger, line->card, &card, &why);
-    if (err != CW_OK && err != CW_ERR_NOT_FOUND)
-        return request->method == API_POST && strcmp(request->target, "/v1/payments") == 0
-                   ? api_reply_unknown(reply, &why) /* it may have been booked before */
-                   : api_reply_store(reply, &why);
-    if (err == CW_ERR_NOT_FOUND || card.status != LEDGER_CARD_ACTIVE)
-        return api_reply_problem(reply, "card-blocked", "This card is blocked; ask your bank.");
-    line->customer = card.customer;
+    enum cw_err err = CW_OK;
+    if (limited(&c, &err))
+        return err;
+    if (!is_payment(request) && !check_card(&c))
+        return c.failed ? CW_ERR_SPACE : CW_OK;
     if (request->body_len > API_BODY_MAX)
         return api_reply_problem(reply, "too-large", "A request has at most %u bytes.",
                                  API_BODY_MAX);

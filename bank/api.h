@@ -5,6 +5,7 @@
 
 #include "bank/bank.h"
 #include "bank/keycache.h"
+#include "bank/limiter.h"
 
 #include <stdbool.h>
 
@@ -18,6 +19,8 @@ struct api_line {
     bool logged_in; /* the terminal has reported the key agreement */
     bool bound;     /* `binding` is good: TLS 1.3, or 1.2 with extended master secret */
     uint8_t binding[ORDER_BINDING_LEN];
+    bool signed_before; /* `signer` is the certificate (SHA-256) that verified the last order */
+    uint8_t signer[32];
     const char *profile; /* "tls13", "ecdhe", "rsa" */
     const char *tls;     /* "1.2", "1.3" */
     const char *suite;   /* RFC name */
@@ -38,6 +41,7 @@ struct api_reply {
     uint8_t *body;    /* malloc'd */
     size_t body_len;
     const char *route;   /* for the log: the pattern of the path, static */
+    int64_t retry_after; /* seconds, for the field of that name; 0: none */
     bool later;          /* no reply yet: it comes with api_commit */
     const char *problem; /* for the log: NAME of the problem, NULL when there is none */
 };
@@ -57,6 +61,7 @@ struct api {
     struct bank *bank;
     struct metrics *metrics; /* NULL: nobody counts */
     struct keycache keys;
+    struct limiter limiter;  /* its rates are set after api_init */
     struct journal *journal; /* signs what receipts rest on; NULL: not needed yet */
     struct pay_queue queue;
     EVP_PKEY *update_key; /* signs messages to cards; NULL: not needed yet */

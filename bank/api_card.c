@@ -1,6 +1,7 @@
 #include "bank/api_card.h"
 
 #include "bank/api_json.h"
+#include "bank/api_query.h"
 #include "bank/update.h"
 #include "host/base64.h"
 
@@ -87,20 +88,6 @@ enum cw_err api_card_time(struct api *api, const struct api_line *line,
 
 /* ---- updates ---- */
 
-/* "after=N" and nothing else, or nothing: 0. */
-static enum cw_err parse_after(const char *query, uint32_t *out)
-{
-    uint64_t n = 0;
-    if (query[0] != '\0' && (strncmp(query, "after=", 6) != 0 || query[6] == '\0'))
-        return CW_ERR_FORMAT;
-    for (const char *p = query[0] != '\0' ? query + 6 : query; *p != '\0'; p++) {
-        if (*p < '0' || *p > '9' || (n = n * 10 + (uint64_t)(*p - '0')) > UINT32_MAX)
-            return CW_ERR_FORMAT;
-    }
-    *out = (uint32_t)n;
-    return CW_OK;
-}
-
 static json_t *updates_json(const struct ledger_update *list, size_t count)
 {
     json_t *items = json_array();
@@ -119,20 +106,25 @@ enum cw_err api_card_updates(struct api *api, const struct api_line *line, const
                              struct api_reply *reply)
 {
     struct say why;
-    uint32_t after = 0;
+    int64_t after = 0;
     size_t count = 0;
+    struct api_query q;
     struct ledger *l = api->bank->ledger;
-    if (parse_after(query, &after) != CW_OK)
-        return api_reply_problem(reply, "malformed", "after is the sequence of an update.");
+    api_query_parse(&q, query);
+    api_query_number(&q, "after", 0, UINT32_MAX, &after);
+    if (!api_query_good(&q))
+        return api_query_refuse(&q, reply);
     struct ledger_update *list = calloc(API_UPDATES_MAX, sizeof *list);
     if (list == NULL)
         return CW_ERR_SPACE;
-    enum cw_err err = ledger_updates_get(l, line->card, after, list, API_UPDATES_MAX, &count, &why);
+    enum cw_err err =
+        ledger_updates_get(l, line->card, (uint32_t)after, list, API_UPDATES_MAX, &count, &why);
     bool fresh = false;
     for (size_t i = 0; i < count; i++)
         fresh |= list[i].fetched == 0;
     if (err == CW_OK && fresh)
-        err = ledger_updates_fetched(l, line->card, after, list[count - 1].sequence, &why);
+        err =
+            ledger_updates_fetched(l, line->card, (uint32_t)after, list[count - 1].sequence, &why);
     json_t *items = err == CW_OK ? updates_json(list, count) : NULL;
     free(list);
     if (err != CW_OK)

@@ -30,8 +30,8 @@ struct audit {
     struct tally *tallies; /* by row */
     size_t count, cap;
     struct ledger_rows rows;
-    int64_t postings;           /* that entries led to */
-    X509 *card_root, *piv_root; /* piv_root: NULL when there is none */
+    int64_t postings;                         /* that entries led to */
+    X509 *card_root, *card_issuer, *piv_root; /* piv_root: NULL when there is none */
     struct keycache keys;
     enum cw_err err; /* of a pass that cannot be stopped */
     struct say *why;
@@ -166,7 +166,7 @@ static void take_certificate(void *ctx, const struct ledger_certificate *c)
         return;
     a->result.certificates++;
     bank_serial_text(c->card, serial);
-    X509 *issuer = c->kind == LEDGER_CERT_PIV ? a->piv_root : a->card_root;
+    X509 *issuer = c->kind == LEDGER_CERT_PIV ? a->piv_root : a->card_issuer;
     const unsigned char *der = c->der;
     X509 *cert = d2i_X509(NULL, &der, (long)c->der_len);
     SHA256(c->der, c->der_len, sha256);
@@ -186,10 +186,24 @@ static void take_certificate(void *ctx, const struct ledger_certificate *c)
     ERR_clear_error();
 }
 
+/* What certifies cards is itself by their root, as a CA. */
+static enum cw_err load_card_issuer(struct audit *a, struct say *why)
+{
+    enum cw_err err = bank_certificate_load(a->bank, BANK_FILE_CARD_ROOT, &a->card_root, why);
+    if (err == CW_OK)
+        err = bank_certificate_load(a->bank, a->bank->card_issuer, &a->card_issuer, why);
+    if (err == CW_OK && (X509_check_ca(a->card_issuer) != 1 ||
+                         X509_verify(a->card_issuer, X509_get0_pubkey(a->card_root)) != 1))
+        err = say_fail(why, CW_ERR_FORMAT, "%s.pem is no certificate of a CA by %s.pem",
+                       a->bank->card_issuer, BANK_FILE_CARD_ROOT);
+    ERR_clear_error();
+    return err;
+}
+
 static enum cw_err check_certificates(struct audit *a, struct say *why)
 {
     bool piv = false;
-    enum cw_err err = bank_certificate_load(a->bank, BANK_FILE_CARD_ROOT, &a->card_root, why);
+    enum cw_err err = load_card_issuer(a, why);
     if (err == CW_OK)
         err = ledger_certificates_any(a->bank->ledger, LEDGER_CERT_PIV, &piv, why);
     if (err == CW_OK && piv)
@@ -401,6 +415,7 @@ enum cw_err audit_run(struct bank *b, const struct audit_options *options, struc
         *out = a->result;
     keycache_clear(&a->keys);
     X509_free(a->card_root);
+    X509_free(a->card_issuer);
     X509_free(a->piv_root);
     free(a->tallies);
     free(a);

@@ -1,6 +1,7 @@
 #include "bank/bank.h"
 
 #include "bank/ca.h"
+#include "bank/keystore.h"
 #include "host/file.h"
 
 #include <errno.h>
@@ -151,6 +152,19 @@ static enum cw_err load_server(struct bank *b, const char *setting, struct bank_
     return err;
 }
 
+/* A bank of an older cardwired has none: its root itself signs, and permits no other. */
+static enum cw_err load_issuer(struct bank *b, struct say *why)
+{
+    struct say ignored;
+    char text[16];
+    enum cw_err err =
+        ledger_setting_get(b->ledger, BANK_SETTING_ISSUER, text, sizeof text, &ignored);
+    if (err != CW_OK && err != CW_ERR_NOT_FOUND)
+        return say_fail(why, err, "%s", ignored.text);
+    b->card_issuer = err == CW_OK ? BANK_FILE_CARD_ISSUER : BANK_FILE_CARD_ROOT;
+    return CW_OK;
+}
+
 enum cw_err bank_store_find(const char *dir, char out[BANK_PATH_MAX], struct say *why)
 {
     char path[BANK_PATH_MAX];
@@ -197,6 +211,8 @@ enum cw_err bank_open(const char *dir, const struct ledger_clock *clock, struct 
         err = ledger_setting_get(b->ledger, "server-name", b->server_name, sizeof b->server_name,
                                  why);
     if (err == CW_OK)
+        err = load_issuer(b, why);
+    if (err == CW_OK)
         err = load_server(b, BANK_SETTING_SERVER, &b->server, why);
     if (err == CW_OK)
         err = load_server(b, BANK_SETTING_SERVER_NEXT, &b->server_next, why);
@@ -217,28 +233,15 @@ void bank_free(struct bank **bank)
     *bank = NULL;
 }
 
-static enum cw_err open_pem(const struct bank *b, const char *stem, const char *suffix,
-                            char path[BANK_PATH_MAX], BIO **out, struct say *why)
-{
-    enum cw_err err = bank_path(b->dir, stem, suffix, path, why);
-    if (err != CW_OK)
-        return err;
-    BIO *bio = BIO_new_file(path, "r");
-    if (bio == NULL)
-        return ca_fail(why, path);
-    *out = bio;
-    return CW_OK;
-}
-
 enum cw_err bank_certificate_load(const struct bank *b, const char *stem, X509 **out,
                                   struct say *why)
 {
-    BIO *bio = NULL;
     char path[BANK_PATH_MAX];
-    enum cw_err err = open_pem(b, stem, ".pem", path, &bio, why);
+    enum cw_err err = bank_path(b->dir, stem, ".pem", path, why);
     if (err != CW_OK)
         return err;
-    X509 *cert = PEM_read_bio_X509(bio, NULL, NULL, NULL);
+    BIO *bio = BIO_new_file(path, "r");
+    X509 *cert = bio != NULL ? PEM_read_bio_X509(bio, NULL, NULL, NULL) : NULL;
     BIO_free(bio);
     if (cert == NULL)
         return ca_fail(why, path);
@@ -261,21 +264,9 @@ enum cw_err bank_certificate_record(X509 *cert, enum ledger_cert_kind kind, unsi
 
 enum cw_err bank_key_load(const struct bank *b, const char *stem, EVP_PKEY **out, struct say *why)
 {
-    BIO *bio = NULL;
     char path[BANK_PATH_MAX];
-    enum cw_err err = open_pem(b, stem, ".key", path, &bio, why);
-    if (err != CW_OK)
-        return err;
-    if ((err = bank_file_private(path, why)) != CW_OK) {
-        BIO_free(bio);
-        return err;
-    }
-    EVP_PKEY *key = PEM_read_bio_PrivateKey(bio, NULL, NULL, NULL);
-    BIO_free(bio);
-    if (key == NULL)
-        return ca_fail(why, path);
-    *out = key;
-    return CW_OK;
+    enum cw_err err = bank_path(b->dir, stem, ".key", path, why);
+    return err == CW_OK ? keystore_load(path, out, why) : err;
 }
 
 enum cw_err bank_pair_load(const struct bank *b, const char *stem, X509 **cert, EVP_PKEY **key,

@@ -21,11 +21,15 @@
 /* Settings in the ledger: generation of the server's root and certificates; 0: none. */
 #define BANK_SETTING_SERVER      "server"
 #define BANK_SETTING_SERVER_NEXT "server-next"
+/* There, when cards are certified by a CA of their own and not by the root itself. */
+#define BANK_SETTING_ISSUER "card-issuer"
 
-/* Files in the folder; keys are 0600. */
+/* Files in the folder; keys are 0600, or in a token (keystore.h). */
 #define BANK_FILE_LEDGER      "bank.db"
 #define BANK_FILE_SERVER_ROOT "server-root" /* .pem, .key */
 #define BANK_FILE_CARD_ROOT   "card-root"
+#define BANK_FILE_CARD_ISSUER "card-issuer" /* by it; the root's key is needed for nothing more */
+#define BANK_FILE_OCSP        "card-ocsp"   /* answers for it; made when that is asked for */
 #define BANK_FILE_PIV_ROOT    "piv-root"
 #define BANK_FILE_JOURNAL     "journal" /* signs heads of the journal */
 #define BANK_FILE_SERVER_EC   "server-p256"
@@ -46,6 +50,7 @@ struct bank {
     char dir[BANK_PATH_MAX];
     struct ledger *ledger;
     struct bank_server server, server_next;
+    const char *card_issuer; /* stem of what signs the cards' certificates: a CA, or the root */
     char name[BANK_NAME_MAX + 1];
     char server_name[LINK_HOST_MAX + 1]; /* the first, which cards are issued for */
 };
@@ -55,6 +60,8 @@ struct bank_options {
     const char *const *hosts; /* server names; the first one is for cards */
     size_t host_count;        /* 1..BANK_HOSTS_MAX */
     int server_days;
+    /* URIs of keys that are in tokens already (keystore.h); NULL: a new one in a file. */
+    const char *card_root_uri, *card_issuer_uri, *server_root_uri;
     const char *store; /* NULL: a file in the folder; else ledger_is_address */
 };
 
@@ -118,10 +125,11 @@ CW_MUST_USE enum cw_err bank_certificate_record(X509 *cert, enum ledger_cert_kin
                                                 unsigned slot, struct ledger_certificate *out,
                                                 struct say *why);
 
-/* Makes a new root for servers and certificates by it, beside those that serve. Cards learn the
- * root; then bank_server_switch has the server use it, when it is started next. CW_ERR_STATE when
- * there is a next root already; when there is none. */
-CW_MUST_USE enum cw_err bank_server_roll(struct bank *b, int server_days, struct say *why);
+/* Makes a new root for servers and certificates by it, beside those that serve; `root_uri` as in
+ * struct bank_options. Cards learn the root; then bank_server_switch has the server use it, when it
+ * is started next. CW_ERR_STATE when there is a next root already; when there is none. */
+CW_MUST_USE enum cw_err bank_server_roll(struct bank *b, int server_days, const char *root_uri,
+                                         struct say *why);
 CW_MUST_USE enum cw_err bank_server_switch(struct bank *b, struct say *why);
 
 /* Makes the keys by which the bank manages its cards, when it is one of a time that had none.

@@ -3,6 +3,7 @@
 
 #include "bank/ca.h"
 #include "bank/issuer_keys.h"
+#include "bank/keystore.h"
 #include "proto/text.h"
 
 #include <dirent.h>
@@ -15,46 +16,27 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-static enum cw_err write_bio(const char *dir, const char *stem, const char *suffix, BIO *bio,
-                             mode_t mode, struct say *why)
+static enum cw_err make_key(const char *dir, const char *stem, bool rsa, const char *uri,
+                            EVP_PKEY **out, struct say *why)
 {
     char path[BANK_PATH_MAX];
-    char *data;
-    long len = BIO_get_mem_data(bio, &data);
-    enum cw_err err = bank_path(dir, stem, suffix, path, why);
-    return err != CW_OK ? err : bank_file_make(path, data, (size_t)len, mode, why);
-}
-
-static enum cw_err write_key(const char *dir, const char *stem, EVP_PKEY *key, struct say *why)
-{
-    enum cw_err err;
-    BIO *secret = BIO_new(BIO_s_secmem());
-    if (secret == NULL || PEM_write_bio_PrivateKey(secret, key, NULL, NULL, 0, NULL, NULL) != 1)
-        err = ca_fail(why, "cannot write a key");
-    else
-        err = write_bio(dir, stem, ".key", secret, 0600, why);
-    BIO_free(secret); /* BIO_s_secmem wipes what it held */
-    return err;
+    enum cw_err err = bank_path(dir, stem, ".key", path, why);
+    return err == CW_OK ? keystore_make(path, rsa, uri, out, why) : err;
 }
 
 static enum cw_err write_certificate(const char *dir, const char *stem, X509 *cert, struct say *why)
 {
-    enum cw_err err;
+    char path[BANK_PATH_MAX], *data = NULL;
     BIO *open = BIO_new(BIO_s_mem());
-    if (open == NULL || PEM_write_bio_X509(open, cert) != 1)
-        err = ca_fail(why, "cannot write a certificate");
-    else
-        err = write_bio(dir, stem, ".pem", open, 0644, why);
+    enum cw_err err = open != NULL && PEM_write_bio_X509(open, cert) == 1
+                          ? bank_path(dir, stem, ".pem", path, why)
+                          : ca_fail(why, "cannot write a certificate");
+    if (err == CW_OK) {
+        long len = BIO_get_mem_data(open, &data);
+        err = bank_file_make(path, data, (size_t)len, 0644, why);
+    }
     BIO_free(open);
     return err;
-}
-
-/* Writes key and certificate under one stem. */
-static enum cw_err write_pair(const char *dir, const char *stem, EVP_PKEY *key, X509 *cert,
-                              struct say *why)
-{
-    enum cw_err err = write_key(dir, stem, key, why);
-    return err == CW_OK ? write_certificate(dir, stem, cert, why) : err;
 }
 
 struct pair {
@@ -69,17 +51,18 @@ static void free_pair(struct pair *p)
     *p = (struct pair){NULL, NULL};
 }
 
-static enum cw_err make_pair(const char *dir, const char *stem, bool rsa, struct ca_order order,
-                             int64_t now, struct pair *out, struct say *why)
+/* Key and certificate under one stem; `uri`: of a key in a token, NULL: a new one. */
+static enum cw_err make_pair(const char *dir, const char *stem, const char *uri,
+                             struct ca_order order, int64_t now, struct pair *out, struct say *why)
 {
     struct pair p = {NULL, NULL};
-    enum cw_err err = ca_key_make(rsa, &p.key, why);
+    enum cw_err err = make_key(dir, stem, order.profile == CA_SERVER_RSA, uri, &p.key, why);
     if (err == CW_OK) {
         order.key = p.key;
         err = ca_certificate_make(&order, now, &p.cert, why);
     }
     if (err == CW_OK)
-        err = write_pair(dir, stem, p.key, p.cert, why);
+        err = write_certificate(dir, stem, p.cert, why);
     if (err == CW_OK && out != NULL)
         *out = p;
     else
@@ -89,26 +72,25 @@ static enum cw_err make_pair(const char *dir, const char *stem, bool rsa, struct
 
 /* A root for servers, and both of the server's certificates by it. */
 static enum cw_err make_server(const char *dir, const struct bank_server *files, const char *cn,
-                               const char *const *hosts, size_t host_count, int days, int64_t now,
-                               struct say *why)
+                               const struct bank_options *o, int64_t now, struct say *why)
 {
     struct pair root = {NULL, NULL};
     enum cw_err err = make_pair(
-        dir, files->root, false,
+        dir, files->root, o->server_root_uri,
         (struct ca_order){.profile = CA_ROOT, .cn = cn, .days = BANK_ROOT_DAYS}, now, &root, why);
     if (err != CW_OK)
         return err;
     struct ca_order server = {.profile = CA_SERVER_EC,
-                              .cn = hosts[0],
-                              .hosts = hosts,
-                              .host_count = host_count,
-                              .days = days,
+                              .cn = o->hosts[0],
+                              .hosts = o->hosts,
+                              .host_count = o->host_count,
+                              .days = o->server_days,
                               .issuer = root.cert,
                               .issuer_key = root.key};
-    err = make_pair(dir, files->ec, false, server, now, NULL, why);
+    err = make_pair(dir, files->ec, NULL, server, now, NULL, why);
     server.profile = CA_SERVER_RSA;
     if (err == CW_OK)
-        err = make_pair(dir, files->rsa, true, server, now, NULL, why);
+        err = make_pair(dir, files->rsa, NULL, server, now, NULL, why);
     free_pair(&root);
     return err;
 }
@@ -122,26 +104,41 @@ static struct ca_order journal_order(const char *cn, const struct pair *root)
                              .issuer_key = root->key};
 }
 
+/* A root for cards, and what it certifies: the CA that issues cards, and the journal's key. From
+ * here on the root's key may be away. */
+static enum cw_err make_card_ca(const char *dir, const struct bank_options *o, int64_t now,
+                                struct say *why)
+{
+    char cn[BANK_NAME_MAX + 16];
+    struct pair root = {NULL, NULL};
+    struct ca_order order = {.profile = CA_ISSUER_ROOT, .cn = cn, .days = BANK_ROOT_DAYS};
+    snprintf(cn, sizeof cn, "%s Card Root", o->name);
+    enum cw_err err = make_pair(dir, BANK_FILE_CARD_ROOT, o->card_root_uri, order, now, &root, why);
+    if (err != CW_OK)
+        return err;
+    snprintf(cn, sizeof cn, "%s Card CA", o->name);
+    order.profile = CA_ISSUER;
+    order.issuer = root.cert;
+    order.issuer_key = root.key;
+    err = make_pair(dir, BANK_FILE_CARD_ISSUER, o->card_issuer_uri, order, now, NULL, why);
+    snprintf(cn, sizeof cn, "%s" RECEIPT_JOURNAL_CN, o->name);
+    if (err == CW_OK)
+        err = make_pair(dir, BANK_FILE_JOURNAL, NULL, journal_order(cn, &root), now, NULL, why);
+    free_pair(&root);
+    return err;
+}
+
 static enum cw_err make_keys(const char *dir, const struct bank_options *o, int64_t now,
                              struct say *why)
 {
     char cn[BANK_NAME_MAX + 16];
     struct bank_server first;
-    struct pair root = {NULL, NULL};
-    snprintf(cn, sizeof cn, "%s Card Root", o->name);
-    enum cw_err err = make_pair(
-        dir, BANK_FILE_CARD_ROOT, false,
-        (struct ca_order){.profile = CA_ROOT, .cn = cn, .days = BANK_ROOT_DAYS}, now, &root, why);
-    if (err != CW_OK)
-        return err;
-    snprintf(cn, sizeof cn, "%s" RECEIPT_JOURNAL_CN, o->name);
-    err = make_pair(dir, BANK_FILE_JOURNAL, false, journal_order(cn, &root), now, NULL, why);
-    free_pair(&root);
+    enum cw_err err = make_card_ca(dir, o, now, why);
     if (err != CW_OK)
         return err;
     bank_server_name(1, &first);
     snprintf(cn, sizeof cn, "%s Server Root", o->name);
-    return make_server(dir, &first, cn, o->hosts, o->host_count, o->server_days, now, why);
+    return make_server(dir, &first, cn, o, now, why);
 }
 
 /* The keys by which the bank manages its cards, those of them that are not there yet. */
@@ -156,9 +153,7 @@ static enum cw_err make_issuer_keys(const char *dir, struct say *why)
         err = bank_path(dir, BANK_FILE_UPDATE, ".key", path, why);
     if (err != CW_OK || access(path, F_OK) == 0)
         return err;
-    err = ca_key_make(false, &key, why);
-    if (err == CW_OK)
-        err = write_key(dir, BANK_FILE_UPDATE, key, why);
+    err = keystore_make(path, false, NULL, &key, why);
     EVP_PKEY_free(key);
     return err;
 }
@@ -170,7 +165,8 @@ static enum cw_err check_free(const char *dir, struct say *why)
     static const char *const files[] = {
         BANK_FILE_LEDGER,           BANK_FILE_SERVER_ROOT ".key", BANK_FILE_CARD_ROOT ".key",
         BANK_FILE_SERVER_EC ".key", BANK_FILE_SERVER_RSA ".key",  BANK_FILE_ISSUER,
-        BANK_FILE_UPDATE ".key",    BANK_FILE_PIV_ROOT ".key",    BANK_FILE_JOURNAL ".key",
+        BANK_FILE_UPDATE ".key",    BANK_FILE_PIV_ROOT ".key",    BANK_FILE_CARD_ISSUER ".key",
+        BANK_FILE_JOURNAL ".key",
     };
     char path[BANK_PATH_MAX];
     for (size_t i = 0; i < sizeof files / sizeof files[0]; i++) {
@@ -291,6 +287,8 @@ enum cw_err bank_init(const char *dir, const struct bank_options *options,
     err = ledger_setting_put(ledger, "name", options->name, why);
     if (err == CW_OK)
         err = ledger_setting_put(ledger, "server-name", options->hosts[0], why);
+    if (err == CW_OK)
+        err = ledger_setting_put(ledger, BANK_SETTING_ISSUER, "1", why);
     ledger_free(&ledger);
     if (err == CW_OK && options->store != NULL)
         err = bank_file_make(path, options->store, strlen(options->store), 0600, why);
@@ -320,10 +318,8 @@ static enum cw_err make_later(struct bank *b, const char *stem, bool has_key, st
                               struct say *why)
 {
     struct pair p = {NULL, NULL};
-    enum cw_err err =
-        has_key ? bank_key_load(b, stem, &p.key, why) : ca_key_make(false, &p.key, why);
-    if (err == CW_OK && !has_key)
-        err = write_key(b->dir, stem, p.key, why);
+    enum cw_err err = has_key ? bank_key_load(b, stem, &p.key, why)
+                              : make_key(b->dir, stem, false, NULL, &p.key, why);
     if (err == CW_OK) {
         order.key = p.key;
         err = ca_certificate_make(&order, ledger_now(b->ledger), &p.cert, why);
@@ -420,7 +416,7 @@ static enum cw_err free_generation(struct bank *b, struct bank_server *out, stru
     }
 }
 
-enum cw_err bank_server_roll(struct bank *b, int server_days, struct say *why)
+enum cw_err bank_server_roll(struct bank *b, int server_days, const char *root_uri, struct say *why)
 {
     char cn[BANK_NAME_MAX + 32], generation[16];
     struct bank_server next;
@@ -436,8 +432,11 @@ enum cw_err bank_server_roll(struct bank *b, int server_days, struct say *why)
     if (err != CW_OK)
         return err;
     snprintf(cn, sizeof cn, "%s Server Root %u", b->name, next.generation);
-    err = make_server(b->dir, &next, cn, hosts.list, hosts.count, server_days,
-                      ledger_now(b->ledger), why);
+    const struct bank_options o = {.hosts = hosts.list,
+                                   .host_count = hosts.count,
+                                   .server_days = server_days,
+                                   .server_root_uri = root_uri};
+    err = make_server(b->dir, &next, cn, &o, ledger_now(b->ledger), why);
     snprintf(generation, sizeof generation, "%u", next.generation);
     if (err == CW_OK)
         err = ledger_setting_change(b->ledger, BANK_SETTING_SERVER_NEXT, "0", generation, why);

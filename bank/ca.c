@@ -111,10 +111,13 @@ static const struct {
     const char *key_usage, *extended;
 } usages[] = {
     [CA_ROOT] = {"critical,keyCertSign,cRLSign", NULL},
+    [CA_ISSUER_ROOT] = {"critical,keyCertSign,cRLSign", NULL},
+    [CA_ISSUER] = {"critical,keyCertSign,cRLSign", NULL},
     [CA_SERVER_EC] = {"critical,digitalSignature", "serverAuth"},
     [CA_SERVER_RSA] = {"critical,keyEncipherment", "serverAuth"},
     [CA_CARD_TLS] = {"critical,digitalSignature", "clientAuth"},
     [CA_CARD_ORDER] = {"critical,digitalSignature,nonRepudiation", "emailProtection"},
+    [CA_OCSP] = {"critical,digitalSignature", "OCSPSigning"},
     [CA_JOURNAL] = {"critical,digitalSignature", "critical," RECEIPT_OID_JOURNAL},
     [CA_PIV_AUTH] = {"critical,digitalSignature", "clientAuth"},
     [CA_PIV_SIGNATURE] = {"critical,digitalSignature,nonRepudiation", "emailProtection"},
@@ -131,12 +134,19 @@ static bool add_extensions(X509 *cert, const struct ca_order *o)
     X509V3_set_ctx_nodb(&ctx);
     if (!add_extension(cert, &ctx, NID_key_usage, usages[o->profile].key_usage))
         return false;
-    if (o->profile == CA_ROOT)
-        return add_extension(cert, &ctx, NID_basic_constraints, "critical,CA:TRUE,pathlen:0") &&
-               add_key_id(cert);
+    if (o->profile <= CA_ISSUER)
+        return add_extension(cert, &ctx, NID_basic_constraints,
+                             o->profile == CA_ISSUER_ROOT ? "critical,CA:TRUE,pathlen:1"
+                                                          : "critical,CA:TRUE,pathlen:0") &&
+               add_key_id(cert) &&
+               (o->profile != CA_ISSUER ||
+                add_extension(cert, &ctx, NID_authority_key_identifier, "keyid:always"));
     if (!add_extension(cert, &ctx, NID_ext_key_usage, usages[o->profile].extended) ||
         !add_extension(cert, &ctx, NID_authority_key_identifier, "keyid:always"))
         return false;
+    /* RFC 6960 §4.2.2.2.1: it is short-lived instead. */
+    if (o->profile == CA_OCSP)
+        return add_extension(cert, &ctx, NID_id_pkix_OCSP_noCheck, "NULL");
     bool server = o->profile == CA_SERVER_EC || o->profile == CA_SERVER_RSA;
     return !server || add_hosts(cert, o);
 }
@@ -177,16 +187,20 @@ enum cw_err ca_certificate_make(const struct ca_order *order, int64_t now, X509 
                             "'%.80s' is no server name: lower-case letters, digits, hyphens and "
                             "dots, at most %u",
                             order->hosts[i], LINK_HOST_MAX);
-    X509 *cert = X509_new();
-    if (cert == NULL || !fill(cert, order, now)) {
+    X509 *cert = NULL;
+    do { /* every second time it is */
         X509_free(cert);
-        return ca_fail(why, "cannot make a certificate");
-    }
+        cert = X509_new();
+        if (cert == NULL || !fill(cert, order, now)) {
+            X509_free(cert);
+            return ca_fail(why, "cannot make a certificate");
+        }
+    } while (order->profile == CA_ISSUER && !cert_is_low(cert, X509_get0_pubkey(order->issuer)));
     *out = cert;
     return CW_OK;
 }
 
-static bool key_is(EVP_PKEY *key, bool rsa)
+bool ca_key_is(EVP_PKEY *key, bool rsa)
 {
     return rsa ? EVP_PKEY_is_a(key, "RSA") && EVP_PKEY_get_bits(key) == 2048
                : signature_key_is_p256(key);
@@ -207,7 +221,7 @@ enum cw_err ca_request_verify(const uint8_t *der, size_t len, const char *cn, bo
     else if (!cert_subject_is(X509_REQ_get_subject_name(request), cn))
         err = say_fail(why, CW_ERR_FORMAT,
                        "the card's certification request does not name the card's serial %s", cn);
-    else if (!key_is(key, rsa))
+    else if (!ca_key_is(key, rsa))
         err = say_fail(why, CW_ERR_FORMAT, "the card made another kind of key than was asked for");
     X509_REQ_free(request);
     ERR_clear_error();

@@ -14,12 +14,15 @@
 
 /* RFC 5280 §4.2. docs/bank.md has the table. */
 enum ca_profile {
-    CA_ROOT,       /* signs leaves; pathLenConstraint 0 */
-    CA_SERVER_EC,  /* signs handshakes of `tls13` and `ecdhe` */
-    CA_SERVER_RSA, /* only takes encrypted secrets (`rsa`): it cannot be used to sign */
-    CA_CARD_TLS,   /* speaks for a card in a handshake */
-    CA_CARD_ORDER, /* signs orders; no server takes it for a client certificate */
-    CA_JOURNAL,    /* signs heads of the journal; no line and no order is its */
+    CA_ROOT,        /* signs leaves; pathLenConstraint 0 */
+    CA_ISSUER_ROOT, /* signs CA_ISSUER; pathLenConstraint 1 */
+    CA_ISSUER,      /* by a root of P-256: signs leaves, CRLs and CA_OCSP; pathLenConstraint 0 */
+    CA_SERVER_EC,   /* signs handshakes of `tls13` and `ecdhe` */
+    CA_SERVER_RSA,  /* only takes encrypted secrets (`rsa`): it cannot be used to sign */
+    CA_CARD_TLS,    /* speaks for a card in a handshake */
+    CA_OCSP,        /* answers about cards (RFC 6960), and is not asked about itself */
+    CA_CARD_ORDER,  /* signs orders; no server takes it for a client certificate */
+    CA_JOURNAL,     /* signs heads of the journal; no line and no order is its */
     /* Of the card's PIV application, by a root of their own (docs/piv.md) */
     CA_PIV_AUTH,
     CA_PIV_SIGNATURE,
@@ -33,9 +36,9 @@ struct ca_order {
     const char *cn;           /* 1..64 bytes */
     const char *const *hosts; /* CA_SERVER_*: DNS names, at least one */
     size_t host_count;
-    EVP_PKEY *key; /* of the subject; its public half is enough but for CA_ROOT */
+    EVP_PKEY *key; /* of the subject; its public half is enough but for roots */
     int days;      /* until it ends */
-    X509 *issuer;  /* NULL for CA_ROOT */
+    X509 *issuer;  /* NULL for roots */
     EVP_PKEY *issuer_key;
 };
 
@@ -46,6 +49,9 @@ CW_MUST_USE enum cw_err ca_certificate_make(const struct ca_order *order, int64_
 
 /* A new key, P-256 or RSA-2048. */
 CW_MUST_USE enum cw_err ca_key_make(bool rsa, EVP_PKEY **out, struct say *why);
+
+/* Is it P-256, or RSA-2048? */
+bool ca_key_is(EVP_PKEY *key, bool rsa);
 
 /* Takes the public key out of a PKCS#10 request (RFC 2986) after its checks: it is well-formed and
  * nothing follows it, it was signed by that key, its subject is CN=`cn` and nothing else, and the

@@ -45,6 +45,7 @@ static const struct named {
     {"card", CLI_CARD, false},
     {"account", CLI_ACCOUNT, false},
     {"confirmed-by", CLI_CONFIRMED, false},
+    {"because", CLI_BECAUSE, false},
     {"lock", CLI_LOCK, true},
     {"terminate", CLI_TERMINATE, true},
     {"piv", CLI_PIV, true},
@@ -54,8 +55,15 @@ static const struct named {
     {"force", CLI_FORCE, true},
     {"head", CLI_HEAD, false},
     {"store", CLI_STORE, false},
+    {"signing-key", CLI_SIGNING_KEY, false},
+    {"der", CLI_DER, true},
+    {"ocsp", CLI_OCSP, false},
+    {"ocsp-port-file", CLI_OCSP_PORT, false},
+    {"reason", CLI_REASON, false},
     {"listen", CLI_LISTEN, false},
     {"port-file", CLI_PORT_FILE, false},
+    {"requests-per-minute", CLI_REQUESTS, false},
+    {"payments-per-minute", CLI_PAYMENTS, false},
     {"ops", CLI_OPS, false},
     {"ops-port-file", CLI_OPS_PORT, false},
     {"config", CLI_CONFIG, false},
@@ -66,16 +74,16 @@ static const struct named {
 #define OPTIONS  (sizeof named_options / sizeof named_options[0])
 #define OPT_BASE 2000 /* OPT_BASE + index into named_options */
 
-static enum cw_err parse_number(const char *name, const char *text, int64_t max, int64_t *out,
-                                struct say *why)
+static enum cw_err parse_number(const char *name, const char *text, int64_t min, int64_t max,
+                                int64_t *out, struct say *why)
 {
     int64_t n = 0;
     const char *p = text;
     for (; *p >= '0' && *p <= '9' && n <= max; p++)
         n = n * 10 + (*p - '0');
-    if (p == text || *p != '\0' || n < 1 || n > max)
-        return say_fail(why, CW_ERR_ARG, "--%s %.40s: wants a whole number from 1 to %lld", name,
-                        text, (long long)max);
+    if (p == text || *p != '\0' || n < min || n > max)
+        return say_fail(why, CW_ERR_ARG, "--%s %.40s: wants a whole number from %lld to %lld", name,
+                        text, (long long)min, (long long)max);
     *out = n;
     return CW_OK;
 }
@@ -126,8 +134,12 @@ static void take_text(struct cli_args *a, uint64_t bit, const char *value)
         {CLI_CARD, &a->card},
         {CLI_ACCOUNT, &a->account},
         {CLI_CONFIRMED, &a->confirmed_by},
+        {CLI_BECAUSE, &a->because},
         {CLI_HEAD, &a->head},
         {CLI_STORE, &a->store},
+        {CLI_REASON, &a->reason},
+        {CLI_OCSP, &a->ocsp},
+        {CLI_OCSP_PORT, &a->ocsp_port_file},
         {CLI_LISTEN, &a->listen},
         {CLI_KEYLOG, &a->keylog},
         {CLI_PORT_FILE, &a->port_file},
@@ -158,6 +170,7 @@ static enum cw_err take_repeated(struct cli_args *a, const struct named *o, cons
         {CLI_ROOT, a->roots, &a->root_count, LINK_ROOT_MAX},
         {CLI_LIMIT, a->limits, &a->limit_count, POLICY_LIMITS_MAX},
         {CLI_PAYEE, a->payees, &a->payee_count, POLICY_PAYEES_MAX},
+        {CLI_SIGNING_KEY, a->signing_keys, &a->signing_key_count, CLI_SIGNING_KEYS_MAX},
     };
     for (size_t i = 0; i < sizeof lists / sizeof lists[0]; i++) {
         if (lists[i].bit != o->bit)
@@ -176,22 +189,24 @@ static enum cw_err take_number(struct cli_args *a, const struct named *o, const 
 {
     const struct {
         uint64_t bit;
-        int64_t max;
+        int64_t min, max;
         int *to;
     } numbers[] = {
-        {CLI_VALID, 36500, &a->days},
-        {CLI_DAYS, 36500, &a->days},
-        {CLI_PIN_MIN, POLICY_PIN_MAX, &a->pin_min},
-        {CLI_PIN_MAX, POLICY_PIN_MAX, &a->pin_max},
-        {CLI_PIN_TRIES, 15, &a->pin_tries},
+        {CLI_VALID, 1, 36500, &a->days},
+        {CLI_DAYS, 1, 36500, &a->days},
+        {CLI_PIN_MIN, 1, POLICY_PIN_MAX, &a->pin_min},
+        {CLI_PIN_MAX, 1, POLICY_PIN_MAX, &a->pin_max},
+        {CLI_PIN_TRIES, 1, 15, &a->pin_tries},
+        {CLI_REQUESTS, 0, 1000000, &a->requests_per_minute},
+        {CLI_PAYMENTS, 0, 1000000, &a->payments_per_minute},
     };
     if (o->bit == CLI_CUSTOMER)
-        return parse_number(o->name, value, INT64_C(999999999999), &a->customer, why);
+        return parse_number(o->name, value, 1, INT64_C(999999999999), &a->customer, why);
     for (size_t i = 0; i < sizeof numbers / sizeof numbers[0]; i++) {
         int64_t n = 0;
         if (numbers[i].bit != o->bit)
             continue;
-        enum cw_err err = parse_number(o->name, value, numbers[i].max, &n, why);
+        enum cw_err err = parse_number(o->name, value, numbers[i].min, numbers[i].max, &n, why);
         *numbers[i].to = (int)n;
         return err;
     }

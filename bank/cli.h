@@ -62,6 +62,14 @@ enum cli_exit {
 #define CLI_FORCE       (UINT64_C(1) << 40)
 #define CLI_HEAD        (UINT64_C(1) << 41)
 #define CLI_STORE       (UINT64_C(1) << 42)
+#define CLI_SIGNING_KEY (UINT64_C(1) << 43)
+#define CLI_DER         (UINT64_C(1) << 44)
+#define CLI_REASON      (UINT64_C(1) << 45)
+#define CLI_OCSP        (UINT64_C(1) << 46)
+#define CLI_OCSP_PORT   (UINT64_C(1) << 47)
+#define CLI_BECAUSE     (UINT64_C(1) << 48)
+#define CLI_REQUESTS    (UINT64_C(1) << 49)
+#define CLI_PAYMENTS    (UINT64_C(1) << 50)
 #define CLI_OPS         (UINT64_C(1) << 58)
 #define CLI_OPS_PORT    (UINT64_C(1) << 59)
 #define CLI_CONFIG      (UINT64_C(1) << 60)
@@ -76,21 +84,25 @@ enum cli_exit {
 /* How a card gets its PIV application. */
 #define CLI_PIV_OPTIONS (CLI_PIV_KEY | CLI_PIV_PIN | CLI_PIV_PUK)
 
+#define CLI_SIGNING_KEYS_MAX 3u
+
 struct cli_args {
     uint64_t given; /* CLI_... */
     bool json;
-    const char *word; /* the command's own argument: DIR, SERIAL */
+    const char *word; /* the command's own argument: DIR, SERIAL, FILE */
     const char *dir, *name, *currency, *deposit, *reader, *key, *listen, *port_file, *keylog;
     const char *pin_file, *puk_file, *initial_key, *pin_rules, *contactless, *payees_rule;
-    const char *sessions, *card, *account, *confirmed_by, *head, *store;
-    const char *ops, *ops_port_file, *config, *log, *log_level;
+    const char *sessions, *card, *account, *confirmed_by, *because, *head, *store, *reason;
+    const char *ops, *ops_port_file, *ocsp, *ocsp_port_file, *config, *log, *log_level;
     const char *piv_key, *piv_pin_file, *piv_puk_file;
     const char *roots[LINK_ROOT_MAX], *limits[POLICY_LIMITS_MAX], *payees[POLICY_PAYEES_MAX];
-    size_t root_count, limit_count, payee_count;
+    const char *signing_keys[CLI_SIGNING_KEYS_MAX]; /* NAME=URI */
+    size_t root_count, limit_count, payee_count, signing_key_count;
     const char *hosts[BANK_HOSTS_MAX];
     uint8_t profiles[BANK_HOSTS_MAX]; /* of each host; 0: not given */
     size_t host_count;
     int64_t customer, time;
+    int requests_per_minute, payments_per_minute;
     int days, pin_min, pin_max, pin_tries;
 };
 

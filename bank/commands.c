@@ -20,8 +20,11 @@ static enum cw_err run_init(const struct cli_args *args, struct say *why)
         .server_days = args->days > 0 ? args->days : BANK_SERVER_DAYS,
         .store = args->store,
     };
-    enum cw_err err = CW_OK;
-    if (args->store != NULL && !ledger_is_address(args->store))
+    const struct commands_signing_key keys[] = {{BANK_FILE_CARD_ROOT, &o.card_root_uri},
+                                                {BANK_FILE_CARD_ISSUER, &o.card_issuer_uri},
+                                                {BANK_FILE_SERVER_ROOT, &o.server_root_uri}};
+    enum cw_err err = commands_signing_keys_take(args, keys, sizeof keys / sizeof keys[0], why);
+    if (err == CW_OK && args->store != NULL && !ledger_is_address(args->store))
         err = say_fail(why, CW_ERR_ARG,
                        "--store %.40s: wants the address of a database, such as "
                        "postgresql://cardwire@localhost/bank",
@@ -200,14 +203,17 @@ static enum cw_err run_report(const struct cli_args *args, struct say *why)
     "  --pin-rules none|no-repeat,no-sequence   what a PIN may not be (both)\n"
 
 const struct cli_command cli_commands[] = {
-    {"init", "DIR", CLI_NAME | CLI_SERVER | CLI_VALID | CLI_STORE, 0, run_init,
-     "init DIR [--name NAME] [--server-name HOST]... [--valid-days N] [--store ADDRESS]",
-     "Makes a bank in DIR: its ledger, the roots for servers and for cards, and the server's "
-     "keys.\n"
+    {"init", "DIR", CLI_NAME | CLI_SERVER | CLI_VALID | CLI_STORE | CLI_SIGNING_KEY, 0, run_init,
+     "init DIR [--name NAME] [--server-name HOST]... [--valid-days N] [--store ADDRESS]\n"
+     "       [--signing-key card-root|card-issuer|server-root=URI]...",
+     "Makes a bank in DIR: its ledger, the roots for servers and for cards, the CA that issues "
+     "cards,\n"
+     "and the server's keys.\n"
      "The first HOST is the one that cards are issued for (bank.cardwire.test); N is how long the\n"
-     "server's certificates last (90). With ADDRESS (postgresql://...) the ledger is in that "
-     "empty\n"
-     "PostgreSQL database.\n"},
+     "server's certificates last (90). URI (RFC 7512) names a P-256 key in a PKCS#11 token, made\n"
+     "there before: pkcs11:token=T;object=K?module-path=/usr/lib/...so&pin-source=file:FILE. From\n"
+     "here on DIR/card-root.key is needed for nothing more, and may be taken away.\n"
+     "ADDRESS (postgresql://...) is an empty PostgreSQL database: the ledger is there then.\n"},
     {"customer add", NULL, 0, CLI_DIR | CLI_NAME, run_customer_add, "customer add --name NAME",
      "Adds a customer and prints the number.\n"},
     {"customer list", NULL, 0, CLI_DIR, run_customer_list, "customer list",
@@ -279,6 +285,29 @@ const struct cli_command cli_commands[] = {
      "(1826). The bank takes none of these keys for a line or an order. Cut short, the same "
      "command\n"
      "completes it, with new keys and numbers.\n"},
+    {"card renew", "SERIAL", CLI_DAYS, CLI_DIR | CLI_READER, commands_card_renew,
+     "card renew SERIAL --reader READER [--days N]",
+     "Gives the card in READER, which must be that one, new certificates for the keys that it "
+     "has;\n"
+     "N is how long they last (1826). Those before stay good until they end. Certificates of PIV\n"
+     "are made by 'card piv'.\n"},
+    {"card replace", "SERIAL",
+     CLI_KEY | CLI_PIN | CLI_PUK | CLI_TRANSPORT | CLI_INITIAL_KEY | CLI_KEYS_AGAIN |
+         CLI_NO_ACTIVATE | CLI_SERVER | CLI_PROFILES | CLI_ROOT | CLI_DAYS | CLI_TIME | CLI_PIV |
+         CLI_PIV_OPTIONS,
+     CLI_DIR | CLI_READER, commands_card_replace,
+     "card replace SERIAL --reader READER [options of 'card issue' but customer, payees, POLICY]",
+     "Issues the blank card in READER in the place of the card SERIAL: to the same customer, with "
+     "the\n"
+     "same payees and policy, and the same kinds of keys. When the new card is complete, the old "
+     "one\n"
+     "is terminated, and its certificates are revoked. Cut short, the same command completes "
+     "it.\n"},
+    {"card revoke", "SERIAL", 0, CLI_DIR | CLI_REASON, commands_card_revoke,
+     "card revoke SERIAL --reason REASON",
+     "Ends a card for ever, at the bank: it opens no line, in an open one nothing is answered any\n"
+     "more, and its certificates are on the next CRL. REASON is unspecified, key-compromise,\n"
+     "affiliation-changed, superseded, cessation or withdrawn.\n"},
     {"card update", NULL,
      CLI_ROOT | CLI_SERVER | CLI_PROFILES | CLI_POLICY | CLI_LOCK | CLI_TERMINATE,
      CLI_DIR | CLI_CARD, commands_card_update,
@@ -300,25 +329,44 @@ const struct cli_command cli_commands[] = {
     {"payee list", NULL, 0, CLI_DIR | CLI_CARD, commands_payee_list, "payee list --card SERIAL",
      "Lists who is on a card's list and who was: account, name, since when, till when, and by\n"
      "whose word.\n"},
-    {"root roll", NULL, CLI_VALID, CLI_DIR, commands_root_roll, "root roll [--valid-days N]",
+    {"payee requests", NULL, 0, CLI_DIR, commands_payee_requests, "payee requests",
+     "Lists what holders have asked for over their cards' lines and is not decided: number, card,\n"
+     "account, name, since when.\n"},
+    {"payee confirm", "REQUEST", 0, CLI_DIR | CLI_CONFIRMED, commands_payee_confirm,
+     "payee confirm REQUEST --confirmed-by TEXT",
+     "Does what the holder asked for, as 'payee add' would. TEXT is how the bank knows that the\n"
+     "holder wants it, by another way than the holder's terminal.\n"},
+    {"payee refuse", "REQUEST", 0, CLI_DIR | CLI_BECAUSE, commands_payee_refuse,
+     "payee refuse REQUEST --because TEXT", "Refuses it; the holder is told TEXT.\n"},
+    {"root roll", NULL, CLI_VALID | CLI_SIGNING_KEY, CLI_DIR, commands_root_roll,
+     "root roll [--valid-days N] [--signing-key server-root=URI]",
      "Makes the server's next root and certificates, and prints the file of the root. The server\n"
-     "goes on with what it has, so that cards can be updated to both roots.\n"},
+     "goes on with what it has, so that cards can be updated to both roots. URI as for 'init'.\n"},
     {"root switch", NULL, CLI_FORCE, CLI_DIR, commands_root_switch, "root switch [--force]",
      "From its next start on the server uses the next root. Refused while there are cards that\n"
      "have not reported an update with it; with --force they stay out until 'card sync'.\n"},
+    {"crl", "FILE", CLI_DER | CLI_PIV | CLI_VALID, CLI_DIR, commands_crl,
+     "crl FILE [--der] [--piv] [--valid-days N]",
+     "Writes the list of the cards' certificates that are revoked, or held because their card is\n"
+     "blocked (RFC 5280), in PEM or DER: signed by the CA that issues cards, with --piv by the "
+     "root of\n"
+     "PIV. N is until when the next one is due (7).\n"},
     {"serve", NULL,
-     CLI_DIR | CLI_LISTEN | CLI_PORT_FILE | CLI_KEYLOG | CLI_OPS | CLI_OPS_PORT | CLI_CONFIG |
-         CLI_LOG | CLI_LOG_LEVEL,
+     CLI_DIR | CLI_LISTEN | CLI_PORT_FILE | CLI_KEYLOG | CLI_OPS | CLI_OPS_PORT | CLI_OCSP |
+         CLI_OCSP_PORT | CLI_CONFIG | CLI_LOG | CLI_LOG_LEVEL | CLI_REQUESTS | CLI_PAYMENTS,
      0, commands_serve,
      "serve [--config FILE] [--listen HOST:PORT] [--port-file FILE] [--ops HOST:PORT]\n"
-     "             [--ops-port-file FILE] [--log text|json] [--log-level LEVEL]\n"
-     "             [--insecure-keylog FILE]",
+     "             [--ops-port-file FILE] [--ocsp HOST:PORT] [--ocsp-port-file FILE]\n"
+     "             [--log text|json] [--log-level LEVEL] [--requests-per-minute N]\n"
+     "             [--payments-per-minute N] [--insecure-keylog FILE]",
      "Serves cards until SIGTERM (127.0.0.1:8443; port 0 takes a free one, --port-file says "
      "which).\n"
      "FILE of --config says the same and more (cardwired.conf(5)); the command line wins. SIGHUP\n"
      "reads it again. --ops answers GET /healthz, /readyz and /metrics in plain HTTP, on an "
      "address\n"
-     "of this machine alone. The log is on stderr; LEVEL is error, warn, info or debug (info).\n"
+     "of this machine alone; --ocsp answers about cards' certificates there (RFC 6960). The log is "
+     "on stderr; LEVEL is error, warn, info or debug (info).\n"
+     "A card may ask 600 times in a minute, and pay 120 times besides; 0 is no limit.\n"
      "--insecure-keylog writes the secrets of all lines to FILE: whoever has it reads them.\n"},
     {"dashboard", NULL, CLI_LISTEN | CLI_PORT_FILE, CLI_DIR, run_dashboard,
      "dashboard [--listen HOST:PORT] [--port-file FILE]",

@@ -20,6 +20,15 @@ CW_MUST_USE enum cw_err commands_names_take(const struct cli_args *args,
                                             struct applet_name names[LINK_NAME_MAX], size_t *count,
                                             struct say *why);
 
+/* --signing-key NAME=URI of these names, and no others. CW_ERR_ARG. */
+struct commands_signing_key {
+    const char *name;
+    const char **to;
+};
+CW_MUST_USE enum cw_err commands_signing_keys_take(const struct cli_args *args,
+                                                   const struct commands_signing_key *keys,
+                                                   size_t count, struct say *why);
+
 /* Prints the object, whose reference is taken (NULL: out of memory), with "ok": true. */
 CW_MUST_USE enum cw_err commands_print_json(json_t *value, struct say *why);
 /* Money and times as text; what does not fit is a defect, and shows as "?". */
@@ -52,12 +61,21 @@ enum cw_err commands_card_terminate(const struct cli_args *args, struct say *why
 enum cw_err commands_card_reset_pin(const struct cli_args *args, struct say *why);
 enum cw_err commands_card_sync(const struct cli_args *args, struct say *why);
 enum cw_err commands_card_piv(const struct cli_args *args, struct say *why);
+enum cw_err commands_card_replace(const struct cli_args *args, struct say *why);
+/* commands_ca.c */
+enum cw_err commands_card_renew(const struct cli_args *args, struct say *why);
+enum cw_err commands_card_revoke(const struct cli_args *args, struct say *why);
+enum cw_err commands_crl(const struct cli_args *args, struct say *why);
 /* commands_update.c */
 enum cw_err commands_card_update(const struct cli_args *args, struct say *why);
 enum cw_err commands_card_updates(const struct cli_args *args, struct say *why);
 enum cw_err commands_payee_add(const struct cli_args *args, struct say *why);
 enum cw_err commands_payee_remove(const struct cli_args *args, struct say *why);
 enum cw_err commands_payee_list(const struct cli_args *args, struct say *why);
+/* commands_payee.c */
+enum cw_err commands_payee_requests(const struct cli_args *args, struct say *why);
+enum cw_err commands_payee_confirm(const struct cli_args *args, struct say *why);
+enum cw_err commands_payee_refuse(const struct cli_args *args, struct say *why);
 enum cw_err commands_root_roll(const struct cli_args *args, struct say *why);
 enum cw_err commands_root_switch(const struct cli_args *args, struct say *why);
 

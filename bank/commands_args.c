@@ -63,3 +63,24 @@ enum cw_err commands_names_take(const struct cli_args *args,
     *count = args->host_count;
     return CW_OK;
 }
+
+enum cw_err commands_signing_keys_take(const struct cli_args *args,
+                                       const struct commands_signing_key *keys, size_t count,
+                                       struct say *why)
+{
+    for (size_t i = 0; i < args->signing_key_count; i++) {
+        const char *text = args->signing_keys[i];
+        size_t len = strcspn(text, "="), k = 0;
+        while (k < count && (strncmp(keys[k].name, text, len) != 0 || keys[k].name[len] != '\0'))
+            k++;
+        if (k == count || text[len] == '\0')
+            return say_fail(why, CW_ERR_ARG,
+                            "--signing-key %.*s: wants NAME=URI, and here NAME is %s%s",
+                            (int)(len < 40 ? len : 40), text, keys[0].name,
+                            count > 1 ? ", card-issuer or server-root" : "");
+        if (*keys[k].to != NULL)
+            return say_fail(why, CW_ERR_ARG, "--signing-key %s is given twice", keys[k].name);
+        *keys[k].to = text + len + 1;
+    }
+    return CW_OK;
+}

@@ -1,8 +1,8 @@
 /* commands_card.c - the commands of cardwired about cards. */
 #include "bank/commands.h"
 
-#include "bank/issue.h"
 #include "bank/manage.h"
+#include "bank/replace.h"
 #include "bank/terms.h"
 
 #include <stdio.h>
@@ -97,20 +97,16 @@ static enum cw_err issue_options(const struct cli_args *args, struct issue_optio
     return err == CW_OK ? commands_names_take(args, o->names, &o->name_count, why) : err;
 }
 
-enum cw_err commands_card_issue(const struct cli_args *args, struct say *why)
+/* Issues, and says what came of it. */
+static enum cw_err issue(const struct cli_args *args, struct bank *bank, struct issue_options *o,
+                         struct say *why)
 {
-    struct bank *bank = NULL;
-    struct issue_options o;
     struct issue_result result;
     struct progress progress = {.tty = isatty(STDERR_FILENO)};
     char serial[2 * ORDER_SERIAL_LEN + 1];
-    enum cw_err err = issue_options(args, &o, why);
-    if (err != CW_OK || (err = commands_bank_open(args, &bank, why)) != CW_OK)
-        return err;
-    o.progress_ctx = &progress;
-    err = issue_card(bank, &o, &result, why);
+    o->progress_ctx = &progress;
+    enum cw_err err = issue_card(bank, o, &result, why);
     progress_end(&progress);
-    bank_free(&bank);
     if (err != CW_OK)
         return err;
     bank_serial_text(result.serial, serial);
@@ -127,15 +123,49 @@ enum cw_err commands_card_issue(const struct cli_args *args, struct say *why)
         if ((result.keys >> (slot - 1) & 1) != 0)
             json_array_append_new(keys, json_string(link_key_name((enum link_key)slot)));
     return commands_print_json(
-        json_pack("{s:s, s:I, s:s, s:o, s:s?, s:b, s:s?, s:b, s:I, s:I, s:I}", "serial", serial,
-                  "customer", (json_int_t)args->customer, "status",
-                  ledger_card_status_name(result.status), "keys", keys, "mailer",
-                  result.mailer[0] != '\0' ? result.mailer : NULL, "piv", o.piv, "piv_mailer",
-                  result.piv_mailer[0] != '\0' ? result.piv_mailer : NULL, "resumed",
+        json_pack("{s:s, s:s*, s:I, s:s, s:o, s:s?, s:b, s:s?, s:b, s:I, s:I, s:I}", "serial",
+                  serial, "replaces", o->replaces != NULL ? args->word : NULL, "customer",
+                  (json_int_t)o->customer, "status", ledger_card_status_name(result.status), "keys",
+                  keys, "mailer", result.mailer[0] != '\0' ? result.mailer : NULL, "piv", o->piv,
+                  "piv_mailer", result.piv_mailer[0] != '\0' ? result.piv_mailer : NULL, "resumed",
                   result.resumed, "apdus", (json_int_t)result.spent.apdus, "bytes_to_card",
                   (json_int_t)result.spent.bytes_to_card, "bytes_from_card",
                   (json_int_t)result.spent.bytes_from_card),
         why);
+}
+
+enum cw_err commands_card_issue(const struct cli_args *args, struct say *why)
+{
+    struct bank *bank = NULL;
+    struct issue_options o;
+    enum cw_err err = issue_options(args, &o, why);
+    if (err == CW_OK)
+        err = commands_bank_open(args, &bank, why);
+    if (err == CW_OK)
+        err = issue(args, bank, &o, why);
+    bank_free(&bank);
+    return err;
+}
+
+enum cw_err commands_card_replace(const struct cli_args *args, struct say *why)
+{
+    struct bank *bank = NULL;
+    struct issue_options o;
+    struct replace_terms terms;
+    uint8_t old[ORDER_SERIAL_LEN];
+    enum cw_err err = commands_serial_take(args->word, old, why);
+    if (err == CW_OK)
+        err = issue_options(args, &o, why);
+    if (err == CW_OK && args->key == NULL)
+        o.p256 = o.rsa = false; /* as the old card has them */
+    if (err == CW_OK)
+        err = commands_bank_open(args, &bank, why);
+    if (err == CW_OK)
+        err = replace_prepare(bank, old, &terms, &o, why);
+    if (err == CW_OK)
+        err = issue(args, bank, &o, why);
+    bank_free(&bank);
+    return err;
 }
 
 static void list_card(void *ctx, const struct ledger_card *c)

@@ -23,13 +23,19 @@ static enum cw_err load(const struct cli_args *a, struct config *out, struct say
                  {a->port_file, &out->port_file},
                  {a->keylog, &out->insecure_keylog},
                  {a->ops, &out->ops},
-                 {a->ops_port_file, &out->ops_port_file}};
+                 {a->ops_port_file, &out->ops_port_file},
+                 {a->ocsp, &out->ocsp},
+                 {a->ocsp_port_file, &out->ocsp_port_file}};
     enum cw_err err = config_load(a->config, out, why);
     if (err != CW_OK)
         return err;
     for (size_t i = 0; i < sizeof texts / sizeof *texts; i++)
         if (texts[i].said != NULL)
             *texts[i].to = texts[i].said;
+    if ((a->given & CLI_REQUESTS) != 0)
+        out->requests_per_minute = (unsigned)a->requests_per_minute;
+    if ((a->given & CLI_PAYMENTS) != 0)
+        out->payments_per_minute = (unsigned)a->payments_per_minute;
     if (a->log != NULL && log_form_find(a->log, &out->log_form) != CW_OK)
         err = say_fail(why, CW_ERR_ARG, "--log %.40s: wants text or json", a->log);
     if (a->log_level != NULL && log_level_find(a->log_level, &out->log_level) != CW_OK)
@@ -46,6 +52,8 @@ static void take(const struct config *c, struct tlsd_options *o)
     o->lines_max = c->lines;
     o->waiting_per_source = c->waiting_per_source;
     o->drain_seconds = c->drain_seconds;
+    o->requests_per_minute = c->requests_per_minute;
+    o->payments_per_minute = c->payments_per_minute;
 }
 
 static bool same(const char *a, const char *b)
@@ -57,6 +65,7 @@ static bool same(const char *a, const char *b)
 static void say_what_waits(const struct config *was, const struct config *is)
 {
     if (!same(was->dir, is->dir) || !same(was->listen, is->listen) || !same(was->ops, is->ops) ||
+        !same(was->ocsp, is->ocsp) || !same(was->ocsp_port_file, is->ocsp_port_file) ||
         !same(was->port_file, is->port_file) || !same(was->ops_port_file, is->ops_port_file) ||
         !same(was->insecure_keylog, is->insecure_keylog) || was->ops_anywhere != is->ops_anywhere)
         log_event(LOG_WARN, "reload",
@@ -91,6 +100,7 @@ enum cw_err commands_serve(const struct cli_args *args, struct say *why)
         .ops = {.listen = s.config.ops,
                 .port_file = s.config.ops_port_file,
                 .anywhere = s.config.ops_anywhere},
+        .ocsp = {.listen = s.config.ocsp, .port_file = s.config.ocsp_port_file},
         .reload = reload,
         .ctx = &s,
     };

@@ -225,9 +225,13 @@ static enum cw_err show_root(const struct cli_args *args, const struct bank *ban
 enum cw_err commands_root_roll(const struct cli_args *args, struct say *why)
 {
     struct bank *bank = NULL;
-    enum cw_err err = commands_bank_open(args, &bank, why);
+    const char *uri = NULL;
+    const struct commands_signing_key key = {BANK_FILE_SERVER_ROOT, &uri};
+    enum cw_err err = commands_signing_keys_take(args, &key, 1, why);
     if (err == CW_OK)
-        err = bank_server_roll(bank, args->days > 0 ? args->days : BANK_SERVER_DAYS, why);
+        err = commands_bank_open(args, &bank, why);
+    if (err == CW_OK)
+        err = bank_server_roll(bank, args->days > 0 ? args->days : BANK_SERVER_DAYS, uri, why);
     if (err == CW_OK)
         err = show_root(args, bank, &bank->server_next, why);
     bank_free(&bank);

@@ -23,12 +23,16 @@ static const struct key {
     {"port-file", TEXT, offsetof(struct config, port_file), 0, 0},
     {"ops", TEXT, offsetof(struct config, ops), 0, 0},
     {"ops-port-file", TEXT, offsetof(struct config, ops_port_file), 0, 0},
+    {"ocsp", TEXT, offsetof(struct config, ocsp), 0, 0},
+    {"ocsp-port-file", TEXT, offsetof(struct config, ocsp_port_file), 0, 0},
     {"ops-anywhere", FLAG, offsetof(struct config, ops_anywhere), 0, 0},
     {"log", FORM, offsetof(struct config, log_form), 0, 0},
     {"log-level", LEVEL, offsetof(struct config, log_level), 0, 0},
     {"drain", NUMBER, offsetof(struct config, drain_seconds), 0, 3600},
     {"lines", NUMBER, offsetof(struct config, lines), 1, 1000000},
     {"waiting-per-source", NUMBER, offsetof(struct config, waiting_per_source), 1, 1000000},
+    {"requests-per-minute", NUMBER, offsetof(struct config, requests_per_minute), 0, 1000000},
+    {"payments-per-minute", NUMBER, offsetof(struct config, payments_per_minute), 0, 1000000},
     {"insecure-keylog", TEXT, offsetof(struct config, insecure_keylog), 0, 0},
 };
 #define KEYS (sizeof keys / sizeof *keys)
@@ -180,6 +184,8 @@ enum cw_err config_load(const char *path, struct config *out, struct say *why)
 {
     struct reading r = {.config = {.listen = CONFIG_LISTEN,
                                    .drain_seconds = CONFIG_DRAIN_SECONDS,
+                                   .requests_per_minute = CONFIG_REQUESTS,
+                                   .payments_per_minute = CONFIG_PAYMENTS,
                                    .log_form = LOG_TEXT,
                                    .log_level = LOG_INFO}};
     enum cw_err err = path != NULL ? parse(&r, path, why) : CW_OK;

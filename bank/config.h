@@ -7,15 +7,18 @@
 
 #define CONFIG_LISTEN        "127.0.0.1:8443"
 #define CONFIG_DRAIN_SECONDS 10
-#define CONFIG_TEXTS         6u
+#define CONFIG_REQUESTS      600 /* of one card in a minute */
+#define CONFIG_PAYMENTS      120
+#define CONFIG_TEXTS         8u
 
 struct config {
     const char *dir;    /* NULL, as all texts: not said */
     const char *listen; /* CONFIG_LISTEN */
-    const char *port_file, *ops, *ops_port_file, *insecure_keylog;
+    const char *port_file, *ops, *ops_port_file, *ocsp, *ocsp_port_file, *insecure_keylog;
     bool ops_anywhere;
     unsigned lines, waiting_per_source; /* 0: tlsd.h's */
     unsigned drain_seconds;
+    unsigned requests_per_minute, payments_per_minute; /* of a card; 0: no limit */
     enum log_form log_form;
     enum log_level log_level;
     char *texts[CONFIG_TEXTS]; /* what of the above the file said */

@@ -94,7 +94,7 @@ static void show_failure(struct page *p, enum cw_err err, const struct say *why)
     }
 }
 
-static enum cw_err show(struct page *p, const struct route *r, const char *query)
+static void show(struct page *p, const struct route *r, const char *query)
 {
     struct say why = {""};
     enum cw_err err = evhttp_parse_query_str(query, &p->query) == 0
@@ -103,7 +103,6 @@ static enum cw_err show(struct page *p, const struct route *r, const char *query
     if (err != CW_OK)
         show_failure(p, err, &why);
     evhttp_clear_headers(&p->query);
-    return CW_OK;
 }
 
 enum cw_err dashboard_serve(struct dashboard *d, const char *target, struct api_reply *reply)
@@ -120,14 +119,11 @@ enum cw_err dashboard_serve(struct dashboard *d, const char *target, struct api_
             found = &routes[i];
     if (found != NULL)
         reply->route = found->path;
-    enum cw_err err = CW_OK;
     if (found != NULL)
-        err = show(&p, found, target[len] == '?' ? target + len + 1 : "");
+        show(&p, found, target[len] == '?' ? target + len + 1 : "");
     else
         show_problem(&p, 404, "Not found", "There is no page of that name.");
-    if (err == CW_OK)
-        err = html_take(&p.h, &reply->body, &reply->body_len);
     reply->status = p.status;
     reply->type = "text/html; charset=utf-8";
-    return err;
+    return html_take(&p.h, &reply->body, &reply->body_len);
 }

@@ -140,18 +140,24 @@ static enum cw_err show_certificates(struct page *p, struct say *why)
     static const char *const columns[] = {"Certificate", "",    "File",  "", "Ends", "",
                                           "Left",        "num", "State", "", NULL};
     const struct bank *b = p->d->bank;
-    bool piv = false;
+    bool piv = false, journal = false;
     enum cw_err err = ledger_certificates_any(p->l, LEDGER_CERT_PIV, &piv, why);
+    if (err == CW_OK)
+        err = bank_file_there(b, BANK_FILE_JOURNAL, ".pem", &journal, why);
     if (err != CW_OK)
         return err;
     html_raw(&p->h, "<h2>Certificates</h2>");
-    page_table_begin(p, "Roots, and the server's own", columns);
+    page_table_begin(p, "Roots, the server's and the journal's", columns);
     certificate_row(p, b->server.ec, "Server, tls13 and ecdhe");
     certificate_row(p, b->server.rsa, "Server, rsa");
     certificate_row(p, b->server.root, "Root of servers");
     if (b->server_next.generation != 0)
         certificate_row(p, b->server_next.root, "Next root of servers");
     certificate_row(p, BANK_FILE_CARD_ROOT, "Root of cards");
+    if (strcmp(b->card_issuer, BANK_FILE_CARD_ROOT) != 0)
+        certificate_row(p, b->card_issuer, "CA of cards");
+    if (journal)
+        certificate_row(p, BANK_FILE_JOURNAL, "Heads of the journal");
     if (piv)
         certificate_row(p, BANK_FILE_PIV_ROOT, "Root of PIV");
     page_table_end(p);

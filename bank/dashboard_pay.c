@@ -165,7 +165,7 @@ static void show_check(struct page *p, bool good, const char *good_text, const c
 }
 
 /* What can be told of the signature by the certificate, which is also shown. */
-static void show_signer(struct page *p, const struct ledger_entry *e, X509 *cert, X509 *root)
+static void show_signer(struct page *p, const struct ledger_entry *e, X509 *cert, X509 *issuer)
 {
     char cn[80] = "";
     const struct ledger_payment *pay = e->payment;
@@ -177,7 +177,7 @@ static void show_signer(struct page *p, const struct ledger_entry *e, X509 *cert
                               pay->signature_len),
                "The signature fits the text and the certificate.",
                "The signature does not fit the text and the certificate.");
-    show_check(p, X509_verify(cert, X509_get0_pubkey(root)) == 1,
+    show_check(p, X509_verify(cert, X509_get0_pubkey(issuer)) == 1,
                "The certificate is by the bank's root for cards.",
                "The certificate is not by the bank's root for cards.");
     show_check(p, begin <= e->time && e->time <= end,
@@ -195,7 +195,7 @@ static void show_signer(struct page *p, const struct ledger_entry *e, X509 *cert
 
 static enum cw_err show_signature(struct page *p, const struct ledger_entry *e, struct say *why)
 {
-    X509 *cert = NULL, *root = NULL;
+    X509 *cert = NULL, *issuer = NULL;
     struct ledger_certificate stored;
     enum cw_err err = ledger_certificate_find(p->l, e->payment->certificate, &stored, why);
     html_raw(&p->h, "<h2>Signature</h2><ul class='checks'>");
@@ -207,10 +207,10 @@ static enum cw_err show_signature(struct page *p, const struct ledger_entry *e, 
         return CW_OK;
     }
     if (err == CW_OK)
-        err = bank_certificate_load(p->d->bank, BANK_FILE_CARD_ROOT, &root, why);
+        err = bank_certificate_load(p->d->bank, p->d->bank->card_issuer, &issuer, why);
     if (err == CW_OK)
-        show_signer(p, e, cert, root);
-    X509_free(root);
+        show_signer(p, e, cert, issuer);
+    X509_free(issuer);
     return err;
 }
 
@@ -231,6 +231,22 @@ static enum cw_err show_order(struct page *p, const struct ledger_entry *e, stru
              text_number(pay->customer).s, payer.name);
     html_raw(&p->h, "</dl>");
     return show_signature(p, e, why);
+}
+
+/* The head that a receipt of this entry rests on, or would. */
+static enum cw_err show_signed_head(struct page *p, const struct ledger_entry *e, struct say *why)
+{
+    struct ledger_head kept;
+    struct head h;
+    enum cw_err err = ledger_head_find(p->l, e->id, INT64_MAX, &kept, why);
+    if (err == CW_ERR_NOT_FOUND)
+        page_fact(p, "Next signed head", "none yet");
+    else if (err == CW_OK && head_parse(kept.text, kept.text_len, &h) != CW_OK)
+        page_fact(p, "Next signed head", "damaged");
+    else if (err == CW_OK)
+        html_put(&p->h, "<div><dt>Next signed head</dt><dd>entry %, %</dd></div>",
+                 text_number(h.entry).s, text_time(h.time).s);
+    return err == CW_ERR_NOT_FOUND ? CW_OK : err;
 }
 
 static enum cw_err show_place(struct page *p, const struct ledger_entry *e, struct say *why)
@@ -257,6 +273,7 @@ static enum cw_err show_place(struct page *p, const struct ledger_entry *e, stru
              text_number(head).s);
     page_fact_code(p, "Hash before it", text_hex(e->before, sizeof e->before).s);
     page_fact_code(p, "Its hash", e->chained ? text_hex(e->stored, sizeof e->stored).s : "none");
+    err = show_signed_head(p, e, why);
     html_raw(&p->h, "</dl><nav class='more' aria-label='Neighbours'>");
     if (e->id > 1)
         html_put(&p->h, "<a rel='prev' href='/entries/%'>Entry before</a> ",
@@ -265,7 +282,7 @@ static enum cw_err show_place(struct page *p, const struct ledger_entry *e, stru
         html_put(&p->h, "<a rel='next' href='/entries/%'>Entry after</a>",
                  text_number(e->id + 1).s);
     html_raw(&p->h, "</nav>");
-    return CW_OK;
+    return err;
 }
 
 static enum cw_err show_whole(void *ctx, const struct ledger_entry *e, struct say *why)

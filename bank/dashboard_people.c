@@ -73,7 +73,8 @@ static enum cw_err show_postings(struct page *p, const struct ledger_account *a,
         html_raw(&p->h, "<tr>");
         page_cell_time(p, t->time);
         html_put(&p->h, "<td class='num'><a href='/entries/%' aria-label='Entry %'>%</a></td>",
-                 text_number(t->id).s, text_number(t->id).s, text_number(t->id).s);
+                 text_number(t->place.entry).s, text_number(t->place.entry).s,
+                 text_number(t->place.entry).s);
         page_cell_account(p, t->other_account, t->other_name);
         html_put(&p->h, "<td>%</td><td class='num'>%</td><td class='num'>%</td></tr>\n",
                  t->reference, text_money(t->amount, a->currency).s,
@@ -83,7 +84,7 @@ static enum cw_err show_postings(struct page *p, const struct ledger_account *a,
         page_none(p, "Nothing was booked.", 6);
     page_table_end(p);
     if (err == CW_OK && count > PAGE_ROWS)
-        page_next(p, "before", text_number(list[PAGE_ROWS - 1].id).s, "", "");
+        page_next(p, "before", text_number(list[PAGE_ROWS - 1].place.entry).s, "", "");
     free(list);
     return err;
 }

@@ -2,6 +2,7 @@
 
 #include <event2/buffer.h>
 #include <event2/http.h>
+#include <stdio.h>
 #include <string.h>
 #include <strings.h>
 
@@ -9,6 +10,10 @@ void http_reply(struct evhttp_request *req, const struct api_reply *reply)
 {
     struct evbuffer *body = evbuffer_new();
     struct evkeyvalq *headers = evhttp_request_get_output_headers(req);
+    char seconds[24];
+    snprintf(seconds, sizeof seconds, "%lld", (long long)reply->retry_after);
+    if (reply->retry_after > 0)
+        evhttp_add_header(headers, "Retry-After", seconds);
     if (body == NULL || evbuffer_add(body, reply->body, reply->body_len) != 0 ||
         evhttp_add_header(headers, "Content-Type", reply->type) != 0) {
         evhttp_send_error(req, HTTP_INTERNAL, NULL);

@@ -1,7 +1,7 @@
 #include "bank/issue.h"
 
-#include "bank/ca.h"
-#include "bank/desk.h"
+#include "bank/certify.h"
+#include "bank/ledger_revoke.h"
 #include "bank/mailer.h"
 #include "bank/objects.h"
 #include "bank/piv.h"
@@ -30,19 +30,6 @@ struct issue {
     struct mailer piv_mailer;
 };
 
-static const struct slot {
-    enum link_key key;
-    bool rsa;
-    enum ledger_cert_kind kind;
-    enum ca_profile profile;
-} slots[] = {
-    {LINK_KEY_TLS_P256, false, LEDGER_CERT_TLS, CA_CARD_TLS},
-    {LINK_KEY_TLS_RSA, true, LEDGER_CERT_TLS, CA_CARD_TLS},
-    {LINK_KEY_ORDER_P256, false, LEDGER_CERT_ORDER, CA_CARD_ORDER},
-    {LINK_KEY_ORDER_RSA, true, LEDGER_CERT_ORDER, CA_CARD_ORDER},
-};
-#define SLOTS (sizeof slots / sizeof slots[0])
-
 static void progress_percent(const struct issue *s, const char *step, int percent)
 {
     if (s->o->progress != NULL)
@@ -54,14 +41,14 @@ static void progress(const struct issue *s, const char *step)
     progress_percent(s, step, ISSUE_NO_PERCENT);
 }
 
-static bool has_key(const struct issue *s, const struct slot *slot)
+static bool has_key(const struct issue *s, const struct certify_slot *slot)
 {
     return (s->desk->info.keys >> (slot->key - 1) & 1) != 0;
 }
 
 /* A key that an earlier try left in the card is used: slots are never overwritten, and a card with
  * a key but no certificate for it would be incomplete. */
-static bool wanted(const struct issue *s, const struct slot *slot)
+static bool wanted(const struct issue *s, const struct certify_slot *slot)
 {
     return has_key(s, slot) || (slot->rsa ? s->o->rsa : s->o->p256);
 }
@@ -165,7 +152,7 @@ static void key_goes_on(void *ctx, unsigned permille)
     progress_percent(m->issue, m->step, (int)(permille / 10));
 }
 
-static enum cw_err make_key(struct issue *s, const struct slot *slot, struct say *why)
+static enum cw_err make_key(struct issue *s, const struct certify_slot *slot, struct say *why)
 {
     struct making m = {.issue = s};
     if (has_key(s, slot))
@@ -175,50 +162,21 @@ static enum cw_err make_key(struct issue *s, const struct slot *slot, struct say
     return desk_key_generate(s->desk, slot->key, key_goes_on, &m, why);
 }
 
-static enum cw_err certify(struct issue *s, const struct slot *slot, X509 *root, EVP_PKEY *root_key,
-                           struct say *why)
-{
-    uint8_t request[APPLET_CERT_MAX];
-    size_t len;
-    EVP_PKEY *key = NULL;
-    X509 *cert = NULL;
-    enum cw_err err = desk_request_get(s->desk, slot->key, request, sizeof request, &len, why);
-    if (err == CW_OK)
-        err = ca_request_verify(request, len, s->desk->serial, slot->rsa, &key, why);
-    if (err == CW_OK) {
-        struct ca_order order = {.profile = slot->profile,
-                                 .cn = s->desk->serial,
-                                 .key = key,
-                                 .days = s->o->days,
-                                 .issuer = root,
-                                 .issuer_key = root_key};
-        err = ca_certificate_make(&order, ledger_now(s->bank->ledger), &cert, why);
-    }
-    if (err == CW_OK)
-        err = bank_certificate_record(cert, slot->kind, slot->key, &s->certs[s->cert_count], why);
-    if (err == CW_OK)
-        s->cert_count++;
-    X509_free(cert);
-    EVP_PKEY_free(key);
-    return err;
-}
-
 static enum cw_err make_certificates(struct issue *s, struct say *why)
 {
-    X509 *root = NULL;
-    EVP_PKEY *root_key = NULL;
-    enum cw_err err = bank_certificate_load(s->bank, BANK_FILE_CARD_ROOT, &root, why);
-    if (err == CW_OK)
-        err = bank_key_load(s->bank, BANK_FILE_CARD_ROOT, &root_key, why);
-    for (size_t i = 0; i < SLOTS && err == CW_OK; i++) {
-        if (!wanted(s, &slots[i]))
+    struct certify_ca ca;
+    enum cw_err err = certify_open(s->bank, s->o->days, &ca, why);
+    for (size_t i = 0; i < CERTIFY_SLOTS && err == CW_OK; i++) {
+        const struct certify_slot *slot = &certify_slots[i];
+        if (!wanted(s, slot))
             continue;
-        err = make_key(s, &slots[i], why);
+        err = make_key(s, slot, why);
         if (err == CW_OK)
-            err = certify(s, &slots[i], root, root_key, why);
+            err = certify_key(s->desk, slot, &ca, s->o->days, NULL, &s->certs[s->cert_count], why);
+        if (err == CW_OK)
+            s->cert_count++;
     }
-    EVP_PKEY_free(root_key);
-    X509_free(root);
+    certify_close(&ca);
     return err;
 }
 
@@ -329,12 +287,16 @@ static enum cw_err finish(struct issue *s, struct say *why)
     const uint8_t *serial = s->desk->info.serial;
     enum cw_err err = CW_OK;
     if (s->desk->info.life != LINK_LIFE_ACTIVE && s->o->personalise_only)
-        return ledger_card_personalise(l, serial, why);
+        return s->o->replaces != NULL ? ledger_card_replace(l, serial, s->o->replaces, false, why)
+                                      : ledger_card_personalise(l, serial, why);
     if (s->desk->info.life != LINK_LIFE_ACTIVE) {
         progress(s, "activating");
         err = desk_life_set(s->desk, LINK_LIFE_ACTIVE, why);
     }
-    return err == CW_OK ? ledger_card_activate(l, serial, why) : err;
+    if (err != CW_OK)
+        return err;
+    return s->o->replaces != NULL ? ledger_card_replace(l, serial, s->o->replaces, true, why)
+                                  : ledger_card_activate(l, serial, why);
 }
 
 /* The ledger knows the card and its certificates, as `issuing`, before the card can be active; it
@@ -344,7 +306,8 @@ static enum cw_err issue_blank(struct issue *s, struct say *why)
     const struct ledger_terms terms = {.keyset = DESK_KEYSET,
                                        .policy = s->o->policy,
                                        .payees = s->payees,
-                                       .payee_count = s->o->payee_count};
+                                       .payee_count = s->o->payee_count,
+                                       .confirmed = s->o->confirmed};
     enum cw_err err = open_channel(s, why);
     if (err == CW_OK)
         err = remove_rest(s, why);

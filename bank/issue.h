@@ -24,6 +24,8 @@ struct issue_options {
     struct policy policy;                  /* terms.h */
     const char *payees[POLICY_PAYEES_MAX]; /* accounts of this bank */
     size_t payee_count;
+    const char *confirmed;                   /* how the bank knows of them; NULL: by the contract */
+    const uint8_t *replaces;                 /* NULL, or serial of the card whose place it takes */
     struct applet_name names[LINK_NAME_MAX]; /* servers that the card may talk to */
     size_t name_count;                       /* 0: the bank's own, all profiles */
     const char *root_file;                   /* NULL, or PEM of a second root for servers */

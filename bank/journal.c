@@ -14,17 +14,35 @@ struct journal {
     X509 *certificate, *root;
     uint8_t der[RECEIPT_CERT_MAX]; /* of the certificate */
     size_t der_len;
-    uint8_t sha256[LEDGER_HASH_LEN]; /* of that */
+    uint8_t sha256[LEDGER_HASH_LEN];  /* of that */
+    uint8_t issuer[RECEIPT_CERT_MAX]; /* of the CA that issues cards */
+    size_t issuer_len;                /* 0: the root does */
 };
 
 static enum cw_err check_certificate(const struct bank *b, X509 *cert, X509 *root, struct say *why)
 {
-    if (cert_is_by(cert, root, ledger_now(b->ledger)) && cert_is_journal(cert, b->name))
+    if (cert_is_by(cert, NULL, root, ledger_now(b->ledger)) && cert_is_journal(cert, b->name))
         return CW_OK;
     return say_fail(why, CW_ERR_FORMAT,
                     BANK_FILE_JOURNAL ".pem is not a certificate for this bank's journal, by "
                                       "its " BANK_FILE_CARD_ROOT ", and valid now; restore it "
                                       "from a copy");
+}
+
+static enum cw_err load_issuer(const struct bank *b, struct journal *j, struct say *why)
+{
+    X509 *cert = NULL;
+    unsigned char *at = j->issuer;
+    if (strcmp(b->card_issuer, BANK_FILE_CARD_ROOT) == 0)
+        return CW_OK;
+    enum cw_err err = bank_certificate_load(b, b->card_issuer, &cert, why);
+    int n = err == CW_OK ? i2d_X509(cert, NULL) : 0;
+    if (err == CW_OK && (n <= 0 || (size_t)n > sizeof j->issuer || i2d_X509(cert, &at) != n))
+        err = ca_fail(why, BANK_FILE_CARD_ISSUER ".pem");
+    if (err == CW_OK)
+        j->issuer_len = (size_t)n;
+    X509_free(cert);
+    return err;
 }
 
 enum cw_err journal_open(struct bank *b, struct journal **out, struct say *why)
@@ -41,6 +59,8 @@ enum cw_err journal_open(struct bank *b, struct journal **out, struct say *why)
         err = bank_certificate_load(b, BANK_FILE_CARD_ROOT, &j->root, why);
     if (err == CW_OK)
         err = check_certificate(b, j->certificate, j->root, why);
+    if (err == CW_OK)
+        err = load_issuer(b, j, why);
     if (err == CW_OK) {
         n = i2d_X509(j->certificate, NULL);
         if (n <= 0 || (size_t)n > sizeof j->der || i2d_X509(j->certificate, &at) != n)
@@ -139,6 +159,7 @@ static enum cw_err gather(struct bank *b, const struct journal *j, const struct 
     memcpy(r->text, p->text, r->text_len = p->text_len);
     memcpy(r->signature, p->signature, r->signature_len = p->signature_len);
     memcpy(r->certificate, cert.der, r->certificate_len = cert.der_len);
+    memcpy(r->issuer, j->issuer, r->issuer_len = j->issuer_len);
     memcpy(r->proof.head, head.text, r->proof.head_len = head.text_len);
     memcpy(r->proof.signature, head.signature, r->proof.signature_len = head.signature_len);
     memcpy(r->proof.certificate, head.certificate, r->proof.certificate_len = head.certificate_len);
@@ -185,7 +206,7 @@ static bool take_signer(struct head_audit *a, const struct ledger_head *h, int64
     memcpy(a->sha256, sha256, sizeof sha256);
     ERR_clear_error();
     return a->signer != NULL && at == h->certificate + h->certificate_len &&
-           cert_is_journal(a->signer, a->bank->name) && cert_is_by(a->signer, a->root, time);
+           cert_is_journal(a->signer, a->bank->name) && cert_is_by(a->signer, NULL, a->root, time);
 }
 
 static enum cw_err check_head(void *ctx, const struct ledger_head *kept, const uint8_t *hash,

@@ -8,7 +8,7 @@
 
 #include <openssl/x509.h>
 
-#define KEYCACHE_SLOTS 1024u
+#define KEYCACHE_SLOTS 8192u /* twice the lines of a server; about 4 KB each when in use */
 
 struct keycache {
     struct {
@@ -21,6 +21,8 @@ struct keycache {
  * CW_ERR_FORMAT when the DER is damaged. */
 CW_MUST_USE enum cw_err keycache_get(struct keycache *cache, const struct ledger_certificate *cert,
                                      X509 **out);
+/* The same by its hash alone; NULL when it is not in the cache. */
+X509 *keycache_find(const struct keycache *cache, const uint8_t sha256[32]);
 void keycache_clear(struct keycache *cache);
 
 #endif

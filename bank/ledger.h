@@ -19,10 +19,9 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define LEDGER_SCHEMA         6
+#define LEDGER_SCHEMA         8
 #define LEDGER_CERT_MAX       RECEIPT_CERT_MAX    /* bytes of DER */
 #define LEDGER_SIGNATURE_MAX  ENTRY_SIGNATURE_MAX /* bytes */
-#define LEDGER_STATEMENT_MAX  100u                /* transactions in one statement */
 #define LEDGER_CERTS_PER_CARD 4u
 #define LEDGER_CONFIRMED_MAX  200u       /* bytes of how a payee was confirmed */
 #define LEDGER_HASH_LEN       DIGEST_LEN /* SHA-256 */
@@ -165,8 +164,9 @@ struct ledger_certificate {
 struct ledger_terms {
     unsigned keyset; /* version, 1..127 */
     struct policy policy;
-    const struct policy_payee *payees; /* confirmed by the contract itself */
+    const struct policy_payee *payees;
     size_t payee_count;
+    const char *confirmed; /* how; NULL: by the contract itself */
 };
 
 /* Writes that keys derived for that serial are about to be given to a card, before they are. Once
@@ -189,11 +189,12 @@ CW_MUST_USE enum cw_err
 ledger_card_personalise(struct ledger *l, const uint8_t serial[ORDER_SERIAL_LEN], struct say *why);
 CW_MUST_USE enum cw_err
 ledger_card_activate(struct ledger *l, const uint8_t serial[ORDER_SERIAL_LEN], struct say *why);
-/* For ever; from any status but `issuing`. A terminated card is no error. */
+/* For ever, and its certificates are revoked (ledger_revoke.h); from any status but `issuing`. A
+ * terminated card is no error. */
 CW_MUST_USE enum cw_err
 ledger_card_terminate(struct ledger *l, const uint8_t serial[ORDER_SERIAL_LEN], struct say *why);
-/* Blocks or unblocks; CW_ERR_STATE when the card is neither active nor blocked. Blocking a blocked
- * card is no error. */
+/* Blocks or unblocks, with its certificates; CW_ERR_STATE when the card is neither active nor
+ * blocked. Blocking a blocked card is no error. */
 CW_MUST_USE enum cw_err ledger_card_block(struct ledger *l, const uint8_t serial[ORDER_SERIAL_LEN],
                                           bool blocked, struct say *why);
 CW_MUST_USE enum cw_err ledger_card_get(struct ledger *l, const uint8_t serial[ORDER_SERIAL_LEN],
@@ -209,7 +210,7 @@ CW_MUST_USE enum cw_err ledger_certificate_each(struct ledger *l,
                                                 void (*each)(void *ctx,
                                                              const struct ledger_certificate *c),
                                                 void *ctx, struct say *why);
-/* Certificates of one card and kind into out[0..LEDGER_CERTS_PER_CARD), by slot. */
+/* The certificates that one card of a kind has now into out[0..LEDGER_CERTS_PER_CARD), by slot. */
 CW_MUST_USE enum cw_err ledger_certificates_get(struct ledger *l,
                                                 const uint8_t serial[ORDER_SERIAL_LEN],
                                                 enum ledger_cert_kind kind,
@@ -301,6 +302,83 @@ CW_MUST_USE enum cw_err ledger_payee_each(struct ledger *l, const uint8_t serial
                                           void (*each)(void *ctx, const struct ledger_payee *p),
                                           void *ctx, struct say *why);
 
+/* What a holder asked for a card's list. Nothing is put on it until the bank knows by another way
+ * than the holder's terminal that the holder wants it; what is taken off needs nobody's word. */
+enum ledger_payee_request_status {
+    LEDGER_REQUEST_OPEN = 1,
+    LEDGER_REQUEST_CONFIRMED = 2,
+    LEDGER_REQUEST_REFUSED = 3,
+};
+const char *ledger_payee_request_status_name(enum ledger_payee_request_status status);
+
+struct ledger_payee_request {
+    int64_t id;
+    uint8_t card[ORDER_SERIAL_LEN];
+    bool remove; /* else: add */
+    struct policy_payee payee;
+    int64_t asked;
+    enum ledger_payee_request_status status;
+    int64_t decided;                      /* 0 while it is open */
+    char words[LEDGER_CONFIRMED_MAX + 1]; /* how it was confirmed, or why it was refused */
+};
+
+/* Writes the request; one that is open already and asks the same is found instead (*fresh false).
+ * CW_ERR_EXISTS when the account to add is on the list; CW_ERR_NOT_FOUND when the one to remove is
+ * not; CW_ERR_SPACE when the list is full, or POLICY_PAYEES_MAX requests of the card are open. */
+CW_MUST_USE enum cw_err ledger_payee_request_add(struct ledger *l,
+                                                 const uint8_t serial[ORDER_SERIAL_LEN],
+                                                 bool remove, const struct policy_payee *payee,
+                                                 struct ledger_payee_request *out, bool *fresh,
+                                                 struct say *why);
+CW_MUST_USE enum cw_err ledger_payee_request_get(struct ledger *l, int64_t id,
+                                                 struct ledger_payee_request *out, struct say *why);
+/* Those of a card before `before`, newest first, into out[0..limit). */
+CW_MUST_USE enum cw_err ledger_payee_requests_get(struct ledger *l,
+                                                  const uint8_t serial[ORDER_SERIAL_LEN],
+                                                  int64_t before, size_t limit,
+                                                  struct ledger_payee_request *out, size_t *count,
+                                                  struct say *why);
+/* Those that are open, of all cards, oldest first. */
+CW_MUST_USE enum cw_err
+ledger_payee_request_each(struct ledger *l,
+                          void (*each)(void *ctx, const struct ledger_payee_request *r), void *ctx,
+                          struct say *why);
+/* Ends a request. CW_ERR_STATE when it is not open, CW_ERR_FORMAT for words as of
+ * ledger_payee_add. Inside a transaction, or of its own. */
+CW_MUST_USE enum cw_err ledger_payee_request_confirm(struct ledger *l, int64_t id,
+                                                     const char *words, struct say *why);
+/* In a transaction of its own. */
+CW_MUST_USE enum cw_err ledger_payee_request_refuse(struct ledger *l, int64_t id, const char *words,
+                                                    struct say *why);
+
+/* ---- events ---- */
+
+/* What happened to a customer's cards and their lists, in its order. Money is in the journal. */
+enum ledger_event_kind {
+    LEDGER_EVENT_CARD_BLOCKED = 1,
+    LEDGER_EVENT_CARD_UNBLOCKED = 2,
+    LEDGER_EVENT_CARD_TERMINATED = 3,
+    LEDGER_EVENT_PAYEE_ASKED = 4, /* for a payee to be put on a list */
+    LEDGER_EVENT_PAYEE_REFUSED = 5,
+    LEDGER_EVENT_PAYEE_ADDED = 6,
+    LEDGER_EVENT_PAYEE_REMOVED = 7,
+};
+const char *ledger_event_kind_name(enum ledger_event_kind kind);
+
+struct ledger_event {
+    int64_t id; /* grows */
+    int64_t time;
+    enum ledger_event_kind kind;
+    uint8_t card[ORDER_SERIAL_LEN];
+    struct policy_payee payee;            /* empty texts when it is about none */
+    char words[LEDGER_CONFIRMED_MAX + 1]; /* why a payee was refused */
+};
+
+/* The customer's events after that id, oldest first, into out[0..limit). */
+CW_MUST_USE enum cw_err ledger_events_get(struct ledger *l, int64_t customer, int64_t after,
+                                          size_t limit, struct ledger_event *out, size_t *count,
+                                          struct say *why);
+
 /* ---- payments ---- */
 
 /* An order whose signature, card and line were found good. */
@@ -348,6 +426,7 @@ struct ledger_request {
     const struct ledger_order *order;
     bool linked; /* with the next one: both are booked, or none */
     void *ctx;
+    bool looked; /* out: whether it was booked before is known, also after an error */
     enum ledger_verdict verdict;
     char *reply; /* of LEDGER_BOOKED: what was stored, the caller's to free */
 };
@@ -475,11 +554,21 @@ CW_MUST_USE enum cw_err ledger_proof_get(struct ledger *l, int64_t id, int64_t h
 
 /* ---- statements and totals ---- */
 
+/* Where a posting stands in the journal. */
+struct ledger_place {
+    int64_t entry;
+    uint32_t line;
+};
+/* Before the first and after the last of them. */
+#define LEDGER_FIRST ((struct ledger_place){0, 0})
+#define LEDGER_LAST  ((struct ledger_place){INT64_MAX, 0})
+
 struct ledger_transaction {
-    int64_t id;
+    struct ledger_place place;
     int64_t time;
     int64_t amount;  /* signed: negative left the account */
     int64_t balance; /* after it */
+    char kind[16];   /* of the entry: "deposit", "payment" */
     char other_account[ACCOUNT_NUMBER_LEN + 1];
     char other_name[ORDER_NAME_MAX + 1];
     char reference[ORDER_REFERENCE_MAX + 1];
@@ -487,10 +576,34 @@ struct ledger_transaction {
     uint8_t order[ORDER_ID_LEN];
 };
 
-/* Newest first into out[0..limit); limit 1..LEDGER_STATEMENT_MAX. */
-CW_MUST_USE enum cw_err ledger_statement_get(struct ledger *l, const char *number, size_t limit,
-                                             struct ledger_transaction *out, size_t *count,
-                                             struct say *why);
+/* Which transactions are wanted: all that is said must be so. */
+struct ledger_filter {
+    int64_t from, to;                  /* from <= time < to */
+    int64_t least, most;               /* minor units, whatever the sign */
+    int direction;                     /* below 0: left the account; above: came in; 0: both */
+    char other[ORDER_ACCOUNT_MAX + 1]; /* the account on the other side; "": any */
+    char reference[ORDER_REFERENCE_MAX + 1]; /* a part of it, to the byte; "": any */
+};
+extern const struct ledger_filter ledger_filter_all;
+
+enum ledger_sort { LEDGER_NEWEST_FIRST, LEDGER_OLDEST_FIRST };
+
+/* The transactions of an account (its row) that lie past a place in that order, into
+ * out[0..limit). What is booked meanwhile moves no place. */
+CW_MUST_USE enum cw_err
+ledger_transactions_get(struct ledger *l, int64_t account, const struct ledger_filter *f,
+                        enum ledger_sort sort, const struct ledger_place *past, size_t limit,
+                        struct ledger_transaction *out, size_t *count, struct say *why);
+/* The same of all accounts of a customer, oldest first; own[i] is the account of out[i]. */
+struct ledger_own {
+    char account[ACCOUNT_NUMBER_LEN + 1], currency[4];
+};
+CW_MUST_USE enum cw_err ledger_customer_transactions_get(
+    struct ledger *l, int64_t customer, const struct ledger_place *past, size_t limit,
+    struct ledger_transaction *out, struct ledger_own *own, size_t *count, struct say *why);
+/* What the account held before that second. It adds up all that was posted until then. */
+CW_MUST_USE enum cw_err ledger_balance_at(struct ledger *l, int64_t account, int64_t time,
+                                          int64_t *out, struct say *why);
 
 struct ledger_totals {
     int64_t customers, accounts, cards, entries, payments;

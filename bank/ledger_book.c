@@ -1,4 +1,4 @@
-/* ledger_book.c - entries that no card ordered, stored payments, statements and totals. Orders are
+/* ledger_book.c - entries that no card ordered, stored payments and totals. Orders are
  * booked in ledger_booking.c. */
 #include "bank/ledger_booking.h"
 
@@ -143,54 +143,7 @@ void ledger_payment_free(struct ledger_payment **payment)
     *payment = NULL;
 }
 
-/* ---- statements and totals ---- */
-
-enum cw_err db_transaction_read(struct db_stmt *st, struct ledger_transaction *t, struct say *why)
-{
-    *t = (struct ledger_transaction){.id = db_int(st, 0),
-                                     .time = db_int(st, 1),
-                                     .amount = db_int(st, 2),
-                                     .balance = db_int(st, 3)};
-    enum cw_err err = db_text(st, 4, t->other_account, sizeof t->other_account, why);
-    if (err == CW_OK)
-        err = db_text(st, 5, t->other_name, sizeof t->other_name, why);
-    if (err == CW_OK)
-        err = db_text(st, 6, t->reference, sizeof t->reference, why);
-    t->has_order = !db_null(st, 7);
-    if (err == CW_OK && t->has_order)
-        err = db_blob_exact(st, 7, t->order, sizeof t->order, why);
-    return err;
-}
-
-enum cw_err ledger_statement_get(struct ledger *l, const char *number, size_t limit,
-                                 struct ledger_transaction *out, size_t *count, struct say *why)
-{
-    struct db_stmt *st;
-    bool row = true;
-    size_t n = 0;
-    if (limit == 0 || limit > LEDGER_STATEMENT_MAX)
-        return say_fail(why, CW_ERR_ARG, "a statement has 1 to %u transactions",
-                        LEDGER_STATEMENT_MAX);
-    enum cw_err err = db_prepare(
-        l, &st, why,
-        DB_TRANSACTION_COLUMNS
-        "FROM account a JOIN posting p ON p.account = a.id "
-        "JOIN journal j ON j.id = p.journal "
-        "JOIN posting op ON op.journal = p.journal AND op.line <> p.line "
-        "JOIN account oa ON oa.id = op.account LEFT JOIN customer oc ON oc.id = oa.customer "
-        "LEFT JOIN payment pay ON pay.journal = j.id "
-        "WHERE a.number = ? ORDER BY p.journal DESC LIMIT ?",
-        "ti", number, (int64_t)limit);
-    if (err != CW_OK)
-        return err;
-    while (n < limit && (err = db_step(l, st, &row, why)) == CW_OK && row)
-        if ((err = db_transaction_read(st, &out[n++], why)) != CW_OK)
-            break;
-    db_done(&st);
-    if (err == CW_OK)
-        *count = n;
-    return err;
-}
+/* ---- totals ---- */
 
 struct totalling {
     struct ledger *l;

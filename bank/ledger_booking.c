@@ -303,10 +303,15 @@ static enum cw_err once(struct ledger *l, struct ledger_request *requests, size_
     enum db_fate fate = DB_UNDONE;
     for (size_t i = 0; i < count; i++) {
         requests[i].verdict = LEDGER_CONFLICT;
+        requests[i].looked = false;
         requests[i].reply = NULL;
     }
     enum cw_err err = gather(&b, requests, count, why);
-    if (err == CW_OK && (err = l->engine->fetch(l, &b, why)) == CW_OK)
+    if (err == CW_OK)
+        err = l->engine->fetch(l, &b, why);
+    for (size_t i = 0; i < count && err == CW_OK; i++)
+        requests[i].looked = true;
+    if (err == CW_OK)
         err = db_end_told(l, book(l, &b, make, why), &fate, why);
     free_booking(&b);
     if (err == CW_OK)

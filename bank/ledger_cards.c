@@ -78,8 +78,7 @@ enum cw_err ledger_card_each(struct ledger *l, void (*each)(void *ctx, const str
     return err;
 }
 
-static enum cw_err insert_certificate(struct ledger *l, struct ledger_certificate *c,
-                                      struct say *why)
+enum cw_err db_certificate_add(struct ledger *l, struct ledger_certificate *c, struct say *why)
 {
     struct db_stmt *st;
     SHA256(c->der, c->der_len, c->sha256);
@@ -132,7 +131,7 @@ static enum cw_err begin_card(struct ledger *l, const uint8_t serial[ORDER_SERIA
     err = db_run(l, err, st, why);
     for (size_t i = 0; i < count && err == CW_OK; i++) {
         memcpy(certs[i].card, serial, ORDER_SERIAL_LEN);
-        err = insert_certificate(l, &certs[i], why);
+        err = db_certificate_add(l, &certs[i], why);
     }
     return err == CW_OK && terms != NULL ? db_management_add(l, serial, terms, why) : err;
 }
@@ -237,8 +236,8 @@ enum cw_err ledger_card_activate(struct ledger *l, const uint8_t serial[ORDER_SE
     return err;
 }
 
-enum cw_err ledger_card_terminate(struct ledger *l, const uint8_t serial[ORDER_SERIAL_LEN],
-                                  struct say *why)
+static enum cw_err terminate(struct ledger *l, const uint8_t serial[ORDER_SERIAL_LEN],
+                             struct say *why)
 {
     bool changed = false;
     struct ledger_card card;
@@ -250,11 +249,20 @@ enum cw_err ledger_card_terminate(struct ledger *l, const uint8_t serial[ORDER_S
             &changed, why);
     if (err == CW_OK && !changed)
         err = say_fail(why, CW_ERR_STATE, "that card was never issued");
-    return err;
+    if (err == CW_OK && card.status != LEDGER_CARD_TERMINATED)
+        err = db_event_add(l, LEDGER_EVENT_CARD_TERMINATED, serial, NULL, NULL, why);
+    return err == CW_OK ? db_revoke(l, serial, LEDGER_REASON_CESSATION, why) : err;
 }
 
-enum cw_err ledger_card_block(struct ledger *l, const uint8_t serial[ORDER_SERIAL_LEN],
-                              bool blocked, struct say *why)
+enum cw_err ledger_card_terminate(struct ledger *l, const uint8_t serial[ORDER_SERIAL_LEN],
+                                  struct say *why)
+{
+    enum cw_err err = db_begin(l, why);
+    return err == CW_OK ? db_end(l, terminate(l, serial, why), why) : err;
+}
+
+static enum cw_err block(struct ledger *l, const uint8_t serial[ORDER_SERIAL_LEN], bool blocked,
+                         struct say *why)
 {
     bool changed = false;
     struct ledger_card card;
@@ -272,15 +280,26 @@ enum cw_err ledger_card_block(struct ledger *l, const uint8_t serial[ORDER_SERIA
             why, CW_ERR_STATE, "that card is %s, and opens no line anyway%s",
             ledger_card_status_name(card.status),
             card.status == LEDGER_CARD_ISSUING ? "; run 'cardwired card issue' for it again" : "");
-    return err;
+    if (err == CW_OK && blocked != (card.status == LEDGER_CARD_BLOCKED))
+        err = db_event_add(l, blocked ? LEDGER_EVENT_CARD_BLOCKED : LEDGER_EVENT_CARD_UNBLOCKED,
+                           serial, NULL, NULL, why);
+    if (err != CW_OK)
+        return err;
+    return blocked ? db_revoke(l, serial, LEDGER_REASON_HOLD, why) : db_unhold(l, serial, why);
+}
+
+enum cw_err ledger_card_block(struct ledger *l, const uint8_t serial[ORDER_SERIAL_LEN],
+                              bool blocked, struct say *why)
+{
+    enum cw_err err = db_begin(l, why);
+    return err == CW_OK ? db_end(l, block(l, serial, blocked, why), why) : err;
 }
 
 /* ---- certificates ---- */
 
-#define CERT_COLUMNS "SELECT sha256, card, kind, slot, der FROM certificate "
+#define CERT_COLUMNS "SELECT " DB_CERTIFICATE_COLUMNS " FROM certificate c "
 
-static enum cw_err read_certificate(struct db_stmt *st, struct ledger_certificate *out,
-                                    struct say *why)
+enum cw_err db_certificate_read(struct db_stmt *st, struct ledger_certificate *out, struct say *why)
 {
     char kind[8];
     out->slot = (unsigned)db_int(st, 3);
@@ -314,7 +333,7 @@ enum cw_err ledger_certificate_find(struct ledger *l, const uint8_t sha256[32],
     if (err == CW_OK && !row)
         err = say_fail(why, CW_ERR_NOT_FOUND, "this bank issued no such certificate");
     if (err == CW_OK)
-        err = read_certificate(st, out, why);
+        err = db_certificate_read(st, out, why);
     db_done(&st);
     return err;
 }
@@ -330,7 +349,7 @@ enum cw_err ledger_certificate_each(struct ledger *l,
         return say_fail(why, CW_ERR_SPACE, "out of memory");
     enum cw_err err = db_prepare(l, &st, why, CERT_COLUMNS "ORDER BY card, slot", "");
     while (err == CW_OK && (err = db_step(l, st, &row, why)) == CW_OK && row)
-        if ((err = read_certificate(st, c, why)) == CW_OK)
+        if ((err = db_certificate_read(st, c, why)) == CW_OK)
             each(ctx, c);
     db_done(&st);
     free(c);
@@ -344,13 +363,13 @@ enum cw_err ledger_certificates_get(struct ledger *l, const uint8_t serial[ORDER
     struct db_stmt *st;
     bool row = true;
     size_t n = 0;
-    enum cw_err err =
-        db_prepare(l, &st, why, CERT_COLUMNS "WHERE card = ? AND kind = ? ORDER BY slot", "bt",
-                   serial, (size_t)ORDER_SERIAL_LEN, kind_names[kind]);
+    enum cw_err err = db_prepare(
+        l, &st, why, CERT_COLUMNS "WHERE card = ? AND kind = ? AND replaced IS NULL ORDER BY slot",
+        "bt", serial, (size_t)ORDER_SERIAL_LEN, kind_names[kind]);
     if (err != CW_OK)
         return err;
     while (n < LEDGER_CERTS_PER_CARD && (err = db_step(l, st, &row, why)) == CW_OK && row) {
-        if ((err = read_certificate(st, &out[n], why)) != CW_OK)
+        if ((err = db_certificate_read(st, &out[n], why)) != CW_OK)
             break;
         n++;
     }
@@ -392,7 +411,7 @@ static enum cw_err put_piv(struct ledger *l, const uint8_t serial[ORDER_SERIAL_L
     for (size_t i = 0; i < count && err == CW_OK; i++) {
         certs[i].kind = LEDGER_CERT_PIV;
         memcpy(certs[i].card, serial, ORDER_SERIAL_LEN);
-        err = insert_certificate(l, &certs[i], why);
+        err = db_certificate_add(l, &certs[i], why);
     }
     return err;
 }

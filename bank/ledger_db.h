@@ -4,7 +4,7 @@
 #ifndef CARDWIRE_BANK_LEDGER_DB_H
 #define CARDWIRE_BANK_LEDGER_DB_H
 
-#include "bank/ledger.h"
+#include "bank/ledger_revoke.h"
 
 /* A value of a statement: 'i' number, 't' text (NUL at its end), 'b' bytes. */
 struct db_value {
@@ -168,14 +168,6 @@ CW_MUST_USE enum cw_err db_customer_read(struct db_stmt *st, struct ledger_custo
                                          struct say *why);
 CW_MUST_USE enum cw_err db_account_read(struct db_stmt *st, struct ledger_account *out,
                                         struct say *why);
-/* A posting p of entry j, with the other one, op, of account oa and customer oc, and payment pay.
- */
-#define DB_TRANSACTION_COLUMNS                                                                     \
-    "SELECT j.id, j.time, p.amount, p.balance, oa.number, "                                        \
-    "coalesce(oc.name, (SELECT value FROM setting WHERE name = 'name'), ''), j.reference, "        \
-    "pay.order_id "
-CW_MUST_USE enum cw_err db_transaction_read(struct db_stmt *st, struct ledger_transaction *t,
-                                            struct say *why);
 /* A payment from the columns of DB_PAYMENT_COLUMNS, which begin at `column`. */
 #define DB_PAYMENT_COLUMNS                                                                         \
     "pay.journal, pay.customer, pay.order_id, pay.counter, pay.request, pay.card, "                \
@@ -191,6 +183,30 @@ CW_MUST_USE enum cw_err db_card_read(const struct db_stmt *st, struct ledger_car
 /* Inside a transaction, for a card that is `issuing`. */
 CW_MUST_USE enum cw_err db_management_add(struct ledger *l, const uint8_t serial[ORDER_SERIAL_LEN],
                                           const struct ledger_terms *terms, struct say *why);
+
+/* A certificate of a card: from the first columns of a row; and into the table, inside a
+ * transaction, with its hash filled in. */
+#define DB_CERTIFICATE_COLUMNS      "c.sha256, c.card, c.kind, c.slot, c.der"
+#define DB_CERTIFICATE_COLUMN_COUNT 5
+CW_MUST_USE enum cw_err db_certificate_read(struct db_stmt *st, struct ledger_certificate *out,
+                                            struct say *why);
+CW_MUST_USE enum cw_err db_certificate_add(struct ledger *l, struct ledger_certificate *c,
+                                           struct say *why);
+
+/* Inside a transaction: the card's certificates are revoked, or held; what was revoked stays as it
+ * is. Held ones are good again. */
+CW_MUST_USE enum cw_err db_revoke(struct ledger *l, const uint8_t serial[ORDER_SERIAL_LEN],
+                                  enum ledger_reason reason, struct say *why);
+CW_MUST_USE enum cw_err db_unhold(struct ledger *l, const uint8_t serial[ORDER_SERIAL_LEN],
+                                  struct say *why);
+
+/* Inside the transaction in which it happens. `payee` and `words` may be NULL. */
+CW_MUST_USE enum cw_err db_event_add(struct ledger *l, enum ledger_event_kind kind,
+                                     const uint8_t serial[ORDER_SERIAL_LEN],
+                                     const struct policy_payee *payee, const char *words,
+                                     struct say *why);
+/* 1 to LEDGER_CONFIRMED_MAX bytes of clean text; CW_ERR_FORMAT. */
+CW_MUST_USE enum cw_err db_words_check(const char *words, const char *what, struct say *why);
 
 /* From schema i to i + 1, in a transaction, foreign keys off. */
 extern const char *const db_steps[LEDGER_SCHEMA];

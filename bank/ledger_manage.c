@@ -2,8 +2,6 @@
  * updates, lists of payees. */
 #include "bank/ledger_db.h"
 
-#include "proto/text.h"
-
 #include <string.h>
 
 /* ---- key set and policy ---- */
@@ -45,7 +43,9 @@ enum cw_err db_management_add(struct ledger *l, const uint8_t serial[ORDER_SERIA
                      "bib", serial, (size_t)ORDER_SERIAL_LEN, (int64_t)terms->keyset, policy, len);
     err = db_run(l, err, st, why);
     for (size_t i = 0; i < terms->payee_count && err == CW_OK; i++)
-        err = insert_payee(l, serial, &terms->payees[i], "when the card was issued", why);
+        err = insert_payee(l, serial, &terms->payees[i],
+                           terms->confirmed != NULL ? terms->confirmed : "when the card was issued",
+                           why);
     return err;
 }
 
@@ -254,13 +254,10 @@ enum cw_err ledger_payee_add(struct ledger *l, const uint8_t serial[ORDER_SERIAL
                              struct say *why)
 {
     struct policy_payee list[POLICY_PAYEES_MAX];
-    size_t count = 0, len = strlen(confirmed);
-    if (len == 0 || len > LEDGER_CONFIRMED_MAX || !text_is_clean(confirmed, len))
-        return say_fail(why, CW_ERR_FORMAT,
-                        "how the payee was confirmed must be said in 1 to %u bytes without control "
-                        "characters",
-                        LEDGER_CONFIRMED_MAX);
-    enum cw_err err = ledger_payees_get(l, serial, list, &count, why);
+    size_t count = 0;
+    enum cw_err err = db_words_check(confirmed, "how the payee was confirmed", why);
+    if (err == CW_OK)
+        err = ledger_payees_get(l, serial, list, &count, why);
     if (err != CW_OK)
         return err;
     for (size_t i = 0; i < count; i++)
@@ -271,23 +268,33 @@ enum cw_err ledger_payee_add(struct ledger *l, const uint8_t serial[ORDER_SERIAL
         return say_fail(why, CW_ERR_SPACE,
                         "a card's list holds at most %u payees; remove one with 'payee remove'",
                         POLICY_PAYEES_MAX);
-    return insert_payee(l, serial, payee, confirmed, why);
+    err = insert_payee(l, serial, payee, confirmed, why);
+    return err == CW_OK ? db_event_add(l, LEDGER_EVENT_PAYEE_ADDED, serial, payee, NULL, why) : err;
 }
 
 enum cw_err ledger_payee_remove(struct ledger *l, const uint8_t serial[ORDER_SERIAL_LEN],
                                 const char *account, struct say *why)
 {
     struct db_stmt *st;
-    bool changed = false;
+    bool row = false;
+    struct policy_payee gone = {.name = ""};
     enum cw_err err = db_prepare(l, &st, why,
-                                 "UPDATE payee SET removed = ? "
-                                 "WHERE card = ? AND account = ? AND removed IS NULL",
+                                 "UPDATE payee SET removed = ? WHERE card = ? AND account = ? "
+                                 "AND removed IS NULL RETURNING account, name",
                                  "ibt", ledger_now(l), serial, (size_t)ORDER_SERIAL_LEN, account);
-    err = run_one(l, err, st, &changed, why);
-    return err == CW_OK && !changed
-               ? say_fail(why, CW_ERR_NOT_FOUND, "the account %.40s is not on the card's list",
-                          account)
-               : err;
+    if (err != CW_OK)
+        return err;
+    err = db_step(l, st, &row, why);
+    if (err == CW_OK && !row)
+        err =
+            say_fail(why, CW_ERR_NOT_FOUND, "the account %.40s is not on the card's list", account);
+    if (err == CW_OK)
+        err = db_text(st, 0, gone.account, sizeof gone.account, why);
+    if (err == CW_OK)
+        err = db_text(st, 1, gone.name, sizeof gone.name, why);
+    db_done(&st);
+    return err == CW_OK ? db_event_add(l, LEDGER_EVENT_PAYEE_REMOVED, serial, &gone, NULL, why)
+                        : err;
 }
 
 static enum cw_err read_payee(struct db_stmt *st, struct ledger_payee *out, struct say *why)

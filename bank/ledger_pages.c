@@ -192,27 +192,13 @@ enum cw_err ledger_page_cards(struct ledger *l, const struct ledger_card_filter 
 
 /* ---- what was booked ---- */
 
-static enum cw_err read_posting(struct db_stmt *st, void *out, struct say *why)
-{
-    return db_transaction_read(st, out, why);
-}
-
 enum cw_err ledger_page_postings(struct ledger *l, int64_t account, int64_t before,
                                  struct ledger_transaction *out, size_t cap, size_t *count,
                                  struct say *why)
 {
-    struct db_stmt *st;
-    enum cw_err err = db_prepare(
-        l, &st, why,
-        DB_TRANSACTION_COLUMNS
-        "FROM posting p JOIN journal j ON j.id = p.journal "
-        "JOIN posting op ON op.journal = p.journal AND op.line = CASE p.line WHEN 0 THEN 1 ELSE 0 "
-        "END "
-        "JOIN account oa ON oa.id = op.account LEFT JOIN customer oc ON oc.id = oa.customer "
-        "LEFT JOIN payment pay ON pay.journal = j.id "
-        "WHERE p.account = ? AND p.journal < ? ORDER BY p.journal DESC LIMIT ?",
-        "iii", account, before, (int64_t)cap);
-    return read_rows(l, err, st, read_posting, out, sizeof *out, cap, count, why);
+    const struct ledger_place past = {before, 0};
+    return ledger_transactions_get(l, account, &ledger_filter_all, LEDGER_NEWEST_FIRST, &past, cap,
+                                   out, count, why);
 }
 
 static enum cw_err read_payment(struct db_stmt *st, void *out, struct say *why)

@@ -176,4 +176,63 @@ static const char step_6[] =
     "CREATE TRIGGER head_delete BEFORE DELETE ON head"
     "  BEGIN SELECT RAISE (ABORT, 'heads of the journal are append-only'); END;";
 
-const char *const db_steps[LEDGER_SCHEMA] = {step_1, step_2, step_3, step_4, step_5, step_6};
+/* Certificates that were renewed stay, because orders were signed by them; and what is revoked, or
+ * held (6) while its card is blocked (ledger_revoke.h). When a card of the time before was, nobody
+ * knows: not before it was issued. A certificate's number is its bytes 16 to 24 in all that the
+ * bank's CA ever made: two lengths of four bytes, the version, and a number of nine (bank/ca.c). */
+static const char step_7[] =
+    "CREATE TABLE certificate_7 ("
+    "  sha256 BLOB PRIMARY KEY CHECK (length(sha256) = 32),"
+    "  card BLOB NOT NULL REFERENCES card (serial),"
+    "  kind TEXT NOT NULL CHECK (kind IN ('tls', 'order', 'piv')),"
+    "  slot INTEGER NOT NULL, der BLOB NOT NULL, replaced INTEGER) STRICT;"
+    "INSERT INTO certificate_7 SELECT sha256, card, kind, slot, der, NULL FROM certificate;"
+    "DROP TABLE certificate;"
+    "ALTER TABLE certificate_7 RENAME TO certificate;"
+    "CREATE INDEX certificate_card ON certificate (card, slot);"
+    "CREATE UNIQUE INDEX certificate_now ON certificate (card, slot) WHERE replaced IS NULL;"
+    "CREATE INDEX certificate_number ON certificate (substr(der, 16, 9));"
+    "CREATE TABLE revocation ("
+    "  card BLOB PRIMARY KEY REFERENCES card (serial),"
+    "  reason INTEGER NOT NULL CHECK (reason IN (0, 1, 3, 4, 5, 6, 9)),"
+    "  time INTEGER NOT NULL) STRICT;"
+    "INSERT INTO revocation SELECT serial, CASE status WHEN 'blocked' THEN 6 ELSE 5 END, since"
+    "  FROM card WHERE status IN ('blocked', 'terminated');"
+    "CREATE TRIGGER revocation_update BEFORE UPDATE ON revocation"
+    "  WHEN OLD.reason <> 6 OR NEW.card <> OLD.card"
+    "  BEGIN SELECT RAISE (ABORT, 'what is revoked stays revoked'); END;"
+    "CREATE TRIGGER revocation_delete BEFORE DELETE ON revocation WHEN OLD.reason <> 6"
+    "  BEGIN SELECT RAISE (ABORT, 'what is revoked stays revoked'); END;"
+    "INSERT INTO setting VALUES ('crl-number', '0');";
+
+/* What holders ask of their cards' lists of payees, and what happened to them besides money, which
+ * the journal tells. */
+static const char step_8[] =
+    "CREATE TABLE payee_request ("
+    "  id INTEGER PRIMARY KEY, card BLOB NOT NULL REFERENCES management (card),"
+    "  action TEXT NOT NULL CHECK (action IN ('add', 'remove')),"
+    "  account TEXT NOT NULL, name TEXT NOT NULL, asked INTEGER NOT NULL,"
+    "  status TEXT NOT NULL CHECK (status IN ('open', 'confirmed', 'refused')),"
+    "  decided INTEGER NOT NULL, words TEXT NOT NULL) STRICT;"
+    "CREATE UNIQUE INDEX payee_request_open ON payee_request (card, action, account)"
+    "  WHERE status = 'open';"
+    "CREATE INDEX payee_request_card ON payee_request (card, id);"
+    "CREATE TRIGGER payee_request_update BEFORE UPDATE ON payee_request"
+    "  WHEN OLD.status <> 'open' OR NEW.id <> OLD.id OR NEW.card <> OLD.card"
+    "    OR NEW.action <> OLD.action OR NEW.account <> OLD.account OR NEW.name <> OLD.name"
+    "    OR NEW.asked <> OLD.asked"
+    "  BEGIN SELECT RAISE (ABORT, 'requests are append-only'); END;"
+    "CREATE TRIGGER payee_request_delete BEFORE DELETE ON payee_request"
+    "  BEGIN SELECT RAISE (ABORT, 'requests are append-only'); END;"
+    "CREATE TABLE event ("
+    "  id INTEGER PRIMARY KEY, customer INTEGER NOT NULL REFERENCES customer (id),"
+    "  time INTEGER NOT NULL, kind TEXT NOT NULL, card BLOB NOT NULL,"
+    "  account TEXT NOT NULL, name TEXT NOT NULL, words TEXT NOT NULL) STRICT;"
+    "CREATE INDEX event_customer ON event (customer, id);"
+    "CREATE TRIGGER event_update BEFORE UPDATE ON event"
+    "  BEGIN SELECT RAISE (ABORT, 'events are append-only'); END;"
+    "CREATE TRIGGER event_delete BEFORE DELETE ON event"
+    "  BEGIN SELECT RAISE (ABORT, 'events are append-only'); END;";
+
+const char *const db_steps[LEDGER_SCHEMA] = {step_1, step_2, step_3, step_4,
+                                             step_5, step_6, step_7, step_8};

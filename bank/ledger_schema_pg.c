@@ -125,5 +125,46 @@ static const char step_6[] =
     "CREATE TRIGGER head_signer_emptied BEFORE TRUNCATE ON head_signer EXECUTE FUNCTION stays();"
     "CREATE TRIGGER head_emptied BEFORE TRUNCATE ON head EXECUTE FUNCTION stays();";
 
-const char *const pg_steps[LEDGER_SCHEMA] = {NULL,  NULL, NULL, step_5_tables, step_5_triggers,
-                                             step_6};
+static const char step_7[] =
+    "ALTER TABLE certificate ADD COLUMN replaced BIGINT;"
+    "ALTER TABLE certificate DROP CONSTRAINT certificate_card_slot_key;"
+    "CREATE INDEX certificate_card ON certificate (card, slot);"
+    "CREATE UNIQUE INDEX certificate_now ON certificate (card, slot) WHERE replaced IS NULL;"
+    "CREATE INDEX certificate_number ON certificate (substr(der, 16, 9));"
+    "CREATE TABLE revocation ("
+    "  card BYTEA PRIMARY KEY REFERENCES card (serial),"
+    "  reason BIGINT NOT NULL CHECK (reason IN (0, 1, 3, 4, 5, 6, 9)), time BIGINT NOT NULL);"
+    "INSERT INTO revocation SELECT serial, CASE status WHEN 'blocked' THEN 6 ELSE 5 END, since"
+    "  FROM card WHERE status IN ('blocked', 'terminated');"
+    "CREATE TRIGGER revocation_changes BEFORE UPDATE ON revocation FOR EACH ROW"
+    "  WHEN (OLD.reason <> 6 OR NEW.card <> OLD.card) EXECUTE FUNCTION stays();"
+    "CREATE TRIGGER revocation_stays BEFORE DELETE ON revocation FOR EACH ROW"
+    "  WHEN (OLD.reason <> 6) EXECUTE FUNCTION stays();"
+    "INSERT INTO setting VALUES ('crl-number', '0');";
+
+static const char step_8[] =
+    "CREATE TABLE payee_request ("
+    "  id BIGINT PRIMARY KEY, card BYTEA NOT NULL REFERENCES management (card),"
+    "  action TEXT NOT NULL CHECK (action IN ('add', 'remove')),"
+    "  account TEXT NOT NULL, name TEXT NOT NULL, asked BIGINT NOT NULL,"
+    "  status TEXT NOT NULL CHECK (status IN ('open', 'confirmed', 'refused')),"
+    "  decided BIGINT NOT NULL, words TEXT NOT NULL);"
+    "CREATE UNIQUE INDEX payee_request_open ON payee_request (card, action, account)"
+    "  WHERE status = 'open';"
+    "CREATE INDEX payee_request_card ON payee_request (card, id);"
+    "CREATE TRIGGER payee_request_changes BEFORE UPDATE ON payee_request FOR EACH ROW"
+    "  WHEN (OLD.status <> 'open' OR NEW.id <> OLD.id OR NEW.card <> OLD.card"
+    "    OR NEW.action <> OLD.action OR NEW.account <> OLD.account OR NEW.name <> OLD.name"
+    "    OR NEW.asked <> OLD.asked) EXECUTE FUNCTION stays();"
+    "CREATE TRIGGER payee_request_stays BEFORE DELETE ON payee_request"
+    "  FOR EACH ROW EXECUTE FUNCTION stays();"
+    "CREATE TABLE event ("
+    "  id BIGINT PRIMARY KEY, customer BIGINT NOT NULL REFERENCES customer (id),"
+    "  time BIGINT NOT NULL, kind TEXT NOT NULL, card BYTEA NOT NULL,"
+    "  account TEXT NOT NULL, name TEXT NOT NULL, words TEXT NOT NULL);"
+    "CREATE INDEX event_customer ON event (customer, id);"
+    "CREATE TRIGGER event_stays BEFORE UPDATE OR DELETE ON event"
+    "  FOR EACH ROW EXECUTE FUNCTION stays();";
+
+const char *const pg_steps[LEDGER_SCHEMA] = {NULL,   NULL,   NULL,  step_5_tables, step_5_triggers,
+                                             step_6, step_7, step_8};

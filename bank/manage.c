@@ -1,6 +1,8 @@
 #include "bank/manage.h"
 
+#include "bank/certify.h"
 #include "bank/issuer_channel.h"
+#include "bank/ledger_revoke.h"
 #include "proto/ber.h"
 
 #include <stdlib.h>
@@ -190,6 +192,78 @@ enum cw_err manage_piv_give(struct bank *bank, const char *reader,
         *out = result_of(d, &card, &m);
     mailer_wipe(&m);
     desk_free(&d);
+    return err;
+}
+
+/* ---- new certificates ---- */
+
+struct renewal {
+    struct ledger_certificate now[LEDGER_CERTS_PER_CARD], next[CERTIFY_SLOTS];
+    size_t count;
+};
+
+/* Those of one kind. */
+static enum cw_err certify_anew(struct desk *d, enum ledger_cert_kind kind,
+                                const struct certify_ca *ca, int days, struct renewal *r,
+                                struct say *why)
+{
+    size_t count = 0;
+    enum cw_err err =
+        ledger_certificates_get(d->bank->ledger, d->info.serial, kind, r->now, &count, why);
+    for (size_t i = 0; i < count && err == CW_OK; i++)
+        for (size_t k = 0; k < CERTIFY_SLOTS && err == CW_OK; k++)
+            if (certify_slots[k].key == r->now[i].slot)
+                err = certify_key(d, &certify_slots[k], ca, days, &r->now[i], &r->next[r->count++],
+                                  why);
+    return err;
+}
+
+static enum cw_err renew(struct desk *d, int days, struct renewal *r, struct say *why)
+{
+    struct certify_ca ca;
+    enum cw_err err = certify_open(d->bank, days, &ca, why);
+    if (err == CW_OK)
+        err = desk_channel_open(d, why);
+    if (err == CW_OK)
+        err = certify_anew(d, LEDGER_CERT_TLS, &ca, days, r, why);
+    if (err == CW_OK)
+        err = certify_anew(d, LEDGER_CERT_ORDER, &ca, days, r, why);
+    certify_close(&ca);
+    if (err == CW_OK)
+        err = ledger_certificates_renew(d->bank->ledger, d->info.serial, r->next, r->count, why);
+    for (size_t i = 0; i < r->count && err == CW_OK; i++)
+        err = desk_object_put(d, (uint16_t)(LINK_DO_CERT | r->next[i].slot), r->next[i].der,
+                              r->next[i].der_len, why);
+    return err;
+}
+
+enum cw_err manage_renew(struct bank *bank, const char *reader, const uint8_t *named, int days,
+                         struct manage_result *out, struct say *why)
+{
+    struct desk *d = NULL;
+    struct ledger_card card;
+    struct renewal *r = calloc(1, sizeof *r);
+    if (r == NULL)
+        return say_fail(why, CW_ERR_SPACE, "out of memory");
+    enum cw_err err = find_card(bank, reader, &d, &card, why);
+    if (err == CW_OK)
+        err = check_named(d, false, named, why);
+    if (err == CW_OK && card.status != LEDGER_CARD_ACTIVE &&
+        card.status != LEDGER_CARD_PERSONALISED)
+        err = say_fail(why, CW_ERR_STATE, "the card %s is %s, and gets no new certificates",
+                       d->serial, ledger_card_status_name(card.status));
+    if (err == CW_OK && d->info.life != LINK_LIFE_ACTIVE && d->info.life != LINK_LIFE_PERSONALISED)
+        err = say_fail(why, CW_ERR_STATE, "the card %s is %s, and takes no new certificates",
+                       d->serial, link_life_name(d->info.life));
+    if (err == CW_OK)
+        err = renew(d, days, r, why);
+    if (err == CW_OK) {
+        *out = (struct manage_result){
+            .life = d->info.life, .status = card.status, .renewed = r->count};
+        memcpy(out->serial, card.serial, sizeof out->serial);
+    }
+    desk_free(&d);
+    free(r);
     return err;
 }
 

@@ -20,6 +20,7 @@ struct manage_result {
     bool unproved;  /* manage_life_set: the card could not prove that it is the one it says */
     uint32_t first; /* manage_sync: updates that the card took, first and last; 0: none */
     uint32_t last;
+    size_t renewed;             /* manage_renew: certificates */
     char mailer[BANK_PATH_MAX]; /* manage_pin_reset, manage_piv_give: file with PIN and PUK; "" when
                                    both came from files */
 };
@@ -41,6 +42,13 @@ CW_MUST_USE enum cw_err manage_life_set(struct bank *bank, const char *reader, e
  * short, the same call completes it. */
 CW_MUST_USE enum cw_err manage_sync(struct bank *bank, const char *reader,
                                     struct manage_result *out, struct say *why);
+
+/* New certificates, of so many days, for the keys that the card has: those before stay good until
+ * they end. `named` is the card that is meant. The ledger first, then the card; cut short in
+ * between, the card is good as it is, and the same call makes them anew. CW_ERR_STATE when card or
+ * ledger are not in a state for it. */
+CW_MUST_USE enum cw_err manage_renew(struct bank *bank, const char *reader, const uint8_t *named,
+                                     int days, struct manage_result *out, struct say *why);
 
 struct manage_pins {
     const char *pin_file, *puk_file; /* NULL: made at random, into a mailer file */

@@ -52,32 +52,43 @@ static bool in_date(X509 *cert, int64_t now)
            X509_cmp_time(X509_get0_notAfter(cert), &t) > 0;
 }
 
-/* Finds the order certificate of the card that verifies the signature. A card may have one of each
- * kind of key, and the order does not say which signed it. */
-static enum cw_err find_signer(struct api *api, const uint8_t card[ORDER_SERIAL_LEN],
-                               const struct signed_order *s, uint8_t sha256[32], bool *good,
-                               struct say *why)
+/* A certificate that verifies the signature: a card may have one of each kind of key, and the order
+ * does not say which signed it. Those that the line has seen verify an order are tried first, and
+ * are not read again; what became of the card meanwhile is seen when the order is booked. */
+static bool verify_known(struct api *api, const struct api_line *line, struct pay_waiting *w)
+{
+    X509 *cert = keycache_find(&api->keys, line->signer);
+    if (!line->signed_before || cert == NULL || !in_date(cert, ledger_now(api->bank->ledger)) ||
+        !signature_good(X509_get0_pubkey(cert), w->s.text, w->s.text_len, w->s.signature,
+                        w->s.signature_len))
+        return false;
+    memcpy(w->o.certificate, line->signer, sizeof line->signer);
+    return true;
+}
+
+static enum cw_err find_signer(struct api *api, struct api_line *line, struct pay_waiting *w,
+                               bool *good, struct say *why)
 {
     size_t count = 0;
+    *good = verify_known(api, line, w);
+    if (*good)
+        return CW_OK;
     struct ledger_certificate *certs = calloc(LEDGER_CERTS_PER_CARD, sizeof *certs);
     if (certs == NULL)
         return say_fail(why, CW_ERR_SPACE, "out of memory");
-    enum cw_err err =
-        ledger_certificates_get(api->bank->ledger, card, LEDGER_CERT_ORDER, certs, &count, why);
-    *good = false;
+    enum cw_err err = ledger_certificates_get(api->bank->ledger, line->card, LEDGER_CERT_ORDER,
+                                              certs, &count, why);
     for (size_t i = 0; i < count && err == CW_OK && !*good; i++) {
         X509 *cert;
         if ((err = keycache_get(&api->keys, &certs[i], &cert)) != CW_OK) {
             say_fail(why, err, "an order certificate in the ledger is damaged");
             break;
         }
-        if (!in_date(cert, ledger_now(api->bank->ledger)) ||
-            !signature_good(X509_get0_pubkey(cert), s->text, s->text_len, s->signature,
-                            s->signature_len))
-            continue;
-        memcpy(sha256, certs[i].sha256, 32);
-        *good = true;
+        memcpy(line->signer, certs[i].sha256, sizeof line->signer);
+        line->signed_before = true;
+        *good = verify_known(api, line, w);
     }
+    line->signed_before = *good;
     free(certs);
     return err;
 }
@@ -203,6 +214,8 @@ static enum cw_err reply_outcome(struct api *api, const struct pay_waiting *w,
                                  struct ledger_request *r, enum cw_err err, const struct say *why,
                                  struct api_reply *reply)
 {
+    if (err != CW_OK && !r->looked) /* it may have been booked before */
+        return api_reply_unknown(reply, why);
     if (err != CW_OK)
         return reply_not_booked(reply, why);
     if (r->verdict == LEDGER_BOOKED) {
@@ -257,19 +270,16 @@ void pay_forget(struct api *api)
         free(api->queue.waiting[--api->queue.count]);
 }
 
-/* A new order: nothing about it has been believed yet. */
-static enum cw_err take_new(struct api *api, struct pay_waiting **waiting, struct api_reply *reply)
+/* A new order, by its line: nothing about it has been believed yet. */
+static enum cw_err take_new(struct api *api, struct api_line *line, struct pay_waiting **waiting,
+                            struct api_reply *reply)
 {
     struct say why;
     bool good = false;
-    const char *name, *detail;
     struct pay_waiting *w = *waiting;
-    check_line(&w->line, &w->o, ledger_now(api->bank->ledger), &name, &detail);
-    if (name != NULL)
-        return api_reply_problem(reply, name, "%s", detail);
-    enum cw_err err = find_signer(api, w->line.card, &w->s, w->o.certificate, &good, &why);
+    enum cw_err err = find_signer(api, line, w, &good, &why);
     if (err != CW_OK)
-        return reply_not_booked(reply, &why);
+        return api_reply_unknown(reply, &why); /* it may have been booked before */
     if (!good)
         return api_reply_problem(reply, "order-signature",
                                  "The card's signature does not fit this order.");
@@ -279,9 +289,10 @@ static enum cw_err take_new(struct api *api, struct pay_waiting **waiting, struc
     return CW_OK;
 }
 
-static enum cw_err take(struct api *api, const struct api_request *request,
+static enum cw_err take(struct api *api, struct api_line *line, const struct api_request *request,
                         struct pay_waiting **waiting, struct api_reply *reply)
 {
+    const char *name, *detail;
     struct signed_order *s = &(*waiting)->s;
     struct ledger_order *o = &(*waiting)->o;
     if (decode(request, s) != CW_OK)
@@ -295,19 +306,23 @@ static enum cw_err take(struct api *api, const struct api_request *request,
     o->signature = s->signature;
     o->signature_len = s->signature_len;
     entry_request_hash(s->text, s->text_len, s->signature, s->signature_len, o->request);
-    enum cw_err err = serve_repeat(api, &(*waiting)->line, o, reply);
-    return err == CW_ERR_NOT_FOUND ? take_new(api, waiting, reply) : err;
+    check_line(line, o, ledger_now(api->bank->ledger), &name, &detail);
+    if (name == NULL)
+        return take_new(api, line, waiting, reply);
+    /* The order id comes first, before the binding to the line. */
+    enum cw_err err = serve_repeat(api, line, o, reply);
+    return err == CW_ERR_NOT_FOUND ? api_reply_problem(reply, name, "%s", detail) : err;
 }
 
-enum cw_err pay_take(struct api *api, const struct api_line *line,
-                     const struct api_request *request, void *owner, struct api_reply *reply)
+enum cw_err pay_take(struct api *api, struct api_line *line, const struct api_request *request,
+                     void *owner, struct api_reply *reply)
 {
     struct pay_waiting *w = malloc(sizeof *w);
     if (w == NULL)
         return CW_ERR_SPACE;
     w->line = *line;
     w->owner = owner;
-    enum cw_err err = take(api, request, &w, reply);
+    enum cw_err err = take(api, line, request, &w, reply);
     free(w);
     return err;
 }

@@ -7,9 +7,9 @@
 
 #define PAY_ROUTE "/v1/payments"
 
-/* Wants a line that is logged in, of a card that is active, and a queue that is not full. Makes the
+/* Wants a line that is logged in, and a queue that is not full. Makes the
  * reply, or sets reply->later and has the order wait for pay_commit. */
-CW_MUST_USE enum cw_err pay_take(struct api *api, const struct api_line *line,
+CW_MUST_USE enum cw_err pay_take(struct api *api, struct api_line *line,
                                  const struct api_request *request, void *owner,
                                  struct api_reply *reply);
 /* As api_commit and api_leave. */

@@ -12,4 +12,9 @@
  * soon. */
 CW_MUST_USE enum cw_err renew_server(struct bank *b, unsigned *count, struct say *why);
 
+/* The same of the OCSP responder's, by the CA that issues cards: key and certificate are made when
+ * there are none. */
+#define RENEW_OCSP_DAYS 30
+CW_MUST_USE enum cw_err renew_ocsp(struct bank *b, bool *renewed, struct say *why);
+
 #endif

@@ -58,7 +58,7 @@ static int judge_leaf(struct ledger *l, X509 *leaf)
         log_event(LOG_ERROR, "store", log_text("why", why.text));
         return X509_V_ERR_UNSPECIFIED;
     }
-    if (card.status == LEDGER_CARD_BLOCKED)
+    if (card.status == LEDGER_CARD_BLOCKED || card.status == LEDGER_CARD_TERMINATED)
         return X509_V_ERR_CERT_REVOKED;
     return card.status == LEDGER_CARD_ACTIVE ? X509_V_OK : X509_V_ERR_CERT_REJECTED;
 }
@@ -208,15 +208,23 @@ static bool set_algorithms(SSL_CTX *ctx)
            SSL_CTX_set1_client_sigalgs_list(ctx, "ECDSA+SHA256:RSA-PSS+SHA256:RSA+SHA256") == 1;
 }
 
+static enum cw_err trust(struct tls *t, const char *stem, struct say *why)
+{
+    X509 *cert = NULL;
+    enum cw_err err = bank_certificate_load(t->bank, stem, &cert, why);
+    if (err == CW_OK && X509_STORE_add_cert(SSL_CTX_get_cert_store(t->ctx), cert) != 1)
+        err = ca_fail(why, "cannot use the cards' root, or the CA that issues them");
+    X509_free(cert);
+    return err;
+}
+
+/* A card sends its own certificate alone: each byte is slow. So the CA between it and the root must
+ * be here; a chain still has to end at the root. */
 static enum cw_err set_trust(struct tls *t, struct say *why)
 {
-    X509 *root = NULL;
-    enum cw_err err = bank_certificate_load(t->bank, BANK_FILE_CARD_ROOT, &root, why);
-    if (err != CW_OK)
-        return err;
-    if (X509_STORE_add_cert(SSL_CTX_get_cert_store(t->ctx), root) != 1)
-        err = ca_fail(why, "cannot use the cards' root");
-    X509_free(root);
+    enum cw_err err = trust(t, BANK_FILE_CARD_ROOT, why);
+    if (err == CW_OK && strcmp(t->bank->card_issuer, BANK_FILE_CARD_ROOT) != 0)
+        err = trust(t, t->bank->card_issuer, why);
     SSL_CTX_set_verify(t->ctx, SSL_VERIFY_PEER | SSL_VERIFY_FAIL_IF_NO_PEER_CERT, NULL);
     SSL_CTX_set_cert_verify_callback(t->ctx, verify_chain, t);
     return err;

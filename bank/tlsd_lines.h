@@ -22,6 +22,7 @@ struct server {
     struct evhttp_bound_socket *bound;
     struct evconnlistener *listener; /* NULL: nobody is let in any more */
     struct ops *ops;                 /* NULL: not asked for */
+    struct ocspd *ocspd;             /* likewise */
     const struct tlsd_options *options;
     size_t connections, connections_max;
     size_t waiting_per_source;

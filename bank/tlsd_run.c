@@ -29,6 +29,8 @@ static void set_limits(struct server *s, const struct tlsd_options *o)
     s->waiting_per_source =
         o->waiting_per_source > 0 ? o->waiting_per_source : TLSD_WAITING_PER_SOURCE;
     s->drain_seconds = o->drain_seconds;
+    s->api.limiter.per_minute[LIMITER_REQUEST] = o->requests_per_minute;
+    s->api.limiter.per_minute[LIMITER_PAYMENT] = o->payments_per_minute;
     if (s->listener != NULL)
         (s->connections < s->connections_max ? evconnlistener_enable
                                              : evconnlistener_disable)(s->listener);
@@ -97,6 +99,7 @@ static void renew(struct server *s)
     unsigned count = 0;
     enum cw_err err = tls_renew(s->tls, &count, &why);
     say_renewed(err, count, &why);
+    ocspd_renew(s->ocspd);
     tell_certificates(s);
 }
 
@@ -167,6 +170,8 @@ static enum cw_err run(struct server *s, const struct tlsd_options *o, struct sa
         err = tlsd_lines_start(s, why);
     if (err == CW_OK && o->ops.listen != NULL)
         err = ops_new(s->base, s->api.bank, &s->metrics, &o->ops, &s->ops, why);
+    if (err == CW_OK && o->ocsp.listen != NULL)
+        err = ocspd_new(s->base, s->api.bank, &o->ocsp, &s->ocspd, why);
     if (err != CW_OK)
         return err;
     static const struct timeval hour = {RENEW_SECONDS, 0};
@@ -197,6 +202,19 @@ static enum cw_err run(struct server *s, const struct tlsd_options *o, struct sa
     return err;
 }
 
+/* Changes of what is waited for are told to the kernel together, which libevent's HTTP has many of:
+ * allowed where no descriptor is waited for twice (event2/event.h). */
+static struct event_base *make_base(void)
+{
+    struct event_config *config = event_config_new();
+    struct event_base *base = NULL;
+    if (config != NULL && event_config_set_flag(config, EVENT_BASE_FLAG_EPOLL_USE_CHANGELIST) == 0)
+        base = event_base_new_with_config(config);
+    if (config != NULL)
+        event_config_free(config);
+    return base;
+}
+
 enum cw_err tlsd_run(struct bank *bank, const struct tlsd_options *options, struct say *why)
 {
     struct server *s = calloc(1, sizeof *s);
@@ -209,7 +227,7 @@ enum cw_err tlsd_run(struct bank *bank, const struct tlsd_options *options, stru
     signal(SIGPIPE, SIG_IGN);
     renew_first(bank);
     enum cw_err err = tls_new(bank, options->insecure_keylog, &s->tls, why);
-    if (err == CW_OK && ((s->base = event_base_new()) == NULL ||
+    if (err == CW_OK && ((s->base = make_base()) == NULL ||
                          event_base_priority_init(s->base, TLSD_PRIORITIES) != 0))
         err = say_fail(why, CW_ERR_SPACE, "out of memory");
     if (err == CW_OK) {
@@ -221,6 +239,7 @@ enum cw_err tlsd_run(struct bank *bank, const struct tlsd_options *options, stru
     if (s->http != NULL)
         evhttp_free(s->http); /* closes the lines: on_close says so to each card */
     ops_free(&s->ops);
+    ocspd_free(&s->ocspd);
     if (s->idle != NULL)
         event_free(s->idle);
     if (s->late != NULL)

@@ -219,6 +219,8 @@ static enum cw_err make_updates(void *ctx, struct say *why)
             say_fail(why, CW_ERR_BUSY, "another update of the card was made meanwhile; try again");
     if (err == CW_OK && plan->policy != NULL)
         err = ledger_policy_put(l, plan->card, plan->policy, why);
+    if (err == CW_OK && plan->request != 0)
+        err = ledger_payee_request_confirm(l, plan->request, plan->confirmed, why);
     if (err == CW_OK && plan->payee != NULL)
         err = ledger_payee_add(l, plan->card, plan->payee, plan->confirmed, why);
     if (err == CW_OK && plan->payee_gone != NULL)

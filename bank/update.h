@@ -23,8 +23,9 @@ struct update_plan {
     const struct policy *policy;      /* NULL: as it is */
     uint32_t policy_of;               /* with a policy: the last update when it was read */
     const struct policy_payee *payee; /* NULL, or to be put on its list */
-    const char *confirmed;            /* with a payee: how */
+    const char *confirmed;            /* with a payee or a request: how */
     const char *payee_gone;           /* NULL, or an account to be taken off it */
+    int64_t request;                  /* what the holder asked for by this; 0: nothing */
     enum link_life life;              /* 0: as it is; LOCKED or TERMINATED */
 };
 

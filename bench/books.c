@@ -13,8 +13,8 @@
 static enum cw_err make_card(struct books *s, bool rsa, struct say *why)
 {
     char text[2 * ORDER_SERIAL_LEN + 1];
-    X509 *root = NULL, *cert = NULL;
-    EVP_PKEY *root_key = NULL;
+    X509 *issuer = NULL, *cert = NULL;
+    EVP_PKEY *issuer_key = NULL;
     struct ledger_terms terms = {.keyset = 1};
     struct ledger_certificate *record = calloc(1, sizeof *record);
     if (record == NULL)
@@ -23,15 +23,13 @@ static enum cw_err make_card(struct books *s, bool rsa, struct say *why)
     bank_serial_text(s->serial, text);
     enum cw_err err = ca_key_make(rsa, &s->key, why);
     if (err == CW_OK)
-        err = bank_certificate_load(s->bank, BANK_FILE_CARD_ROOT, &root, why);
-    if (err == CW_OK)
-        err = bank_key_load(s->bank, BANK_FILE_CARD_ROOT, &root_key, why);
+        err = bank_pair_load(s->bank, s->bank->card_issuer, &issuer, &issuer_key, why);
     const struct ca_order order = {.profile = CA_CARD_ORDER,
                                    .cn = text,
                                    .key = s->key,
                                    .days = 30,
-                                   .issuer = root,
-                                   .issuer_key = root_key};
+                                   .issuer = issuer,
+                                   .issuer_key = issuer_key};
     if (err == CW_OK)
         err = ca_certificate_make(&order, ledger_now(s->bank->ledger), &cert, why);
     if (err == CW_OK)
@@ -44,8 +42,8 @@ static enum cw_err make_card(struct books *s, bool rsa, struct say *why)
     SHA256(record->der, record->der_len, s->certificate);
     free(record);
     X509_free(cert);
-    X509_free(root);
-    EVP_PKEY_free(root_key);
+    X509_free(issuer);
+    EVP_PKEY_free(issuer_key);
     return err;
 }
 

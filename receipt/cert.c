@@ -46,18 +46,35 @@ bool cert_is_journal(X509 *cert, const char *bank)
            only_use_is(cert, RECEIPT_OID_JOURNAL);
 }
 
-bool cert_is_by(X509 *cert, X509 *root, int64_t time)
+bool cert_is_by(X509 *cert, X509 *between, X509 *root, int64_t time)
 {
     X509_STORE *store = X509_STORE_new();
     X509_STORE_CTX *ctx = X509_STORE_CTX_new();
-    bool good = store != NULL && ctx != NULL && X509_STORE_add_cert(store, root) == 1 &&
-                X509_STORE_CTX_init(ctx, store, cert, NULL) == 1;
+    STACK_OF(X509) *others = sk_X509_new_null();
+    bool good = store != NULL && ctx != NULL && others != NULL &&
+                X509_STORE_add_cert(store, root) == 1 &&
+                (between == NULL || sk_X509_push(others, between) > 0) &&
+                X509_STORE_CTX_init(ctx, store, cert, others) == 1;
     if (good) {
         X509_STORE_CTX_set_time(ctx, 0, (time_t)time);
         good = X509_verify_cert(ctx) == 1;
     }
     X509_STORE_CTX_free(ctx);
     X509_STORE_free(store);
+    sk_X509_free(others);
     ERR_clear_error();
+    return good;
+}
+
+bool cert_is_low(X509 *cert, EVP_PKEY *key)
+{
+    const ASN1_BIT_STRING *signature;
+    unsigned char *signed_part = NULL;
+    X509_get0_signature(&signature, NULL, cert);
+    int len = i2d_re_X509_tbs(cert, &signed_part);
+    bool good = len > 0 && signature != NULL &&
+                signature_good_low(key, signed_part, (size_t)len, ASN1_STRING_get0_data(signature),
+                                   (size_t)ASN1_STRING_length(signature));
+    OPENSSL_free(signed_part);
     return good;
 }

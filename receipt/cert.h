@@ -15,8 +15,13 @@ bool cert_subject_is(const X509_NAME *name, const char *cn);
 bool cert_is_order(X509 *cert, const char *serial);
 bool cert_is_journal(X509 *cert, const char *bank);
 
-/* By that root itself, and both valid at that time (seconds since 1970): what was signed is to be
- * provable years later, when the certificate has long ended. */
-bool cert_is_by(X509 *cert, X509 *root, int64_t time);
+/* By that root itself, or by a CA between them that is (`between`; NULL), and all of them valid at
+ * that time (seconds since 1970): what was signed is to be provable years later, when the
+ * certificate has long ended. */
+bool cert_is_by(X509 *cert, X509 *between, X509 *root, int64_t time);
+
+/* Signed by that key with the smaller of the two s (signature.h): nobody but who has the key can
+ * make another certificate that says the same. */
+bool cert_is_low(X509 *cert, EVP_PKEY *key);
 
 #endif

@@ -5,7 +5,7 @@
 #include <openssl/asn1t.h>
 #include <openssl/cms.h>
 #include <openssl/err.h>
-#include <openssl/x509.h>
+#include <openssl/x509v3.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -99,6 +99,17 @@ static bool add_proof(CMS_SignerInfo *signer, const struct receipt_proof *p)
     return good;
 }
 
+static bool add_issuer(CMS_ContentInfo *cms, const struct receipt *r)
+{
+    const unsigned char *at = r->issuer;
+    if (r->issuer_len == 0)
+        return true;
+    X509 *cert = d2i_X509(NULL, &at, (long)r->issuer_len);
+    bool good = cert != NULL && CMS_add1_cert(cms, cert) == 1;
+    X509_free(cert);
+    return good;
+}
+
 static CMS_ContentInfo *assemble(const struct receipt *r)
 {
     const unsigned char *at = r->certificate;
@@ -110,7 +121,8 @@ static CMS_ContentInfo *assemble(const struct receipt *r)
             ? CMS_add1_signer(cms, cert, key, EVP_sha256(),
                               CMS_PARTIAL | CMS_BINARY | CMS_NOATTR | CMS_NOSMIMECAP)
             : NULL;
-    if (signer == NULL || !add_order(cms, signer, r) || !add_proof(signer, &r->proof)) {
+    if (signer == NULL || !add_order(cms, signer, r) || !add_proof(signer, &r->proof) ||
+        !add_issuer(cms, r)) {
         CMS_ContentInfo_free(cms);
         cms = NULL;
     }
@@ -181,22 +193,30 @@ static bool take_signer(CMS_ContentInfo *cms, struct receipt *out, bool *proved)
     return value != NULL && take_proof(value, &out->proof);
 }
 
-static bool take_certificate(CMS_ContentInfo *cms, struct receipt *out)
+static bool take_certificate(X509 *cert, uint8_t out[RECEIPT_CERT_MAX], size_t *len)
+{
+    unsigned char *at = out;
+    int n = *len == 0 ? i2d_X509(cert, NULL) : -1; /* twice is once too often */
+    if (n <= 0 || (size_t)n > RECEIPT_CERT_MAX || i2d_X509(cert, &at) != n)
+        return false;
+    *len = (size_t)n;
+    return true;
+}
+
+/* The card's, and that of the CA, when there is one; in whichever order they come. */
+static bool take_certificates(CMS_ContentInfo *cms, struct receipt *out)
 {
     STACK_OF(X509) *certs = CMS_get1_certs(cms);
-    int n = -1;
-    if (sk_X509_num(certs) == 1) {
-        unsigned char *at = out->certificate;
-        n = i2d_X509(sk_X509_value(certs, 0), NULL);
-        if (n > 0 && (size_t)n <= sizeof out->certificate)
-            n = i2d_X509(sk_X509_value(certs, 0), &at);
-        else
-            n = -1;
+    int count = sk_X509_num(certs);
+    bool good = count == 1 || count == 2;
+    for (int i = 0; i < count && good; i++) {
+        X509 *cert = sk_X509_value(certs, i);
+        good = count == 2 && X509_check_ca(cert) != 0
+                   ? take_certificate(cert, out->issuer, &out->issuer_len)
+                   : take_certificate(cert, out->certificate, &out->certificate_len);
     }
     sk_X509_pop_free(certs, X509_free);
-    if (n > 0)
-        out->certificate_len = (size_t)n;
-    return n > 0;
+    return good && out->certificate_len > 0;
 }
 
 static bool take_apart(const uint8_t *der, size_t len, struct receipt *out, bool *proved)
@@ -206,7 +226,7 @@ static bool take_apart(const uint8_t *der, size_t len, struct receipt *out, bool
     bool good = cms != NULL && OBJ_obj2nid(CMS_get0_type(cms)) == NID_pkcs7_signed;
     ASN1_OCTET_STRING **content = good ? CMS_get0_content(cms) : NULL;
     good = content != NULL && take(*content, out->text, sizeof out->text, &out->text_len) &&
-           take_signer(cms, out, proved) && take_certificate(cms, out);
+           take_signer(cms, out, proved) && take_certificates(cms, out);
     CMS_ContentInfo_free(cms);
     ERR_clear_error();
     return good;

@@ -42,11 +42,14 @@ struct receipt {
     size_t signature_len;
     uint8_t certificate[RECEIPT_CERT_MAX]; /* the card's for orders, DER */
     size_t certificate_len;
+    uint8_t issuer[RECEIPT_CERT_MAX]; /* of the CA between that and the root, DER */
+    size_t issuer_len;                /* 0: there is none */
     struct receipt_proof proof;
 };
 
 /* DER of the SignedData: eContent is the text, one SignerInfo without signed attributes whose
- * signature is the card's, the proof as its one unsigned attribute, and the card's certificate.
+ * signature is the card's, the proof as its one unsigned attribute, the card's certificate and that
+ * of its CA.
  * The same parts always make the same bytes. *out is malloc'd, freed with free. */
 CW_MUST_USE enum cw_err receipt_write(const struct receipt *r, uint8_t **out, size_t *len,
                                       struct say *why);

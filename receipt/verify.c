@@ -30,7 +30,15 @@ static enum cw_err wrong(struct say *why, const char *what)
     return say_fail(why, CW_ERR_CRYPTO, "%s: this receipt proves nothing", what);
 }
 
-static enum cw_err check_card(const struct receipt *r, X509 *cert, X509 *root,
+/* What no hash of the journal covers is held to be the one certificate that it can be. */
+static enum cw_err check_issuer(const struct receipt *r, X509 *issuer, X509 *root, struct say *why)
+{
+    if (r->issuer_len > 0 && (issuer == NULL || !cert_is_low(issuer, X509_get0_pubkey(root))))
+        return wrong(why, "the certificate of the CA that issues cards is not by this root");
+    return CW_OK;
+}
+
+static enum cw_err check_card(const struct receipt *r, X509 *cert, X509 *issuer, X509 *root,
                               struct receipt_facts *f, struct say *why)
 {
     char serial[2 * ORDER_SERIAL_LEN + 1] = "";
@@ -39,7 +47,7 @@ static enum cw_err check_card(const struct receipt *r, X509 *cert, X509 *root,
         return wrong(why, "what the card signed is no payment order");
     buf_writer_init(&w, (uint8_t *)serial, sizeof serial - 1);
     buf_put_hex(&w, f->seal.serial, sizeof f->seal.serial);
-    if (cert == NULL || !cert_is_by(cert, root, r->proof.time))
+    if (cert == NULL || !cert_is_by(cert, issuer, root, r->proof.time))
         return wrong(why, "the card's certificate is not by this root, or was not valid when the "
                           "order was booked");
     if (!cert_is_order(cert, serial))
@@ -62,7 +70,7 @@ static enum cw_err check_head(const struct receipt_proof *p, X509 *cert, X509 *r
     if (err != CW_OK)
         return err;
     if (cert == NULL || memcmp(hash, h->certificate, sizeof hash) != 0 ||
-        !cert_is_by(cert, root, h->time))
+        !cert_is_by(cert, NULL, root, h->time))
         return wrong(why, "the certificate of the bank's journal is not by this root, or not the "
                           "one that the head names, or was not valid when it was signed");
     if (!cert_is_journal(cert, h->bank))
@@ -119,13 +127,17 @@ enum cw_err receipt_verify(const struct receipt *r, X509 *root, struct receipt_f
         head_parse(r->proof.head, r->proof.head_len, &f.head) != CW_OK)
         return wrong(why, "the head of the journal is none");
     X509 *card = parse(r->certificate, r->certificate_len);
+    X509 *issuer = r->issuer_len > 0 ? parse(r->issuer, r->issuer_len) : NULL;
     X509 *journal = parse(r->proof.certificate, r->proof.certificate_len);
-    enum cw_err err = check_card(r, card, root, &f, why);
+    enum cw_err err = check_issuer(r, issuer, root, why);
+    if (err == CW_OK)
+        err = check_card(r, card, issuer, root, &f, why);
     if (err == CW_OK)
         err = check_head(&r->proof, journal, root, &f.head, why);
     if (err == CW_OK)
         err = check_way(r, &f, why);
     X509_free(card);
+    X509_free(issuer);
     X509_free(journal);
     if (err == CW_OK)
         *out = f;

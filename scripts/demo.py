@@ -19,7 +19,7 @@ ROOT = pathlib.Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT / "tests" / "lib"))
 
 from cardwire_lab import (Ca, Lab, LabError, Pcscd, json_lines, stop_on_signals,  # noqa: E402
-                          wait_for)
+                          trust_in_cards, wait_for)
 from foreign import PROFILES, s_server  # noqa: E402
 
 NAME = "bank.cardwire.test"
@@ -238,7 +238,7 @@ class Demo:
     def false_bank_refused(self, reader, card, kind, reason):
         """A TLS server that asks for the card's certificate as the bank does; but it is not the bank."""
         profile = PROFILES["tls13"]
-        server = s_server(self.lab, profile, *self.false_banks[kind], self.bank / "card-root.pem")
+        server = s_server(self.lab, profile, *self.false_banks[kind], trust_in_cards(self.bank))
         try:
             code, said = self.cardwire(reader, card, "login", "--profile", profile.name,
                                        port=server.port)

@@ -138,12 +138,16 @@ enum cw_err bank_accounts(struct bank *b, json_t **reply, struct say *why)
     return ask_json(b, "GET", "/v1/accounts", NULL, reply, why);
 }
 
-/* An account goes into a path as it is: letters and digits only. */
-static enum cw_err check_account(const char *account, struct say *why)
+bool bank_account_good(const char *account)
 {
     size_t n = strlen(account);
-    if (n < ORDER_ACCOUNT_MIN || n > ORDER_ACCOUNT_MAX ||
-        strspn(account, "ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789") != n)
+    return n >= ORDER_ACCOUNT_MIN && n <= ORDER_ACCOUNT_MAX &&
+           strspn(account, "ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789") == n;
+}
+
+static enum cw_err check_account(const char *account, struct say *why)
+{
+    if (!bank_account_good(account))
         return say_fail(why, CW_ERR_FORMAT,
                         "'%s' is no account number; write %u to %u capital letters and digits, "
                         "without spaces",
@@ -175,9 +179,93 @@ enum cw_err bank_statement(struct bank *b, const char *account, unsigned limit, 
     return ask_account(b, "/v1/accounts/", account, after, reply, why);
 }
 
+bool bank_time_good(const char *text)
+{
+    int64_t time;
+    char whole[24];
+    if (strlen(text) != 10 && strlen(text) != 20)
+        return false;
+    snprintf(whole, sizeof whole, strlen(text) == 10 ? "%.10sT00:00:00Z" : "%.20s", text);
+    return cal_parse(whole, strlen(whole), &time) == CW_OK;
+}
+
+/* The path of a statement; the times are clean enough to stand in it. */
+static enum cw_err statement_path(const char *account, const char *format, const char *from,
+                                  const char *to, char path[PATH_MAX_LEN], struct say *why)
+{
+    enum cw_err err = check_account(account, why);
+    if (err != CW_OK)
+        return err;
+    if ((from != NULL && !bank_time_good(from)) || (to != NULL && !bank_time_good(to)))
+        return say_fail(why, CW_ERR_FORMAT, "a statement is from one time to another");
+    snprintf(path, PATH_MAX_LEN, "/v1/accounts/%s/statement.%s%s%s%s%s", account, format,
+             from != NULL ? "?from=" : "", from != NULL ? from : "",
+             to == NULL     ? ""
+             : from != NULL ? "&to="
+                            : "?to=",
+             to != NULL ? to : "");
+    return CW_OK;
+}
+
+enum cw_err bank_period(struct bank *b, const char *account, const char *from, const char *to,
+                        json_t **reply, struct say *why)
+{
+    char path[PATH_MAX_LEN];
+    enum cw_err err = statement_path(account, "json", from, to, path, why);
+    return err == CW_OK ? ask_json(b, "GET", path, NULL, reply, why) : err;
+}
+
+enum cw_err bank_document(struct bank *b, const char *account, const char *format, const char *from,
+                          const char *to, uint8_t **memory, const uint8_t **data, size_t *len,
+                          struct say *why)
+{
+    char path[PATH_MAX_LEN];
+    struct http_reply reply;
+    enum cw_err err = statement_path(account, format, from, to, path, why);
+    if (err == CW_OK)
+        err = ask(b, "GET", path, NULL, &reply, memory, why);
+    if (err == CW_OK) {
+        *data = reply.body;
+        *len = reply.body_len;
+    }
+    return err;
+}
+
 enum cw_err bank_payee(struct bank *b, const char *account, json_t **reply, struct say *why)
 {
     return ask_account(b, "/v1/payees/", account, "", reply, why);
+}
+
+enum cw_err bank_payees(struct bank *b, json_t **reply, struct say *why)
+{
+    return ask_json(b, "GET", "/v1/payees", NULL, reply, why);
+}
+
+enum cw_err bank_payee_requests(struct bank *b, json_t **reply, struct say *why)
+{
+    return ask_json(b, "GET", "/v1/payee-requests?limit=100", NULL, reply, why);
+}
+
+enum cw_err bank_payee_ask(struct bank *b, const char *action, const char *account,
+                           const char *name, json_t **reply, struct say *why)
+{
+    json_t *o = json_pack("{s:s, s:s, s:s*}", "action", action, "account", account, "name", name);
+    char *body = o != NULL ? json_dumps(o, JSON_COMPACT) : NULL;
+    json_decref(o);
+    if (body == NULL)
+        return say_fail(why, CW_ERR_SPACE, "out of memory");
+    enum cw_err err = ask_json(b, "POST", "/v1/payee-requests", body, reply, why);
+    free(body);
+    return err;
+}
+
+enum cw_err bank_notifications(struct bank *b, const char *since, unsigned limit, json_t **reply,
+                               struct say *why)
+{
+    char path[PATH_MAX_LEN];
+    snprintf(path, sizeof path, "/v1/notifications?limit=%u%s%.70s", limit,
+             since != NULL ? "&cursor=" : "", since != NULL ? since : "");
+    return ask_json(b, "GET", path, NULL, reply, why);
 }
 
 enum cw_err bank_pay(struct bank *b, const uint8_t *text, size_t text_len, const uint8_t *signature,

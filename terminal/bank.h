@@ -29,8 +29,29 @@ CW_MUST_USE enum cw_err bank_balance(struct bank *b, const char *account, json_t
                                      struct say *why);
 CW_MUST_USE enum cw_err bank_statement(struct bank *b, const char *account, unsigned limit,
                                        json_t **reply, struct say *why);
+/* A statement from `from` on and before `to`, times as bank_time_good wants them; NULL: as the bank
+ * chooses. */
+CW_MUST_USE enum cw_err bank_period(struct bank *b, const char *account, const char *from,
+                                    const char *to, json_t **reply, struct say *why);
+/* The same as a document, in a `format` of docs/api.md; *memory as of bank_receipt. */
+CW_MUST_USE enum cw_err bank_document(struct bank *b, const char *account, const char *format,
+                                      const char *from, const char *to, uint8_t **memory,
+                                      const uint8_t **data, size_t *len, struct say *why);
+/* 2026-11-24, or 2026-11-24T10:00:00Z. */
+bool bank_time_good(const char *text);
 CW_MUST_USE enum cw_err bank_payee(struct bank *b, const char *account, json_t **reply,
                                    struct say *why);
+/* The list that the bank has for the card; what was asked of it; asking: "add" with the name that
+ * the bank knows the account by, or "remove" with NULL. */
+CW_MUST_USE enum cw_err bank_payees(struct bank *b, json_t **reply, struct say *why);
+CW_MUST_USE enum cw_err bank_payee_requests(struct bank *b, json_t **reply, struct say *why);
+CW_MUST_USE enum cw_err bank_payee_ask(struct bank *b, const char *action, const char *account,
+                                       const char *name, json_t **reply, struct say *why);
+/* `since`: the cursor of an answer before, hexadecimal; NULL: from the beginning. */
+CW_MUST_USE enum cw_err bank_notifications(struct bank *b, const char *since, unsigned limit,
+                                           json_t **reply, struct say *why);
+/* Whether it may stand in a path: letters and digits. */
+bool bank_account_good(const char *account);
 CW_MUST_USE enum cw_err bank_pay(struct bank *b, const uint8_t *text, size_t text_len,
                                  const uint8_t *signature, size_t signature_len, json_t **reply,
                                  struct say *why);

@@ -26,12 +26,19 @@ static const char help[] =
     "  pin status                 tries left\n"
     "  login                      log in and say who is logged in\n"
     "  balance [--account A]\n"
-    "  statement [--account A] [--limit N]\n"
+    "  statement [--account A] [--limit N]; or of a period: [--from DAY] [--to DAY]\n"
+    "      [--format json|csv|camt053 [-o FILE]]\n"
     "  pay --to A --amount 12.34 --currency EUR [--reference TEXT] [--from A] [--order-id HEX]\n"
     "      [--receipt FILE] [--save FILE] [--yes]; or pay --resend FILE\n"
     "  receipt --order HEX --out FILE\n"
     "  receipt verify FILE --root PEM   what a receipt proves, off line, by the bank's root for "
     "cards\n"
+    "  payee list                 whom the bank has on the card's list\n"
+    "  payee add --to A           asks the bank to put somebody on it, which it confirms with you "
+    "by\n"
+    "                             another way; payee remove --to A takes one off it\n"
+    "  payee requests             what became of what you asked\n"
+    "  notifications [--since C]  what happened on your accounts and to your cards\n"
     "  connect                    stdin and stdout over the card's line, to any permitted server\n"
     "  trace [--handshake-only]   the handshake, step by step\n"
     "  share --vpcd HOST:PORT     puts the card into a reader of the PC/SC daemon (vpcd)\n"
@@ -85,6 +92,8 @@ enum {
     OPT_ORDER,
     OPT_OUT,
     OPT_CERT,
+    OPT_FORMAT,
+    OPT_SINCE,
     OPT_HANDSHAKE_ONLY,
     OPT_VPCD,
     OPT_ROOT,
@@ -121,6 +130,8 @@ static const struct option options[] = {
     {"order", required_argument, NULL, OPT_ORDER},
     {"out", required_argument, NULL, OPT_OUT},
     {"cert", required_argument, NULL, OPT_CERT},
+    {"format", required_argument, NULL, OPT_FORMAT},
+    {"since", required_argument, NULL, OPT_SINCE},
     {"handshake-only", no_argument, NULL, OPT_HANDSHAKE_ONLY},
     {"vpcd", required_argument, NULL, OPT_VPCD},
     {"root", required_argument, NULL, OPT_ROOT},
@@ -168,6 +179,7 @@ static const char **text_option(struct cli_options *o, int c)
     case OPT_ORDER:
         return &o->order;
     case OPT_OUT:
+    case 'o':
         return &o->out;
     case OPT_CERT:
         return &o->cert;
@@ -175,6 +187,10 @@ static const char **text_option(struct cli_options *o, int c)
         return &o->vpcd;
     case OPT_ROOT:
         return &o->root;
+    case OPT_FORMAT:
+        return &o->format;
+    case OPT_SINCE:
+        return &o->since;
     default:
         return NULL;
     }
@@ -247,7 +263,7 @@ static enum cli_exit parse(struct cli *c, int argc, char **argv)
 {
     int o;
     opterr = 0;
-    while ((o = getopt_long(argc, argv, "h", options, NULL)) != -1) {
+    while ((o = getopt_long(argc, argv, "ho:", options, NULL)) != -1) {
         const char **text = text_option(&c->opt, o);
         enum cli_exit code = CLI_OK;
         if (text != NULL)
@@ -271,9 +287,15 @@ static const struct {
     enum cli_exit (*run)(struct cli *c);
     bool net; /* wants --server */
 } commands[] = {
-    {"readers", cli_readers, false},    {"login", cli_login, true},  {"balance", cli_balance, true},
-    {"statement", cli_statement, true}, {"pay", cli_pay, true},      {"connect", cli_connect, true},
-    {"trace", cli_trace, true},         {"share", cli_share, false},
+    {"readers", cli_readers, false},
+    {"login", cli_login, true},
+    {"balance", cli_balance, true},
+    {"statement", cli_statement, true},
+    {"pay", cli_pay, true},
+    {"connect", cli_connect, true},
+    {"trace", cli_trace, true},
+    {"share", cli_share, false},
+    {"notifications", cli_notifications, true},
 };
 
 static enum cli_exit run(struct cli *c, int argc, char **argv)
@@ -290,6 +312,8 @@ static enum cli_exit run(struct cli *c, int argc, char **argv)
         return cli_pin(c, argc, argv);
     if (strcmp(c->command, "receipt") == 0)
         return cli_receipt(c, argc, argv);
+    if (strcmp(c->command, "payee") == 0)
+        return cli_payee(c, argc, argv);
     for (size_t i = 0; i < sizeof commands / sizeof commands[0]; i++) {
         if (strcmp(c->command, commands[i].name) != 0)
             continue;

@@ -27,7 +27,7 @@ enum cli_exit {
 struct cli_options {
     const char *reader, *server, *name, *pin_file, *new_pin_file, *puk_file;
     const char *account, *from, *to, *amount, *currency, *reference, *order_id, *receipt;
-    const char *order, *out, *save, *resend, *cert, *vpcd, *root;
+    const char *order, *out, *save, *resend, *cert, *vpcd, *root, *format, *since;
     enum link_profile profile;
     enum link_key key;
     unsigned limit;
@@ -144,6 +144,9 @@ const char *cli_rules_text(const struct policy_pin *rules, char out[CLI_RULES_MA
 bool cli_hex_parse(const char *text, uint8_t *out, size_t len);
 void cli_hex_write(const uint8_t *data, size_t len, char *out); /* 2*len+1 characters */
 
+/* A member as text; "" if it is absent or no string. */
+const char *cli_text(const json_t *o, const char *key);
+
 enum cli_exit cli_readers(struct cli *c);
 enum cli_exit cli_card(struct cli *c, int argc, char **argv);
 enum cli_exit cli_card_payees(struct cli *c, struct cli_session *s);
@@ -154,6 +157,8 @@ enum cli_exit cli_balance(struct cli *c);
 enum cli_exit cli_statement(struct cli *c);
 enum cli_exit cli_receipt(struct cli *c, int argc, char **argv);
 enum cli_exit cli_pay(struct cli *c);
+enum cli_exit cli_payee(struct cli *c, int argc, char **argv);
+enum cli_exit cli_notifications(struct cli *c);
 enum cli_exit cli_connect(struct cli *c);
 enum cli_exit cli_trace(struct cli *c);
 enum cli_exit cli_share(struct cli *c);

@@ -1,16 +1,9 @@
-/* cli_bank.c - cardwire login, balance, statement: questions to the bank. */
+/* cli_bank.c - cardwire login and balance: questions to the bank. */
 #include "terminal/cli.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-
-/* A member as text; "" if it is absent or no string. */
-static const char *text(const json_t *o, const char *key)
-{
-    const char *t = json_string_value(json_object_get(o, key));
-    return t != NULL ? t : "";
-}
 
 /* What a synchronisation did. */
 static json_t *sync_json(const struct cli_session *s)
@@ -85,9 +78,9 @@ enum cli_exit cli_login(struct cli *c)
     const json_t *who = json_object_get(s.login, "customer");
     const json_t *card = json_object_get(s.login, "card");
     printf("Logged in: ");
-    fputs(text(who, "name"), stdout);
+    fputs(cli_text(who, "name"), stdout);
     printf(", customer %lld, card ", (long long)json_integer_value(json_object_get(who, "id")));
-    fputs(text(card, "serial"), stdout);
+    fputs(cli_text(card, "serial"), stdout);
     putchar('\n');
     sync_print(&s);
 out:
@@ -97,10 +90,10 @@ out:
 
 static void print_balance(const json_t *a)
 {
-    fputs(text(a, "id")[0] != '\0' ? text(a, "id") : text(a, "account"), stdout);
-    printf("  %s %s", text(a, "balance"), text(a, "currency"));
-    if (strcmp(text(a, "balance"), text(a, "available")) != 0)
-        printf("  (available %s)", text(a, "available"));
+    fputs(cli_text(a, "id")[0] != '\0' ? cli_text(a, "id") : cli_text(a, "account"), stdout);
+    printf("  %s %s", cli_text(a, "balance"), cli_text(a, "currency"));
+    if (strcmp(cli_text(a, "balance"), cli_text(a, "available")) != 0)
+        printf("  (available %s)", cli_text(a, "available"));
     putchar('\n');
 }
 
@@ -130,46 +123,6 @@ enum cli_exit cli_balance(struct cli *c)
         json_t *a;
         json_array_foreach(json_object_get(reply, "accounts"), i, a) print_balance(a);
     }
-out:
-    json_decref(reply);
-    cli_session_close(&s);
-    return code;
-}
-
-static void print_statement(const json_t *reply)
-{
-    size_t i;
-    json_t *t;
-    printf("%s  %s %s\n", text(reply, "account"), text(reply, "balance"), text(reply, "currency"));
-    json_array_foreach(json_object_get(reply, "transactions"), i, t)
-    {
-        const json_t *other = json_object_get(t, "counterparty");
-        printf("%-20s %14s %14s  ", text(t, "time"), text(t, "amount"), text(t, "balance"));
-        fputs(text(other, "name"), stdout);
-        printf("  ");
-        fputs(text(t, "reference"), stdout);
-        putchar('\n');
-    }
-}
-
-enum cli_exit cli_statement(struct cli *c)
-{
-    struct cli_session s = {0};
-    json_t *reply = NULL;
-    char account[ORDER_ACCOUNT_MAX + 1], currency[4];
-    enum cli_exit code = cli_session_begin(c, &s);
-    if (code == CLI_OK)
-        code = cli_account_choose(c, &s, c->opt.account, account, currency);
-    if (code != CLI_OK)
-        goto out;
-    enum cw_err err = bank_statement(&s.bank, account, c->opt.limit, &reply, &c->why);
-    cli_progress_end(c);
-    if (err != CW_OK)
-        code = cli_fail_line(c, &s, err);
-    else if (c->opt.json)
-        code = cli_emit(c, json_incref(reply));
-    else
-        print_statement(reply);
 out:
     json_decref(reply);
     cli_session_close(&s);

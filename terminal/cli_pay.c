@@ -297,7 +297,8 @@ static bool says_not_booked(const struct bank *b, bool fresh)
                                         "account-unknown", "payee-unknown",   "payee-name",
                                         "currency",        "funds",           "same-account"};
     static const char *const before[] = {"malformed", "order-malformed", "not-logged-in",
-                                         "too-large", "card-blocked",    "order-other-card"};
+                                         "too-large", "card-blocked",    "order-other-card",
+                                         "rate-limit"};
     if (b->problem_status == 503 && strcmp(b->problem, "store") == 0)
         return true;
     if (b->problem_status < 400 || b->problem_status > 499)

@@ -5,8 +5,8 @@
 
 #include "terminal/pump.h"
 
-#define HTTP_HEAD_MAX 8192u   /* status line and header fields, bytes */
-#define HTTP_BODY_MAX 262144u /* body of a reply, bytes */
+#define HTTP_HEAD_MAX 8192u    /* status line and header fields, bytes */
+#define HTTP_BODY_MAX 4194304u /* body of a reply, bytes; a statement of 1,000 entries has 2 MB */
 
 struct http_reply {
     int status;    /* 100..999 */

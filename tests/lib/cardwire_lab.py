@@ -509,6 +509,15 @@ class Lab:
         return path
 
 
+def trust_in_cards(bank):
+    """The file by which a foreign server knows the cards of the bank in that folder: their root, and the CA below
+    it, which no card sends."""
+    path = bank.with_name(f"{bank.name}-cards.pem")
+    files = [bank / "card-issuer.pem", bank / "card-root.pem"]  # a bank of before has the root alone
+    path.write_text("".join(f.read_text() for f in files if f.exists()))
+    return path
+
+
 def json_lines(text):
     """The JSON objects in text, one a line; other lines are left out."""
     found = []

@@ -7,6 +7,8 @@ import ssl
 import threading
 import time
 
+from cardwire_lab import trust_in_cards
+
 PAYER, PAYEE = "AAAAAAAA01", "BBBBBBBB02"
 
 
@@ -17,7 +19,7 @@ class FakeBank:
     def __init__(self, folder, answer):
         self.context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         self.context.load_cert_chain(folder / "server-p256.pem", folder / "server-p256.key")
-        self.context.load_verify_locations(folder / "card-root.pem")
+        self.context.load_verify_locations(trust_in_cards(folder))
         self.context.verify_mode = ssl.CERT_REQUIRED
         self.context.verify_flags &= ~getattr(ssl, "VERIFY_X509_STRICT", 0)
         self.answer = answer

@@ -6,24 +6,26 @@ from cardwire_lab import json_lines, wait_for
 
 # Takes from a ledger what the steps after the third have made (bank/ledger_schema.c).
 SCHEMA_3 = ("DROP TRIGGER IF EXISTS journal_chained; DROP TABLE head; DROP TABLE head_signer; DROP TABLE chain;"
+            "DROP TABLE revocation; DELETE FROM setting WHERE name = 'crl-number';"
             "ALTER TABLE account DROP COLUMN kind; ALTER TABLE account DROP COLUMN held;"
             "ALTER TABLE account DROP COLUMN floor; ALTER TABLE account DROP COLUMN frozen;"
-            "PRAGMA user_version = 3;")
+            "DROP TABLE event; DROP TABLE payee_request; PRAGMA user_version = 3;")
 NAME = "bank.cardwire.test"  # the server name that cardwired writes to its cards
 
 
-def small_bank(lab, pin, kind="p256", options=(), serve=(), store=None):
+def small_bank(lab, pin, kind="p256", options=(), init=(), serve=(), store=None, environment=None):
     """Makes it and serves: .port, .payer and .payee (account numbers), .card (its folder), .serial, .pin
     (a file), .admin(*args) -> JSON of cardwired, .cardwire(reader, *args), .server (its process), .ops (port of its
-    operations listener). options: more of `card issue`; serve: more of `serve`; store: address of a database."""
+    operations listener). options: more of `card issue`; init, serve: of those; store: address of a database; environment: of cardwired's processes."""
     folder, card = lab.folder / "bank", lab.folder / "card"
+    env = environment or lab.env
     pin = lab.file("pin", pin + "\n")
 
     def admin(*args):
-        done = lab.run("cardwired", "--dir", folder, *args, "--json")
+        done = lab.run("cardwired", "--dir", folder, *args, "--json", env=env)
         assert done.returncode == 0, done.stderr
         return json_lines(done.stdout)[-1]
-    done = lab.run("cardwired", "init", folder, *(["--store", store] if store else []))
+    done = lab.run("cardwired", "init", folder, *(["--store", store] if store else []), *init, env=env)
     assert done.returncode == 0, done.stderr
     accounts, serial = [], None
     for name in ("Ada", "Ben"):
@@ -31,10 +33,10 @@ def small_bank(lab, pin, kind="p256", options=(), serve=(), store=None):
         accounts.append(admin("account", "open", "--customer", customer, "--deposit",
                               "100.00")["account"])
         if serial is None:
-            done = lab.issue(folder, customer, f"inproc:{card}", "--key", kind, "--pin-file", pin, *options)
+            done = lab.issue(folder, customer, f"inproc:{card}", "--key", kind, "--pin-file", pin, *options, env=env)
             assert done.returncode == 0, done.stderr
             serial = json_lines(done.stdout)[-1]["serial"]
-    server, port, ops = serve_bank(lab, folder, *serve)
+    server, port, ops = serve_bank(lab, folder, *serve, env=env)
 
     def cardwire(reader, *args, **options):
         """(exit code, the last that it said in JSON) of cardwire with the card in that reader."""
@@ -45,12 +47,12 @@ def small_bank(lab, pin, kind="p256", options=(), serve=(), store=None):
                                  serial=serial, pin=pin, admin=admin, server=server, ops=ops, folder=folder)
 
 
-def serve_bank(lab, folder, *options):
+def serve_bank(lab, folder, *options, env=None):
     """(its process, port, port of the operations listener)"""
     files = [lab.subfolder("ports") / name for name in ("ops", "line")]  # in the order that they are written
     server = lab.start("cardwired", [lab.program("cardwired"), "--dir", folder, "serve", "--listen", "127.0.0.1:0",
                                      "--port-file", files[1], "--ops", "127.0.0.1:0", "--ops-port-file", files[0],
-                                     *options])
+                                     *options], env=env or lab.env)
     ops, line = wait_for("the bank naming its ports", lambda: [p.read_text().strip() for p in files]
                          if files[1].exists() else None, server)
     return server, line, ops

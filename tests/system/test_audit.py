@@ -52,7 +52,7 @@ def change(folder, *statements, anew=False):
         for statement in statements:
             db.execute(statement)
         for _, text in triggers:
-            if not anew or "chain" not in text:
+            if not anew or ("chain" not in text and "revocation" not in text):
                 db.execute(text)
         if anew:
             db.executescript(SCHEMA_3)

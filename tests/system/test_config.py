@@ -12,8 +12,8 @@ from test_ops import ask
 
 PIN = "135790"
 EXAMPLE = ROOT / "packaging" / "cardwired.conf"
-KEYS = ["dir", "listen", "port-file", "ops", "ops-port-file", "ops-anywhere", "log", "log-level", "drain", "lines",
-        "waiting-per-source", "insecure-keylog"]
+KEYS = ["dir", "listen", "port-file", "ops", "ops-port-file", "ocsp", "ocsp-port-file", "ops-anywhere", "log", "log-level",
+        "drain", "lines", "waiting-per-source", "requests-per-minute", "payments-per-minute", "insecure-keylog"]
 
 
 @pytest.fixture(scope="module")
@@ -48,7 +48,7 @@ def example(folder, bank):
     """The example as it is, but for the places that a test may not have: its comments are made true."""
     text = EXAMPLE.read_text()
     for old, new in [("/var/lib/cardwired/bank", str(bank)), ("0.0.0.0:8443", "127.0.0.1:0"),
-                     ("127.0.0.1:9443", "127.0.0.1:0"), ("/run/cardwired", str(folder)), ("/tmp/keys", f"{folder}/keys")]:
+                     ("127.0.0.1:9443", "127.0.0.1:0"), ("127.0.0.1:9480", "127.0.0.1:0"), ("/run/cardwired", str(folder)), ("/tmp/keys", f"{folder}/keys")]:
         assert old in text
         text = text.replace(old, new)
     return text

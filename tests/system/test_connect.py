@@ -7,7 +7,7 @@ import types
 
 import pytest
 
-from cardwire_lab import Ca, Lab, json_lines, wait_for
+from cardwire_lab import Ca, Lab, json_lines, trust_in_cards, wait_for
 from foreign import PROFILES, SERVERS, s_server, subject_seen
 
 NAME = "server.cardwire.test"
@@ -34,7 +34,7 @@ def issued():
             cards[kind] = types.SimpleNamespace(reader=reader,
                                                 serial=json_lines(done.stdout)[-1]["serial"])
         yield types.SimpleNamespace(
-            lab=lab, servers=servers, cards=cards, pin=pin, client_ca=bank / "card-root.pem",
+            lab=lab, servers=servers, cards=cards, pin=pin, client_ca=trust_in_cards(bank),
             bank=bank, honest={p.name: servers.issue(NAME, p.kind, p.usage)
                                for p in PROFILES.values()})
 

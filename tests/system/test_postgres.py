@@ -15,7 +15,7 @@ PIN = "135790"
 
 # What is about SQLite's own file, disk and locks is not among them.
 PORTABLE = ["test_bank_ledger", "test_bank_limits", "test_bank_manage", "test_bank_server", "test_bank_update",
-            "test_bank_issue", "test_bank_card_api", "test_bank_resume", "test_bank_piv", "test_bank_sync",
+            "test_bank_issue", "test_bank_revoke", "test_bank_statement", "test_bank_card_api", "test_bank_resume", "test_bank_piv", "test_bank_sync",
             "test_bank_receipt", "test_bank_dashboard"]
 
 
@@ -126,8 +126,20 @@ def test_migrate(server):
         receipt, again = lab.folder / "receipt.p7", lab.folder / "again.p7"
         for _ in range(2):
             pays(it, reader)
+        it.admin("card", "renew", it.serial, "--reader", reader)
+        done = lab.issue(it.folder, 1, f"inproc:{lab.folder / 'second'}", "--pin-file", it.pin)
+        it.admin("card", "revoke", json_lines(done.stdout)[-1]["serial"], "--reason", "superseded")
+        listed = it.admin("crl", lab.folder / "crl.pem")
         code, paid = it.cardwire(reader, "pay", "--to", it.payee, "--amount", "1.00", "--currency", "EUR", "--yes",
                                  "--receipt", receipt)
+        for what in ("block", "unblock"):
+            it.admin("card", what, it.serial)
+        with sqlite3.connect(it.folder / "bank.db") as old:  # as if the holder had asked over the line
+            old.execute("INSERT INTO payee_request SELECT 1, serial, 'add', 'X', 'X', 0, 'open', 0, '' FROM card")
+            old.commit()
+            rows = {name: old.execute(f"SELECT count(*) FROM {name}").fetchone()[0] for name, in old.execute(
+                "SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT LIKE 'sqlite_%'").fetchall()}
+        assert rows["event"] == 2 and rows["payee_request"] == 1
         before = audit(it)[1]
         assert code == 0 and before["heads"] == 1, paid
         store = server.database("moved")
@@ -135,6 +147,10 @@ def test_migrate(server):
         assert done.returncode == 0, done.stderr
         assert json_lines(done.stdout)[-1]["head"] == before["head"]
         assert audit(it)[1] == before
+        next_list = it.admin("crl", lab.folder / "crl.pem")
+        assert (next_list["number"], next_list["certificates"]) == (listed["number"] + 1, listed["certificates"]) and listed["certificates"]
+        assert server.sql("SELECT count(*) FROM certificate WHERE replaced IS NOT NULL", "moved") == "2"
+        assert {name: int(server.sql(f"SELECT count(*) FROM {name}", "moved")) for name in rows} == rows
         # the old server still has the file open: nothing is booked there any more
         code, said = it.cardwire(reader, "pay", "--to", it.payee, "--amount", "1.00", "--currency", "EUR", "--yes")
         assert code != 0, said

@@ -85,6 +85,7 @@ ANSWERS = {
     "no payment": (as_json({"fine": True}, 201), "unknown", 4),
     "funds": (problem(422, "funds"), "no", 4),
     "malformed, and a number never used before": (problem(400, "malformed"), "no", 4),
+    "too often, and a number never used before": (problem(429, "rate-limit"), "no", 4),
     "conflict": (problem(409, "order-conflict"), "before", 4),
 }
 
@@ -342,6 +343,20 @@ def test_hostile_text_never_reaches_the_screen(place, options):
             return as_json({"account": EVIL, "currency": EVIL, "balance": EVIL, "transactions": [
                 {"id": 1, "time": EVIL, "amount": EVIL, "balance": EVIL, "reference": EVIL,
                  "counterparty": {"account": EVIL, "name": EVIL}, "order": EVIL}]})
+        if "/statement." in path:
+            if not path.endswith("json"):
+                return 200, "text/csv", f"entry\r\n{EVIL}\r\n".encode()
+            return as_json({"account": EVIL, "currency": EVIL, "from": EVIL, "to": EVIL, "opening": EVIL, "closing": EVIL,
+                            "transactions": [{"time": EVIL, "reference": EVIL, "counterparty": {"name": EVIL}}]})
+        if path.startswith("/v1/notifications"):
+            return as_json({"cursor": EVIL, "more": True, "notifications": [
+                {"time": EVIL, "kind": EVIL, "card": EVIL, "payee": {"name": EVIL}, "reason": EVIL},
+                {"time": EVIL, "kind": EVIL, "amount": EVIL, "counterparty": {"name": EVIL}, "reference": EVIL}]})
+        if path.startswith("/v1/payee-requests") and method == "GET":
+            return as_json({"requests": [{"id": 1, "status": EVIL, "action": EVIL, "account": EVIL, "name": EVIL,
+                                          "reason": EVIL}]})
+        if path == "/v1/payees":
+            return as_json({"payees": [{"account": EVIL, "name": EVIL}], "listed": EVIL})
         if path.startswith("/v1/payees/"):
             return as_json({"account": EVIL, "name": "Ben " + EVIL, "currency": EVIL})
         if path == "/v1/payments":
@@ -350,6 +365,9 @@ def test_hostile_text_never_reaches_the_screen(place, options):
                        422, "application/problem+json; " + EVIL.encode("ascii", "ignore").decode())
     with FakeBank(place.folder, bank) as fake:
         for args in (["login"], ["balance"], ["balance", "--account", PAYER], ["statement"], ["trace"],
+                     ["statement", "--from", "2026-01-01"], ["statement", "--format", "csv"], ["payee", "list"],
+                     ["statement", "--format", "json"], ["payee", "requests"], ["payee", "add", "--to", PAYEE],
+                     ["payee", "remove", "--to", PAYEE], ["notifications"],
                      ["receipt", "--order", "0" * 32, "--out", place.lab.folder / "none"],
                      ["pay", "--to", PAYEE, "--amount", "1.00", "--currency", "EUR", "--reference", "x",
                       "--yes"]):

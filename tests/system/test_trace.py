@@ -7,7 +7,7 @@ import types
 
 import pytest
 
-from cardwire_lab import Ca, Lab, Tap, json_lines, wait_for
+from cardwire_lab import Ca, Lab, Tap, json_lines, trust_in_cards, wait_for
 from foreign import s_server, PROFILES
 from tls12 import records
 
@@ -98,7 +98,7 @@ def test_no_secret_in_a_trace(bank, profile):
 def test_trace_shows_what_the_card_refused(bank):
     strange = Ca(bank.lab.subfolder("strange"))
     cert, key = strange.issue("bank.cardwire.test")
-    server = s_server(bank.lab, PROFILES["tls13"], cert, key, bank.folder / "card-root.pem")
+    server = s_server(bank.lab, PROFILES["tls13"], cert, key, trust_in_cards(bank.folder))
     try:
         done, _ = bank.trace("tls13", "--json", server=server.port)
     finally:

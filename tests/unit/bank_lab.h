@@ -29,9 +29,10 @@ struct lab_card {
 #define LAB_SCHEMA_3                                                                               \
     "DROP TRIGGER IF EXISTS journal_chained;"                                                      \
     "DROP TABLE head; DROP TABLE head_signer; DROP TABLE chain;"                                   \
+    "DROP TABLE revocation; DELETE FROM setting WHERE name = 'crl-number';"                        \
     "ALTER TABLE account DROP COLUMN kind; ALTER TABLE account DROP COLUMN held;"                  \
     "ALTER TABLE account DROP COLUMN floor; ALTER TABLE account DROP COLUMN frozen;"               \
-    "PRAGMA user_version = 3;"
+    "DROP TABLE event; DROP TABLE payee_request; PRAGMA user_version = 3;"
 
 /* CARDWIRE_TEST_STORE is the address of a PostgreSQL server: each lab then has a database of its
  * own there. */
@@ -144,19 +145,18 @@ static inline X509 *lab_certify(struct bank_lab *lab, enum ca_profile profile, c
                                 EVP_PKEY *key)
 {
     struct say why = {""};
-    X509 *root = NULL, *cert = NULL;
-    EVP_PKEY *root_key = NULL;
-    lab_ok(bank_certificate_load(lab->bank, BANK_FILE_CARD_ROOT, &root, &why), &why);
-    lab_ok(bank_key_load(lab->bank, BANK_FILE_CARD_ROOT, &root_key, &why), &why);
+    X509 *issuer = NULL, *cert = NULL;
+    EVP_PKEY *issuer_key = NULL;
+    lab_ok(bank_pair_load(lab->bank, lab->bank->card_issuer, &issuer, &issuer_key, &why), &why);
     const struct ca_order order = {.profile = profile,
                                    .cn = cn,
                                    .key = key,
                                    .days = lab->card_days,
-                                   .issuer = root,
-                                   .issuer_key = root_key};
+                                   .issuer = issuer,
+                                   .issuer_key = issuer_key};
     lab_ok(ca_certificate_make(&order, lab->now, &cert, &why), &why);
-    X509_free(root);
-    EVP_PKEY_free(root_key);
+    X509_free(issuer);
+    EVP_PKEY_free(issuer_key);
     return cert;
 }
 

@@ -152,7 +152,7 @@ static void test_bad_updates(void **state)
     for (size_t i = 0; i < sizeof queries / sizeof queries[0]; i++) {
         snprintf(path, sizeof path, "/v1/card/updates?%s", queries[i]);
         assert_int_equal(get(&c, path), 400);
-        assert_problem("malformed");
+        assert_problem("parameter");
     }
     for (size_t i = 0; i < sizeof bodies / sizeof bodies[0]; i++) {
         assert_int_equal(post(&c, "/v1/card/updates", bodies[i]), 400);

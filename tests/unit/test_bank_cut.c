@@ -7,7 +7,8 @@
 #include "bank/desk.h"
 #include "bank/issue.h"
 #include "bank/issuer_keys.h"
-#include "bank/piv.h"
+#include "bank/manage.h"
+#include "bank/replace.h"
 
 #include <errno.h>
 #include <signal.h>
@@ -19,7 +20,9 @@ struct fixture {
     struct bank_lab *lab;
     char reader[600];
     bool piv;
-    bool again; /* --give-keys-again */
+    bool again;                       /* --give-keys-again */
+    struct lab_card *old;             /* NULL, or the card that is replaced */
+    uint8_t serial[ORDER_SERIAL_LEN]; /* of the card that is renewed */
 };
 
 static int setup(void **state)
@@ -50,11 +53,31 @@ static enum cw_err issue(struct fixture *f, struct issue_result *out, struct say
     terms_default(&o.policy);
     o.payees[0] = f->lab->payee.number;
     o.payee_count = 1;
+    struct replace_terms terms;
     enum cw_err err = bank_open(f->lab->dir, &ledger_clock_system, &bank, why);
+    if (err == CW_OK && f->old != NULL)
+        err = replace_prepare(bank, f->old->serial, &terms, &o, why);
     if (err == CW_OK)
         err = issue_card(bank, &o, out, why);
     bank_free(&bank);
     return err;
+}
+
+static enum cw_err renew(struct fixture *f, struct say *why)
+{
+    struct bank *bank = NULL;
+    struct manage_result result;
+    enum cw_err err = bank_open(f->lab->dir, &ledger_clock_system, &bank, why);
+    if (err == CW_OK)
+        err = manage_renew(bank, f->reader, f->serial, 60, &result, why);
+    bank_free(&bank);
+    return err;
+}
+
+static enum cw_err issue_only(struct fixture *f, struct say *why)
+{
+    struct issue_result result;
+    return issue(f, &result, why);
 }
 
 /* What changes something that outlives the process. */
@@ -68,9 +91,10 @@ static bool writes(uint64_t number)
            || number == SYS_linkat || number == SYS_unlinkat || number == SYS_renameat;
 }
 
-/* Runs the issuance in a process of its own, and kills that before its `count`th write; false when
- * it makes fewer. */
-static bool issue_killed(struct fixture *f, unsigned count)
+/* Runs it in a process of its own, and kills that before its `count`th write; false when it makes
+ * fewer. */
+static bool killed(struct fixture *f, enum cw_err (*act)(struct fixture *f, struct say *why),
+                   unsigned count)
 {
     int status = 0;
     fflush(NULL);
@@ -78,10 +102,9 @@ static bool issue_killed(struct fixture *f, unsigned count)
     assert_true(pid >= 0);
     if (pid == 0) {
         struct say why = {""};
-        struct issue_result result;
         if (ptrace(PTRACE_TRACEME, 0, NULL, NULL) != 0 || raise(SIGSTOP) != 0)
             _exit(99);
-        _exit(issue(f, &result, &why) == CW_OK ? 0 : 98);
+        _exit(act(f, &why) == CW_OK ? 0 : 98);
     }
     assert_int_equal(waitpid(pid, &status, 0), pid);
     assert_true(WIFSTOPPED(status)); /* otherwise tracing is not permitted here */
@@ -179,6 +202,39 @@ static bool is_issued(struct fixture *f)
     return both;
 }
 
+/* The next card to be replaced, with one payee. */
+static void make_old(struct fixture *f)
+{
+    static uint8_t first;
+    struct say why = {""};
+    struct policy_payee payee;
+    const struct ledger_clock clock = {lab_now, f->lab};
+    memcpy(payee.account, f->lab->payee.number, sizeof payee.account);
+    memcpy(payee.name, f->lab->payee.name, sizeof payee.name);
+    lab_card_free(&f->old);
+    lab_ok(bank_open(f->lab->dir, &clock, &f->lab->bank, &why), &why);
+    f->old = lab_card_new(f->lab, f->lab->ada, ++first, false);
+    lab_ok(ledger_payee_add(f->lab->bank->ledger, f->old->serial, &payee, "by phone", &why), &why);
+    bank_free(&f->lab->bank);
+}
+
+/* The old card is good until the new one is, and no longer. */
+static void assert_one_is_good(struct fixture *f)
+{
+    struct say why = {""};
+    struct bank *bank = NULL;
+    struct desk *d = NULL;
+    struct ledger_card old, card = {.status = LEDGER_CARD_ISSUING};
+    lab_ok(bank_open(f->lab->dir, &ledger_clock_system, &bank, &why), &why);
+    lab_ok(ledger_card_get(bank->ledger, f->old->serial, &old, &why), &why);
+    if (desk_open(bank, f->reader, &d, &why) == CW_OK)
+        (void)!ledger_card_get(bank->ledger, d->info.serial, &card, &why);
+    assert_int_equal(old.status, card.status == LEDGER_CARD_ACTIVE ? LEDGER_CARD_TERMINATED
+                                                                   : LEDGER_CARD_ACTIVE);
+    desk_free(&d);
+    bank_free(&bank);
+}
+
 /* A write is some 0.2 s of work on a slow machine: quick runs take every seventh. */
 static unsigned step_of_run(void)
 {
@@ -194,8 +250,12 @@ static void kill_at_writes(struct fixture *f, unsigned step)
         struct issue_result result;
         char command[700];
         snprintf(f->reader, sizeof f->reader, "inproc:%s/card%u", f->lab->dir, count);
-        if (!issue_killed(f, count))
+        if (f->old != NULL)
+            make_old(f);
+        if (!killed(f, issue_only, count))
             break;
+        if (f->old != NULL)
+            assert_one_is_good(f);
         enum cw_err err = issue(f, &result, &why);
         f->again = err == CW_ERR_STATE && strstr(why.text, "--give-keys-again") != NULL;
         if (f->again) { /* the ledger has its row, and the card no key yet */
@@ -232,6 +292,56 @@ static void test_killed_with_piv(void **state)
     kill_at_writes(f, 3 * step_of_run());
 }
 
+static void test_killed_while_a_card_is_replaced(void **state)
+{
+    struct fixture *f = *state;
+    f->old = calloc(1, sizeof *f->old);
+    kill_at_writes(f, 3 * step_of_run());
+    lab_card_free(&f->old);
+}
+
+/* What the card holds is known to the bank at every moment, and good. */
+static void assert_known(struct fixture *f)
+{
+    struct say why = {""};
+    struct bank *bank = NULL;
+    struct desk *d = NULL;
+    struct ledger_certificate *cert = calloc(1, sizeof *cert);
+    uint8_t value[1024], sha256[32];
+    size_t len = 0;
+    lab_ok(bank_open(f->lab->dir, &ledger_clock_system, &bank, &why), &why);
+    lab_ok(desk_open(bank, f->reader, &d, &why), &why);
+    lab_ok(desk_channel_open(d, &why), &why);
+    for (unsigned slot = LINK_KEY_TLS_P256; slot <= LINK_KEY_ORDER_P256; slot += 2) {
+        lab_ok(desk_object_get(d, (uint16_t)(LINK_DO_CERT | slot), value, sizeof value, &len, &why),
+               &why);
+        SHA256(value, len, sha256);
+        lab_ok(ledger_certificate_find(bank->ledger, sha256, cert, &why), &why);
+        assert_memory_equal(cert->card, f->serial, sizeof f->serial);
+    }
+    desk_free(&d);
+    bank_free(&bank);
+    free(cert);
+}
+
+static void test_killed_while_a_card_is_renewed(void **state)
+{
+    struct fixture *f = *state;
+    struct say why = {""};
+    struct issue_result issued;
+    unsigned count = 1;
+    setenv("CARDWIRE_CARD_NOSYNC", "1", 1);
+    snprintf(f->reader, sizeof f->reader, "inproc:%s/card", f->lab->dir);
+    lab_ok(issue(f, &issued, &why), &why);
+    memcpy(f->serial, issued.serial, sizeof f->serial);
+    for (; killed(f, renew, count); count += step_of_run()) {
+        assert_known(f);
+        lab_ok(renew(f, &why), &why);
+        assert_at_one(f, &issued);
+    }
+    assert_true(count > 10);
+}
+
 /* In a bank of an older program the first issuance makes the issuer's keys: none is ever there in
  * part, and what a cut leaves is in nobody's way. */
 static void test_killed_while_keys_are_made(void **state)
@@ -248,7 +358,7 @@ static void test_killed_while_keys_are_made(void **state)
         EVP_PKEY *key = NULL;
         assert_true(unlink(issuer) == 0 || errno == ENOENT);
         assert_true(unlink(update) == 0 || errno == ENOENT);
-        assert_true(issue_killed(f, count));
+        assert_true(killed(f, issue_only, count));
         lab_ok(bank_open(f->lab->dir, &ledger_clock_system, &bank, &why), &why);
         if (access(issuer, F_OK) == 0)
             lab_ok(issuer_master_load(issuer, &master, &why), &why);
@@ -269,6 +379,8 @@ int main(int argc, char **argv)
         cmocka_unit_test_setup_teardown(test_killed_at_every_write, setup, teardown),
         cmocka_unit_test_setup_teardown(test_killed_with_piv, setup, teardown),
         cmocka_unit_test_setup_teardown(test_killed_while_keys_are_made, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_killed_while_a_card_is_replaced, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_killed_while_a_card_is_renewed, setup, teardown),
     };
     return unit_main(argc, argv, tests, sizeof tests / sizeof *tests);
 }

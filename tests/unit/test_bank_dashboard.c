@@ -3,6 +3,7 @@
 #include "tests/unit/bank_lab.h"
 
 #include "bank/dashboard_page.h"
+#include "bank/journal.h"
 #include "receipt/entry.h"
 
 #include <sqlite3.h>
@@ -458,6 +459,34 @@ static void test_payment(void **state)
     has_not(f, "rel='prev'");
 }
 
+/* Signed when a receipt of payment 1 was asked for: the last entry's, at that time 4. */
+static void test_signed_head(void **state)
+{
+    struct fixture *f = *state;
+    struct say why = {""};
+    struct journal *journal = NULL;
+    struct ledger_payment *payment = NULL;
+    uint8_t id[ORDER_ID_LEN], *receipt = NULL;
+    size_t len = 0;
+    memset(id, 0x11, sizeof id);
+    id[0] = 1;
+    lab_ok(journal_open(f->lab->bank, &journal, &why), &why);
+    lab_ok(ledger_payment_find(f->lab->bank->ledger, id, &payment, &why), &why);
+    lab_ok(journal_receipt(f->lab->bank, journal, payment, &receipt, &len, &why), &why);
+    free(receipt);
+    ledger_payment_free(&payment);
+    journal_free(&journal);
+    pay(f, 4);
+    get(f, "/");
+    has(f, "journal.pem");
+    get(f, "/entries/2");
+    has(f, "<dt>Next signed head</dt><dd>entry 4, ");
+    get(f, "/entries/4");
+    has(f, "<dt>Next signed head</dt><dd>entry 4, ");
+    get(f, "/entries/5");
+    has(f, "<dt>Next signed head</dt><dd>none yet</dd>");
+}
+
 static void test_payment_that_was_changed(void **state)
 {
     struct fixture *f = *state;
@@ -649,6 +678,7 @@ int main(int argc, char **argv)
         CASE(test_account),
         CASE(test_account_that_is_frozen),
         CASE(test_payment),
+        CASE(test_signed_head),
         CASE(test_payment_that_was_changed),
         CASE(test_card),
         CASE(test_card_without_terms),

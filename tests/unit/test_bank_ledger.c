@@ -103,7 +103,9 @@ static void test_payment(void **state)
     assert_int_equal(balance(lab, lab->payer.number), 7450);
     assert_int_equal(balance(lab, lab->payee.number), 2550);
     assert_sound(lab, 2, 1);
-    lab_ok(ledger_statement_get(lab->bank->ledger, lab->payer.number, 2, t, &count, &why), &why);
+    lab_ok(ledger_transactions_get(lab->bank->ledger, lab->payer.row, &ledger_filter_all,
+                                   LEDGER_NEWEST_FIRST, &LEDGER_LAST, 2, t, &count, &why),
+           &why);
     assert_int_equal(count, 2);
     assert_int_equal(t[0].amount, -2550);
     assert_int_equal(t[0].balance, 7450);

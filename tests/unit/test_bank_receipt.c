@@ -5,6 +5,7 @@
 #include "bank/audit.h"
 #include "bank/backup.h"
 #include "bank/journal.h"
+#include "receipt/cert.h"
 #include "receipt/verify.h"
 
 #include <openssl/cms.h>
@@ -355,9 +356,9 @@ static void test_heads_of_others(void **state)
     refused(f, r, "the bank did not sign this head");
     /* By a card, with the certificates that it has. */
     sign_head(&r->proof, h, f->cards[0]->order_key, f->cards[0]->order_cert);
-    refused(f, r, "not one for the journal of the bank");
+    refused(f, r, "the certificate of the bank's journal is not by this root");
     sign_head(&r->proof, h, f->cards[0]->tls_key, f->cards[0]->tls_cert);
-    refused(f, r, "not one for the journal of the bank");
+    refused(f, r, "the certificate of the bank's journal is not by this root");
     sign_head(&r->proof, h, key, cert);
     struct receipt_facts facts;
     lab_ok(receipt_verify(r, f->root, &facts, &why), &why);
@@ -370,6 +371,54 @@ static void test_heads_of_others(void **state)
     X509_free(cert);
     EVP_PKEY_free(key);
     EVP_PKEY_free(stray);
+    free(r);
+}
+
+/* The other s that verifies as well, in the place of a certificate's. */
+static void turn_signature(X509 *cert)
+{
+    const ASN1_BIT_STRING *have;
+    unsigned char *der = NULL;
+    X509_get0_signature(&have, NULL, cert);
+    const unsigned char *at = have->data;
+    ECDSA_SIG *sig = d2i_ECDSA_SIG(NULL, &at, have->length);
+    EC_GROUP *group = EC_GROUP_new_by_curve_name(NID_X9_62_prime256v1);
+    BIGNUM *r = BN_dup(ECDSA_SIG_get0_r(sig)), *s = BN_new();
+    assert_int_equal(BN_sub(s, EC_GROUP_get0_order(group), ECDSA_SIG_get0_s(sig)), 1);
+    assert_int_equal(ECDSA_SIG_set0(sig, r, s), 1);
+    int len = i2d_ECDSA_SIG(sig, &der);
+    ASN1_BIT_STRING *to;
+    memcpy(&to, &have, sizeof to); /* the setter of OpenSSL signs */
+    assert_int_equal(ASN1_STRING_set(to, der, len), 1);
+    OPENSSL_free(der);
+    EC_GROUP_free(group);
+    ECDSA_SIG_free(sig);
+}
+
+/* What stands between card and root is in no hash: it must be the one certificate that it can be.
+ */
+static void test_ca_between(void **state)
+{
+    struct fixture *f = *state;
+    lab_pay(f->lab, f->cards[0], 1, 1);
+    struct receipt *r = parts_of(f, 1);
+    const size_t len = r->issuer_len;
+    assert_true(len > 0);
+    X509 *issuer = lab_certificate(f->lab, BANK_FILE_CARD_ISSUER);
+    assert_true(cert_is_low(issuer, X509_get0_pubkey(f->root)));
+    r->issuer_len = 0;
+    refused(f, r, "the card's certificate is not by this root");
+    turn_signature(issuer);
+    assert_int_equal(X509_verify(issuer, X509_get0_pubkey(f->root)), 1);
+    unsigned char *at = r->issuer;
+    r->issuer_len = (size_t)i2d_X509(issuer, &at);
+    refused(f, r, "the CA that issues cards is not by this root");
+    at = r->issuer;
+    r->issuer_len = (size_t)i2d_X509(f->root, &at);
+    struct receipt_facts facts;
+    struct say why = {""};
+    assert_int_equal(receipt_verify(r, f->root, &facts, &why), CW_ERR_CRYPTO);
+    X509_free(issuer);
     free(r);
 }
 
@@ -388,7 +437,7 @@ static void test_another_bank(void **state)
     /* Ours, with the other's proof, and the other way round. */
     struct receipt *a = parts_of(f, 1), *b = parts_of(other, 1);
     b->proof = a->proof;
-    refused(f, b, "the card's certificate is not by this root");
+    refused(f, b, "the CA that issues cards is not by this root");
     refused(other, b, "the certificate of the bank's journal is not by this root");
     free(file.der);
     free(a);
@@ -558,6 +607,7 @@ int main(int argc, char **argv)
         TEST(test_other_signatures_that_verify),
         TEST(test_parts_of_another_receipt),
         TEST(test_heads_of_others),
+        TEST(test_ca_between),
         TEST(test_another_bank),
         TEST(test_what_is_no_root),
         TEST(test_without_a_proof),

@@ -90,7 +90,7 @@ static void test_next_root_as_well(void **state)
 {
     struct bank_lab *lab = *state;
     struct say why = {""};
-    lab_ok(bank_server_roll(lab->bank, DAYS, &why), &why);
+    lab_ok(bank_server_roll(lab->bank, DAYS, NULL, &why), &why);
     lab->now += 61 * DAY;
     assert_int_equal(renew(lab), 4);
     assert_int_equal(days_left(lab, lab->bank->server_next.ec), DAYS);
@@ -103,7 +103,7 @@ static void test_without_the_roots_key(void **state)
     struct say why = {""};
     struct tls *tls = NULL;
     unsigned count;
-    lab_ok(bank_server_roll(lab->bank, DAYS, &why), &why);
+    lab_ok(bank_server_roll(lab->bank, DAYS, NULL, &why), &why);
     move(lab, BANK_FILE_SERVER_ROOT ".key", "elsewhere");
     assert_int_equal(renew(lab), 0); /* nothing is due */
     lab->now += 61 * DAY;
@@ -156,7 +156,7 @@ static void test_foreign_certificate(void **state)
 {
     struct bank_lab *lab = *state;
     struct say why = {""};
-    lab_ok(bank_server_roll(lab->bank, DAYS, &why), &why);
+    lab_ok(bank_server_roll(lab->bank, DAYS, NULL, &why), &why);
     move(lab, "server-p256-2.pem", "server-p256.pem"); /* by the other root */
     lab->now += 61 * DAY;
     unsigned count = 0;

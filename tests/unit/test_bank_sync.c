@@ -259,7 +259,7 @@ static void test_who_knows_the_next_root(void **state)
     struct say why = {""};
     static struct objects_root roots[2];
     f->lab->now += 10;
-    lab_ok(bank_server_roll(f->lab->bank, 90, &why), &why);
+    lab_ok(bank_server_roll(f->lab->bank, 90, NULL, &why), &why);
     load_root(f, f->lab->bank->server.root, &roots[0]);
     load_root(f, f->lab->bank->server_next.root, &roots[1]);
     assert_int_equal(without(f), 1);

@@ -71,7 +71,7 @@ static void test_reply_refused(void **state)
         "HTTP/1.1 200 OK\r\nContent-Length: +1\r\n\r\n",
         "HTTP/1.1 200 OK\r\nContent-Length: 1x\r\n\r\n",
         "HTTP/1.1 200 OK\r\nContent-Length:\r\n\r\n",
-        "HTTP/1.1 200 OK\r\nContent-Length: 262145\r\n\r\n",
+        "HTTP/1.1 200 OK\r\nContent-Length: 4194305\r\n\r\n",
         "HTTP/1.1 200 OK\r\nContent-Length: 18446744073709551617\r\n\r\n",
         "HTTP/1.1 200 OK\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\n",
         "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
