@@ -212,8 +212,8 @@ const struct cli_command cli_commands[] = {
      "The first HOST is the one that cards are issued for (bank.cardwire.test); N is how long the\n"
      "server's certificates last (90). URI (RFC 7512) names a P-256 key in a PKCS#11 token, made\n"
      "there before: pkcs11:token=T;object=K?module-path=/usr/lib/...so&pin-source=file:FILE. From\n"
-     "here on DIR/card-root.key is needed for nothing more, and may be taken away. With ADDRESS\n"
-     "(postgresql://...) the ledger is in that empty PostgreSQL database.\n"},
+     "here on DIR/card-root.key is needed for nothing more, and may be taken away.\n"
+     "ADDRESS (postgresql://...) is an empty PostgreSQL database: the ledger is there then.\n"},
     {"customer add", NULL, 0, CLI_DIR | CLI_NAME, run_customer_add, "customer add --name NAME",
      "Adds a customer and prints the number.\n"},
     {"customer list", NULL, 0, CLI_DIR, run_customer_list, "customer list",

@@ -24,14 +24,16 @@ def programs():
 
 
 class Postgres:
-    """settings: lines of postgresql.conf. copy_of: another one, of which this becomes a standby."""
+    """settings: lines of postgresql.conf. copy_of: another one, of which this becomes a standby. small: megabytes of a
+    file system that the server alone sees, at .small, for a tablespace; for root."""
 
-    def __init__(self, settings=(), copy_of=None, name="one"):
+    def __init__(self, settings=(), copy_of=None, name="one", small=None):
         # A socket's path has at most 107 bytes: not in the test's own folder.
         self.folder = pathlib.Path(tempfile.mkdtemp(prefix="cwpg-"))
         self.data = self.folder / "data"
         self.socket = self.folder
         self.name, self.process = name, None
+        self.small, self.small_size = self.folder / "small", small
         self.bin = programs()
         self.user = pwd.getpwnam(DEBIAN_USER) if os.geteuid() == 0 else None
         if self.user:
@@ -57,8 +59,11 @@ class Postgres:
 
     def start(self):
         with open(self.folder / "log", "ab") as log:
-            self.process = subprocess.Popen([self.bin / "postgres", "-D", self.data], stdout=log, stderr=log,
-                                            cwd=self.folder, **self._who())
+            command = [self.bin / "postgres", "-D", self.data]
+            who = self._who()
+            if self.small_size:
+                command, who = self._with_small(command), {}
+            self.process = subprocess.Popen(command, stdout=log, stderr=log, cwd=self.folder, **who)
         end = time.monotonic() + 60
         while time.monotonic() < end:
             assert self.process.poll() is None, (self.folder / "log").read_text()
@@ -66,6 +71,14 @@ class Postgres:
                 return self
             time.sleep(0.02)
         raise AssertionError("PostgreSQL does not start: " + (self.folder / "log").read_text())
+
+    def _with_small(self, command):
+        """In a mount namespace of its own, entered by root, who then becomes the server's user."""
+        self.small.mkdir(exist_ok=True)
+        uid, gid = str(self.user.pw_uid), str(self.user.pw_gid)
+        script = 'mount -t tmpfs -o "size=$1m,mode=700,uid=$2,gid=$3" none "$4" && shift 4 && exec "$@"'
+        return ["unshare", "--mount", "sh", "-c", script, "sh", str(self.small_size), uid, gid, self.small, "setpriv",
+                "--reuid", uid, "--regid", gid, "--clear-groups", *command]
 
     def stop(self, how=signal.SIGINT):
         """SIGINT: at once, in good order."""

@@ -13,6 +13,7 @@ import pytest
 from cardwire_lab import Lab, Tap, free_ports, json_lines, port_listening, wait_for
 from pg_lab import Postgres
 from small_bank import serve_bank, small_bank
+from test_disk_full import allowed
 from test_ops import ask
 
 PIN = "135790"
@@ -207,7 +208,8 @@ def test_the_database_goes_while_a_card_pays(bank, again):
     if again:
         assert pay(bank, bank.servers[0].port, *options)[0] == 0
     before, server = payments(bank), bank.servers[0]
-    asked = server.process.said().count("route=/v1/payees/* ")
+    unknown = "method=POST route=/v1/payments status=503 problem=outcome-unknown"
+    asked, told = (server.process.said().count(text) for text in ("route=/v1/payees/* ", unknown))
 
     def change(up, data, _state):
         if up and server.process.said().count("route=/v1/payees/* ") > asked and not gone.is_set():
@@ -222,7 +224,7 @@ def test_the_database_goes_while_a_card_pays(bank, again):
         if gone.is_set():
             bank.database.start()
     assert gone.is_set() and code != 0 and said["booked"] == "unknown", said
-    assert "method=POST route=- status=503 problem=outcome-unknown" in server.process.said()
+    assert server.process.said().count(unknown) == told + 1
     wait_for("being ready", lambda: ready(bank) == [200, 200])
     assert payments(bank) == before
     code, said = pay(bank, server.port, *options)
@@ -261,3 +263,32 @@ def test_the_database_is_silent(bank):
     print(f"{len(times)} requests, of which {[round(t, 2) for t in slow]} s")
     assert len(slow) == 1 and slow[0] < 5
     assert pay(bank, server.port)[0] == 0
+
+
+@pytest.mark.skipif(not allowed or os.geteuid() != 0, reason="no mount namespaces here, or not root")
+def test_the_database_has_no_room():
+    """Its tables cannot grow: what is refused is not booked, and so says the answer; with room again it goes on."""
+    with Postgres(["fsync = off", "autovacuum = off"], small=12) as database, Lab() as lab:
+        database.sql(f"CREATE TABLESPACE small LOCATION '{database.small}'")
+        database.sql("CREATE DATABASE bank TABLESPACE small")
+        bank = small_bank(lab, PIN, store=database.address("bank"))
+        bank.database, bank.reader, fill = database, f"inproc:{bank.card}", f"/proc/{database.process.pid}/root{database.small}/fill"
+        bank.through = lambda port, *args: bank.cardwire(bank.reader, "--server", f"127.0.0.1:{port}", *args)
+        assert pay(bank, bank.port)[0] == 0
+        with open(fill, "wb", buffering=0) as f, pytest.raises(OSError):
+            while True:
+                f.write(bytes(4096))
+        failed = 0
+        for _ in range(60):  # pages that are there already take some more
+            before = payments(bank)
+            code, said = pay(bank, bank.port)
+            assert payments(bank) - before == (code == 0), said
+            if code != 0:
+                assert said["booked"] == "no", said
+                failed += 1
+            if failed == 3:
+                break
+        assert failed == 3 and "its disk is full" in bank.server.said()
+        os.unlink(fill)
+        before = payments(bank)
+        assert pay(bank, bank.port)[0] == 0 and payments(bank) == before + 1 == audited(bank)
