@@ -19,7 +19,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define LEDGER_SCHEMA         6
+#define LEDGER_SCHEMA         7
 #define LEDGER_CERT_MAX       RECEIPT_CERT_MAX    /* bytes of DER */
 #define LEDGER_SIGNATURE_MAX  ENTRY_SIGNATURE_MAX /* bytes */
 #define LEDGER_STATEMENT_MAX  100u                /* transactions in one statement */
@@ -28,6 +28,10 @@
 #define LEDGER_HASH_LEN       DIGEST_LEN /* SHA-256 */
 #define LEDGER_SALT_LEN       16u        /* random, of each entry */
 #define LEDGER_LEGS_MAX       64u        /* postings of one entry */
+#define LEDGER_WHO_MAX        64u        /* bytes of an operator's name */
+#define LEDGER_WHAT_MAX       32u
+#define LEDGER_SUBJECT_MAX    250u
+#define LEDGER_KEY_MAX        64u
 
 struct ledger;
 
@@ -396,6 +400,15 @@ struct ledger_leg {
     int64_t amount, balance; /* minor units; the account's after it */
 };
 
+/* Who did what no card ordered, and what allows it. */
+struct ledger_ground {
+    char who[LEDGER_WHO_MAX + 1];
+    char approver[LEDGER_WHO_MAX + 1]; /* the second person; empty: none was wanted */
+    char what[LEDGER_WHAT_MAX + 1], subject[LEDGER_SUBJECT_MAX + 1];
+    char key[LEDGER_KEY_MAX + 1]; /* the caller's, once for ever; empty: none */
+    int64_t refers;               /* to an entry before; 0: to none */
+};
+
 /* An entry with all that belongs to it. */
 struct ledger_entry {
     int64_t id, time;
@@ -403,6 +416,7 @@ struct ledger_entry {
     struct ledger_leg legs[LEDGER_LEGS_MAX];
     size_t leg_count;
     const struct ledger_payment *payment; /* NULL: none belongs to it */
+    const struct ledger_ground *ground;   /* NULL: none */
     bool chained;                         /* `stored` is there */
     uint8_t salt[LEDGER_SALT_LEN];
     uint8_t before[LEDGER_HASH_LEN]; /* of the entry before it; zeros for the first */
@@ -428,7 +442,7 @@ CW_MUST_USE enum cw_err ledger_head_get(struct ledger *l, int64_t *entry,
                                         uint8_t hash[LEDGER_HASH_LEN], struct say *why);
 /* What there is, whether or not an entry leads to it. */
 struct ledger_rows {
-    int64_t entries, hashes, postings, payments;
+    int64_t entries, hashes, postings, payments, grounds;
     int64_t orders_twice;   /* order ids of several payments */
     int64_t counters_twice; /* counters of a card, likewise */
 };

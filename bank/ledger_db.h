@@ -148,11 +148,14 @@ struct db_leg {
     int64_t amount;
 };
 /* Books an entry that no card ordered: its legs sum to zero (CW_ERR_ARG otherwise) and are at most
- * LEDGER_LEGS_MAX. Inside a transaction. CW_ERR_DENIED when a customer's account would go below
- * zero. `entry` may be NULL. */
+ * LEDGER_LEGS_MAX; with a ground there may be none. Inside a transaction. CW_ERR_DENIED when it
+ * takes from a customer's account what is not there, or held. `ground` and `entry` may be NULL. */
 CW_MUST_USE enum cw_err db_post(struct ledger *l, const char *kind, const char *reference,
-                                const struct db_leg *legs, size_t count, int64_t time,
-                                int64_t *entry, struct say *why);
+                                const struct ledger_ground *ground, const struct db_leg *legs,
+                                size_t count, int64_t *entry, struct say *why);
+/* From the columns who, approver, what, subject, key, refers, which begin at `column`. */
+CW_MUST_USE enum cw_err db_ground_read(const struct db_stmt *st, int column,
+                                       struct ledger_ground *out, struct say *why);
 
 /* Inside a transaction: hashes for all entries that have none. */
 CW_MUST_USE enum cw_err db_chain_fill(struct ledger *l, struct say *why);

@@ -142,7 +142,7 @@ static enum cw_err open_account(struct ledger *l, int64_t customer, const char c
         return err;
     const struct db_leg legs[2] = {{.account = cash, .amount = -deposit},
                                    {.account = id, .amount = deposit}};
-    return db_post(l, "deposit", "Opening deposit", legs, 2, ledger_now(l), NULL, why);
+    return db_post(l, "deposit", "Opening deposit", NULL, legs, 2, NULL, why);
 }
 
 enum cw_err ledger_account_open(struct ledger *l, int64_t customer, const char currency[4],

@@ -5,7 +5,8 @@ import types
 from cardwire_lab import json_lines, wait_for
 
 # Takes from a ledger what the steps after the third have made (bank/ledger_schema.c).
-SCHEMA_3 = ("DROP TRIGGER IF EXISTS journal_chained; DROP TABLE head; DROP TABLE head_signer; DROP TABLE chain;"
+SCHEMA_3 = ("DROP TRIGGER IF EXISTS journal_chained; DROP TABLE admin_log; DROP TABLE hold; DROP TABLE proposal;"
+            "DROP TABLE head; DROP TABLE head_signer; DROP TABLE chain;"
             "ALTER TABLE account DROP COLUMN kind; ALTER TABLE account DROP COLUMN held;"
             "ALTER TABLE account DROP COLUMN floor; ALTER TABLE account DROP COLUMN frozen;"
             "PRAGMA user_version = 3;")

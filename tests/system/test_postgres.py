@@ -16,7 +16,7 @@ PIN = "135790"
 # What is about SQLite's own file, disk and locks is not among them.
 PORTABLE = ["test_bank_ledger", "test_bank_limits", "test_bank_manage", "test_bank_server", "test_bank_update",
             "test_bank_issue", "test_bank_card_api", "test_bank_resume", "test_bank_piv", "test_bank_sync",
-            "test_bank_receipt", "test_bank_dashboard"]
+            "test_bank_receipt", "test_bank_dashboard", "test_bank_work"]
 
 
 @pytest.fixture(scope="module")
@@ -96,10 +96,12 @@ def test_what_was_changed_is_named(bank, server, statement, what):
 
 
 def test_the_tables_defend_themselves(bank, server):
-    for table in ("journal", "posting", "payment", "chain"):
-        for statement in (f"DELETE FROM {table}", f"TRUNCATE {table} CASCADE"):
-            with pytest.raises(AssertionError, match="append-only"):
-                server.sql(statement, "bank")
+    full = ("journal", "posting", "payment", "chain")
+    statements = [f"DELETE FROM {table}" for table in full]
+    statements += [f"TRUNCATE {table} CASCADE" for table in (*full, "admin_log", "hold", "proposal")]
+    for statement in statements:
+        with pytest.raises(AssertionError, match="append-only"):
+            server.sql(statement, "bank")
 
 
 def test_a_folder_that_others_may_read(bank):
