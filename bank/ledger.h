@@ -73,6 +73,12 @@ int64_t ledger_now(const struct ledger *l);
  * removed, CW_ERR_SPACE when its disk is full. */
 CW_MUST_USE enum cw_err ledger_writable(struct ledger *l, struct say *why);
 
+/* Who changes the books by this connection: customers, accounts, cards, settings. From then on each
+ * change is a line of the log (ledger_work.h). Without it there is none: the bank itself is at
+ * work. CW_ERR_ARG. */
+CW_MUST_USE enum cw_err ledger_operator_set(struct ledger *l, const char *who, struct say *why);
+const char *ledger_operator_get(const struct ledger *l); /* "": none */
+
 /* Runs `act` in one transaction: all that it writes, or none. It must not call what says of itself
  * that it is one already. */
 CW_MUST_USE enum cw_err ledger_together(struct ledger *l,
@@ -124,6 +130,9 @@ ledger_customer_each(struct ledger *l, void (*each)(void *ctx, const struct ledg
 CW_MUST_USE enum cw_err ledger_account_open(struct ledger *l, int64_t customer,
                                             const char currency[4], int64_t deposit,
                                             struct ledger_account *out, struct say *why);
+/* A frozen account neither pays nor is paid by orders, and nothing is held of it. */
+CW_MUST_USE enum cw_err ledger_account_freeze(struct ledger *l, const char *number, bool frozen,
+                                              struct say *why);
 /* Also finds the bank's own accounts, by "CASH-EUR". */
 CW_MUST_USE enum cw_err ledger_account_get(struct ledger *l, const char *number,
                                            struct ledger_account *out, struct say *why);

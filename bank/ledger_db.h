@@ -71,6 +71,8 @@ struct ledger {
     const struct db_engine *engine;
     struct ledger_clock clock;
     char *where; /* for sentences: a path, or an address without its password */
+    char operator[LEDGER_WHO_MAX + 1]; /* who changes the books; empty: the bank itself */
+    bool writing;                      /* db_begin was called, and db_end not yet */
 };
 
 /* Opening by an engine, with *out NULL before; `fresh` makes the tables in a place that has none.
@@ -156,6 +158,17 @@ CW_MUST_USE enum cw_err db_post(struct ledger *l, const char *kind, const char *
 /* From the columns who, approver, what, subject, key, refers, which begin at `column`. */
 CW_MUST_USE enum cw_err db_ground_read(const struct db_stmt *st, int column,
                                        struct ledger_ground *out, struct say *why);
+
+/* A transaction, unless one is open that writes; ended with db_leave. */
+CW_MUST_USE enum cw_err db_enter(struct ledger *l, bool *mine, struct say *why);
+CW_MUST_USE enum cw_err db_leave(struct ledger *l, bool mine, enum cw_err err, struct say *why);
+/* Inside a transaction: a line of the log, when an operator is at work. */
+CW_MUST_USE enum cw_err db_admin(struct ledger *l, const char *what, const char *subject,
+                                 struct say *why);
+/* The same about a card. `more` may be "". */
+CW_MUST_USE enum cw_err db_admin_card(struct ledger *l, const char *what,
+                                      const uint8_t serial[ORDER_SERIAL_LEN], const char *more,
+                                      struct say *why);
 
 /* Inside a transaction: hashes for all entries that have none. */
 CW_MUST_USE enum cw_err db_chain_fill(struct ledger *l, struct say *why);

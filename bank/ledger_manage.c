@@ -157,7 +157,8 @@ enum cw_err ledger_update_add(struct ledger *l, const uint8_t serial[ORDER_SERIA
     enum cw_err err = db_prepare(
         l, &st, why, "INSERT INTO card_update (card, sequence, message, made) VALUES (?, ?, ?, ?)",
         "bibi", serial, (size_t)ORDER_SERIAL_LEN, (int64_t)sequence, message, len, ledger_now(l));
-    return db_run(l, err, st, why);
+    err = db_run(l, err, st, why);
+    return err == CW_OK ? db_admin_card(l, "card update", serial, "", why) : err;
 }
 
 static enum cw_err read_update(struct db_stmt *st, struct ledger_update *out, struct say *why)
@@ -271,7 +272,8 @@ enum cw_err ledger_payee_add(struct ledger *l, const uint8_t serial[ORDER_SERIAL
         return say_fail(why, CW_ERR_SPACE,
                         "a card's list holds at most %u payees; remove one with 'payee remove'",
                         POLICY_PAYEES_MAX);
-    return insert_payee(l, serial, payee, confirmed, why);
+    err = insert_payee(l, serial, payee, confirmed, why);
+    return err == CW_OK ? db_admin_card(l, "payee add", serial, payee->account, why) : err;
 }
 
 enum cw_err ledger_payee_remove(struct ledger *l, const uint8_t serial[ORDER_SERIAL_LEN],
@@ -284,10 +286,10 @@ enum cw_err ledger_payee_remove(struct ledger *l, const uint8_t serial[ORDER_SER
                                  "WHERE card = ? AND account = ? AND removed IS NULL",
                                  "ibt", ledger_now(l), serial, (size_t)ORDER_SERIAL_LEN, account);
     err = run_one(l, err, st, &changed, why);
-    return err == CW_OK && !changed
-               ? say_fail(why, CW_ERR_NOT_FOUND, "the account %.40s is not on the card's list",
-                          account)
-               : err;
+    if (err == CW_OK && !changed)
+        return say_fail(why, CW_ERR_NOT_FOUND, "the account %.40s is not on the card's list",
+                        account);
+    return err == CW_OK ? db_admin_card(l, "payee remove", serial, account, why) : err;
 }
 
 static enum cw_err read_payee(struct db_stmt *st, struct ledger_payee *out, struct say *why)

@@ -92,7 +92,20 @@ CW_MUST_USE enum cw_err
 ledger_proposal_each(struct ledger *l, void (*each)(void *ctx, const struct ledger_proposal *p),
                      void *ctx, struct say *why);
 
-/* ---- both ---- */
+/* ---- the log ---- */
+
+/* A line of the log: any entry with a ground. */
+struct ledger_log_line {
+    int64_t entry, time;
+    char kind[16];
+    struct ledger_ground ground;
+};
+
+CW_MUST_USE enum cw_err ledger_log_each(struct ledger *l,
+                                        void (*each)(void *ctx, const struct ledger_log_line *line),
+                                        void *ctx, struct say *why);
+
+/* ---- all of it ---- */
 
 /* Releases holds, and closes proposals, whose time has run out. */
 CW_MUST_USE enum cw_err ledger_work_expire(struct ledger *l, int64_t *holds, int64_t *proposals,
