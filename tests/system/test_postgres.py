@@ -16,7 +16,8 @@ PIN = "135790"
 # What is about SQLite's own file, disk and locks is not among them.
 PORTABLE = ["test_bank_ledger", "test_bank_limits", "test_bank_manage", "test_bank_server", "test_bank_update",
             "test_bank_issue", "test_bank_card_api", "test_bank_resume", "test_bank_piv", "test_bank_sync",
-            "test_bank_receipt", "test_bank_dashboard", "test_bank_work"]
+            "test_bank_receipt", "test_bank_dashboard", "test_bank_work",
+            "test_bank_random"]
 
 
 @pytest.fixture(scope="module")
