@@ -91,7 +91,7 @@ struct cli_args {
     const char *pin_file, *puk_file, *initial_key, *pin_rules, *contactless, *payees_rule;
     const char *sessions, *card, *account, *confirmed_by, *head, *store;
     const char *ops, *ops_port_file, *config, *log, *log_level;
-    const char *operator, * from, *to, *amount, *reference, *id;
+    const char *who, *from, *to, *amount, *reference, *id;
     const char *piv_key, *piv_pin_file, *piv_puk_file;
     const char *roots[LINK_ROOT_MAX], *limits[POLICY_LIMITS_MAX], *payees[POLICY_PAYEES_MAX];
     size_t root_count, limit_count, payee_count;

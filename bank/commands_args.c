@@ -17,8 +17,7 @@ enum cw_err commands_bank_open(const struct cli_args *args, struct bank **out, s
         snprintf(who, sizeof who, "%lu", (unsigned long)geteuid());
     enum cw_err err = bank_open(args->dir, &ledger_clock_system, out, why);
     if (err == CW_OK)
-        err = ledger_operator_set((*out)->ledger, args->operator != NULL ? args->operator : who,
-                                  why);
+        err = ledger_operator_set((*out)->ledger, args->who != NULL ? args->who : who, why);
     return err;
 }
 

@@ -254,7 +254,7 @@ enum cw_err db_end(struct ledger *l, enum cw_err err, struct say *why)
 
 const char *ledger_operator_get(const struct ledger *l)
 {
-    return l->operator;
+    return l->who;
 }
 
 enum cw_err ledger_writable(struct ledger *l, struct say *why)

@@ -10,7 +10,7 @@ enum cw_err ledger_operator_set(struct ledger *l, const char *who, struct say *w
     struct ledger_ground g;
     enum cw_err err = work_ground(&g, who, "", "", "", why);
     if (err == CW_OK)
-        memcpy(l->operator, g.who, sizeof l->operator);
+        memcpy(l->who, g.who, sizeof l->who);
     return err;
 }
 
@@ -28,9 +28,9 @@ enum cw_err db_leave(struct ledger *l, bool mine, enum cw_err err, struct say *w
 enum cw_err db_admin(struct ledger *l, const char *what, const char *subject, struct say *why)
 {
     struct ledger_ground g;
-    if (l->operator[0] == '\0')
+    if (l->who[0] == '\0')
         return CW_OK;
-    enum cw_err err = work_ground(&g, l->operator, "", what, "", why);
+    enum cw_err err = work_ground(&g, l->who, "", what, "", why);
     if (err != CW_OK)
         return err;
     snprintf(g.subject, sizeof g.subject, "%s", subject);

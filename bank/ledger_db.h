@@ -70,9 +70,9 @@ extern const struct db_engine db_sqlite, db_pg;
 struct ledger {
     const struct db_engine *engine;
     struct ledger_clock clock;
-    char *where; /* for sentences: a path, or an address without its password */
-    char operator[LEDGER_WHO_MAX + 1]; /* who changes the books; empty: the bank itself */
-    bool writing;                      /* db_begin was called, and db_end not yet */
+    char *where;                  /* for sentences: a path, or an address without its password */
+    char who[LEDGER_WHO_MAX + 1]; /* who changes the books; empty: the bank itself */
+    bool writing;                 /* db_begin was called, and db_end not yet */
 };
 
 /* Opening by an engine, with *out NULL before; `fresh` makes the tables in a place that has none.
