@@ -2,6 +2,7 @@
 
 #include "bank/journal.h"
 #include "bank/keycache.h"
+#include "bank/ledger_work.h"
 #include "receipt/cert.h"
 
 #include <errno.h>
@@ -30,7 +31,7 @@ struct audit {
     struct tally *tallies; /* by row */
     size_t count, cap;
     struct ledger_rows rows;
-    int64_t postings;                         /* that entries led to */
+    int64_t postings, grounds;                /* that entries led to */
     X509 *card_root, *card_issuer, *piv_root; /* piv_root: NULL when there is none */
     struct keycache keys;
     enum cw_err err; /* of a pass that cannot be stopped */
@@ -262,7 +263,8 @@ static enum cw_err check_legs(struct audit *a, const struct ledger_entry *e, str
         over = __builtin_add_overflow(sum, e->legs[i].amount, &sum) || over;
         err = check_leg(a, e, &e->legs[i], why);
     }
-    if (err == CW_OK && (e->leg_count < 2 || over || sum != 0))
+    /* Whether an entry of its kind may move nothing is seen to below. */
+    if (err == CW_OK && (e->leg_count == 1 || over || sum != 0))
         err = wrong(e, "its postings do not sum to zero", why);
     return err;
 }
@@ -301,9 +303,13 @@ static enum cw_err check_signature(struct bank *b, struct keycache *keys,
     return CW_OK;
 }
 
-/* What the bank books by itself gives to customers; it takes nothing without an order. */
-static enum cw_err check_bank_entry(const struct ledger_entry *e, struct say *why)
+/* What the bank books by itself gives to customers; it takes nothing without an order, or a ground.
+ */
+static enum cw_err check_bank_entry(struct bank *b, const struct ledger_entry *e, struct say *why)
 {
+    enum cw_err err = ledger_work_entry_check(b->ledger, e, why);
+    if (err != CW_OK || e->ground != NULL)
+        return err;
     for (size_t i = 0; i < e->leg_count; i++)
         if (e->legs[i].customer != 0 && e->legs[i].amount < 0)
             return wrong(e, "it takes from a customer's account without an order", why);
@@ -329,10 +335,10 @@ enum cw_err audit_entry_check(struct bank *b, struct keycache *keys, const struc
 {
     uint8_t request[32];
     const struct ledger_payment *p = e->payment;
-    if ((strcmp(e->kind, "payment") == 0) != (p != NULL))
+    if ((strcmp(e->kind, "payment") == 0) != (p != NULL) || (p != NULL && e->ground != NULL))
         return wrong(e, "it is a payment without an order, or an order without a payment", why);
     if (p == NULL)
-        return check_bank_entry(e, why);
+        return check_bank_entry(b, e, why);
     if (!says_so(e))
         return wrong(e, "it is not what the card's order says", why);
     enum cw_err err = check_parties(b, e, why);
@@ -353,6 +359,7 @@ static enum cw_err check_entry(void *ctx, const struct ledger_entry *e, struct s
     if (err == CW_OK)
         err = audit_entry_check(a->bank, &a->keys, e, why);
     a->result.payments += e->payment != NULL;
+    a->grounds += e->ground != NULL;
     a->result.entries++;
     if (a->options->progress != NULL && a->result.entries % PROGRESS_EVERY == 0)
         a->options->progress(a->options->ctx, a->result.entries, a->rows.entries);
@@ -372,6 +379,9 @@ static enum cw_err check_rows(const struct audit *a, struct say *why)
             "have %lld postings and %lld payments",
             (long long)r->hashes, (long long)r->postings, (long long)r->payments,
             (long long)a->result.entries, (long long)a->postings, (long long)a->result.payments);
+    if (r->grounds != a->grounds)
+        return say_fail(why, CW_ERR_FORMAT, "the log has %lld lines, and entries have %lld",
+                        (long long)r->grounds, (long long)a->grounds);
     if (r->orders_twice != 0 || r->counters_twice != 0)
         return say_fail(why, CW_ERR_FORMAT,
                         "%lld orders and %lld counters of cards were booked more than once",
@@ -399,6 +409,8 @@ static enum cw_err check_all(void *ctx, struct say *why)
         err = check_rows(a, why);
     if (err == CW_OK)
         err = check_accounts(a, why);
+    if (err == CW_OK)
+        err = ledger_work_check(a->bank->ledger, why);
     return err == CW_OK ? ledger_schema_check(a->bank->ledger, why) : err;
 }
 

@@ -70,6 +70,13 @@ static const struct named {
     {"log", CLI_LOG, false},
     {"log-level", CLI_LOG_LEVEL, false},
     {"insecure-keylog", CLI_KEYLOG, false},
+    {"operator", CLI_OPERATOR, false},
+    {"from", CLI_FROM, false},
+    {"to", CLI_TO, false},
+    {"amount", CLI_AMOUNT, false},
+    {"reference", CLI_REFERENCE, false},
+    {"id", CLI_ID, false},
+    {"final", CLI_FINAL, true},
 };
 #define OPTIONS  (sizeof named_options / sizeof named_options[0])
 #define OPT_BASE 2000 /* OPT_BASE + index into named_options */
@@ -148,6 +155,12 @@ static void take_text(struct cli_args *a, uint64_t bit, const char *value)
         {CLI_CONFIG, &a->config},
         {CLI_LOG, &a->log},
         {CLI_LOG_LEVEL, &a->log_level},
+        {CLI_OPERATOR, &a->who},
+        {CLI_FROM, &a->from},
+        {CLI_TO, &a->to},
+        {CLI_AMOUNT, &a->amount},
+        {CLI_REFERENCE, &a->reference},
+        {CLI_ID, &a->id},
         {CLI_PIV_KEY, &a->piv_key},
         {CLI_PIV_PIN, &a->piv_pin_file},
         {CLI_PIV_PUK, &a->piv_puk_file},
@@ -248,6 +261,7 @@ static void print_help(const struct cli_command *c)
     for (c = cli_commands; c->words != NULL; c++)
         printf("  %s\n", c->usage);
     printf("\nDIR is the bank's folder; the environment variable CARDWIRED_DIR serves as well.\n"
+           "--operator NAME says who changes something, for the log (the user of this machine).\n"
            "--json prints the answer as JSON; COMMAND --help says more; --version.\n%s",
            exit_help);
 }
@@ -329,7 +343,8 @@ static const struct cli_command *find_command(const struct parsed *p, size_t *us
 static enum cw_err check_args(const struct cli_command *c, struct parsed *p, size_t used,
                               struct say *why)
 {
-    uint64_t takes = c->takes | c->wants;
+    /* Whatever changes the books is done by somebody. */
+    uint64_t takes = c->takes | c->wants | ((c->wants & CLI_DIR) != 0 ? CLI_OPERATOR : 0);
     for (size_t i = 0; i < OPTIONS; i++) {
         uint64_t bit = named_options[i].bit;
         if ((p->args.given & bit) != 0 && (takes & bit) == 0)

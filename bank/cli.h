@@ -70,6 +70,13 @@ enum cli_exit {
 #define CLI_BECAUSE     (UINT64_C(1) << 48)
 #define CLI_REQUESTS    (UINT64_C(1) << 49)
 #define CLI_PAYMENTS    (UINT64_C(1) << 50)
+#define CLI_OPERATOR    (UINT64_C(1) << 51)
+#define CLI_FROM        (UINT64_C(1) << 52)
+#define CLI_TO          (UINT64_C(1) << 53)
+#define CLI_AMOUNT      (UINT64_C(1) << 54)
+#define CLI_REFERENCE   (UINT64_C(1) << 55)
+#define CLI_ID          (UINT64_C(1) << 56)
+#define CLI_FINAL       (UINT64_C(1) << 57)
 #define CLI_OPS         (UINT64_C(1) << 58)
 #define CLI_OPS_PORT    (UINT64_C(1) << 59)
 #define CLI_CONFIG      (UINT64_C(1) << 60)
@@ -94,6 +101,7 @@ struct cli_args {
     const char *pin_file, *puk_file, *initial_key, *pin_rules, *contactless, *payees_rule;
     const char *sessions, *card, *account, *confirmed_by, *because, *head, *store, *reason;
     const char *ops, *ops_port_file, *ocsp, *ocsp_port_file, *config, *log, *log_level;
+    const char *who, *from, *to, *amount, *reference, *id;
     const char *piv_key, *piv_pin_file, *piv_puk_file;
     const char *roots[LINK_ROOT_MAX], *limits[POLICY_LIMITS_MAX], *payees[POLICY_PAYEES_MAX];
     const char *signing_keys[CLI_SIGNING_KEYS_MAX]; /* NAME=URI */

@@ -223,6 +223,44 @@ const struct cli_command cli_commands[] = {
      "Opens an account and prints its number. The deposit is posted from the bank's cash.\n"},
     {"account list", NULL, CLI_CUSTOMER, CLI_DIR, run_account_list, "account list [--customer ID]",
      "Lists accounts: number, balance, currency, holder; without ID the bank's own as well.\n"},
+    {"account freeze", "ACCOUNT", 0, CLI_DIR, commands_account_freeze, "account freeze ACCOUNT",
+     "No order pays from it or to it, and nothing is held of it, until 'account unfreeze'.\n"},
+    {"account unfreeze", "ACCOUNT", 0, CLI_DIR, commands_account_unfreeze,
+     "account unfreeze ACCOUNT", "Ends that.\n"},
+    {"hold place", NULL, CLI_DAYS | CLI_REFERENCE,
+     CLI_DIR | CLI_ID | CLI_ACCOUNT | CLI_TO | CLI_AMOUNT, commands_hold_place,
+     "hold place --id ID --account ACCOUNT --to ACCOUNT --amount 100.00 [--days N]\n"
+     "             [--reference TEXT]",
+     "Keeps the amount of an account for another one: it cannot be spent. ID is yours; the same\n"
+     "command once more on the same day is the same hold. It runs out after N days (7), at the\n"
+     "end of the day (UTC).\n"},
+    {"hold capture", "HOLD", CLI_AMOUNT | CLI_FINAL, CLI_DIR | CLI_ID, commands_hold_capture,
+     "hold capture HOLD --id ID [--amount 100.00] [--final] --operator NAME",
+     "Books from a hold, all that is left or a part; with --final the rest is released. NAME is\n"
+     "another than who placed it. The same ID once more books nothing more.\n"},
+    {"hold void", "HOLD", 0, CLI_DIR, commands_hold_void, "hold void HOLD", "Releases it.\n"},
+    {"hold list", NULL, 0, CLI_DIR, commands_hold_list, "hold list",
+     "Lists holds: id, state, amount, captured, currency, accounts, until when, by whom.\n"},
+    {"hold expire", NULL, 0, CLI_DIR, commands_hold_expire, "hold expire",
+     "Releases holds and closes proposals whose time is over; to be run by a timer.\n"},
+    {"posting propose", NULL, CLI_REFERENCE, CLI_DIR | CLI_FROM | CLI_TO | CLI_AMOUNT,
+     commands_posting_propose,
+     "posting propose --from ACCOUNT --to ACCOUNT --amount 100.00 [--reference TEXT]",
+     "Proposes a posting by hand and prints its number. Nothing is booked until another operator\n"
+     "approves it, within 7 days. The bank's own accounts are CASH-EUR and the like.\n"},
+    {"posting reverse", "ENTRY", CLI_AMOUNT | CLI_REFERENCE, CLI_DIR, commands_posting_reverse,
+     "posting reverse ENTRY [--amount 100.00] [--reference TEXT]",
+     "Proposes to give back what an entry moved, all that is left of it or a part.\n"},
+    {"posting approve", "NUMBER", 0, CLI_DIR, commands_posting_approve,
+     "posting approve NUMBER --operator NAME",
+     "Books what was proposed, and prints the entry; NAME is another than who proposed it.\n"},
+    {"posting reject", "NUMBER", 0, CLI_DIR, commands_posting_reject, "posting reject NUMBER",
+     "Closes it without booking.\n"},
+    {"posting list", NULL, 0, CLI_DIR, commands_posting_list, "posting list",
+     "Lists proposals: number, state, amount, currency, from, to, until when, by whom, "
+     "reference.\n"},
+    {"log", NULL, 0, CLI_DIR, commands_log, "log",
+     "Lists who changed what: entry, time, operator (and who approved), what, subject.\n"},
     {"card issue", NULL,
      CLI_KEY | CLI_PIN | CLI_PUK | CLI_TRANSPORT | CLI_INITIAL_KEY | CLI_KEYS_AGAIN |
          CLI_NO_ACTIVATE | CLI_SERVER | CLI_PROFILES | CLI_ROOT | CLI_DAYS | CLI_TIME | CLI_POLICY |

@@ -66,6 +66,20 @@ enum cw_err commands_card_replace(const struct cli_args *args, struct say *why);
 enum cw_err commands_card_renew(const struct cli_args *args, struct say *why);
 enum cw_err commands_card_revoke(const struct cli_args *args, struct say *why);
 enum cw_err commands_crl(const struct cli_args *args, struct say *why);
+/* commands_work.c */
+enum cw_err commands_hold_place(const struct cli_args *args, struct say *why);
+enum cw_err commands_hold_capture(const struct cli_args *args, struct say *why);
+enum cw_err commands_hold_void(const struct cli_args *args, struct say *why);
+enum cw_err commands_hold_list(const struct cli_args *args, struct say *why);
+enum cw_err commands_hold_expire(const struct cli_args *args, struct say *why);
+enum cw_err commands_posting_propose(const struct cli_args *args, struct say *why);
+enum cw_err commands_posting_reverse(const struct cli_args *args, struct say *why);
+enum cw_err commands_posting_approve(const struct cli_args *args, struct say *why);
+enum cw_err commands_posting_reject(const struct cli_args *args, struct say *why);
+enum cw_err commands_posting_list(const struct cli_args *args, struct say *why);
+enum cw_err commands_log(const struct cli_args *args, struct say *why);
+enum cw_err commands_account_freeze(const struct cli_args *args, struct say *why);
+enum cw_err commands_account_unfreeze(const struct cli_args *args, struct say *why);
 /* commands_update.c */
 enum cw_err commands_card_update(const struct cli_args *args, struct say *why);
 enum cw_err commands_card_updates(const struct cli_args *args, struct say *why);

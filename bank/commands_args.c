@@ -2,11 +2,23 @@
 
 #include "bank/terms.h"
 
+#include <pwd.h>
+#include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 enum cw_err commands_bank_open(const struct cli_args *args, struct bank **out, struct say *why)
 {
-    return bank_open(args->dir, &ledger_clock_system, out, why);
+    char who[LEDGER_WHO_MAX + 1];
+    const struct passwd *user = getpwuid(geteuid());
+    if (user != NULL)
+        snprintf(who, sizeof who, "%s", user->pw_name);
+    else
+        snprintf(who, sizeof who, "%lu", (unsigned long)geteuid());
+    enum cw_err err = bank_open(args->dir, &ledger_clock_system, out, why);
+    if (err == CW_OK)
+        err = ledger_operator_set((*out)->ledger, args->who != NULL ? args->who : who, why);
+    return err;
 }
 
 enum cw_err commands_serial_take(const char *text, uint8_t serial[ORDER_SERIAL_LEN],

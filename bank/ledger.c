@@ -3,6 +3,7 @@
 #include "bank/ledger_db.h"
 
 #include <stdarg.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
@@ -232,12 +233,15 @@ enum cw_err db_copy_text(const struct db_stmt *st, int column, char **out, struc
 
 enum cw_err db_begin(struct ledger *l, struct say *why)
 {
-    return l->engine->begin(l, true, why);
+    enum cw_err err = l->engine->begin(l, true, why);
+    l->writing = l->writing || err == CW_OK;
+    return err;
 }
 
 enum cw_err db_end_told(struct ledger *l, enum cw_err err, enum db_fate *fate, struct say *why)
 {
     *fate = DB_UNDONE;
+    l->writing = false;
     enum cw_err end = l->engine->end(l, err == CW_OK, fate, why);
     return end != CW_OK ? end : err;
 }
@@ -246,6 +250,11 @@ enum cw_err db_end(struct ledger *l, enum cw_err err, struct say *why)
 {
     enum db_fate fate;
     return db_end_told(l, err, &fate, why);
+}
+
+const char *ledger_operator_get(const struct ledger *l)
+{
+    return l->who;
 }
 
 enum cw_err ledger_writable(struct ledger *l, struct say *why)
@@ -282,14 +291,21 @@ enum cw_err ledger_setting_change(struct ledger *l, const char *name, const char
                                   const char *to, struct say *why)
 {
     struct db_stmt *st;
-    enum cw_err err =
-        db_prepare(l, &st, why, "UPDATE setting SET value = ? WHERE name = ? AND value = ?", "ttt",
-                   to, name, from);
+    bool mine;
+    char subject[LEDGER_SUBJECT_MAX + 1];
+    enum cw_err err = db_enter(l, &mine, why);
+    if (err != CW_OK)
+        return err;
+    err = db_prepare(l, &st, why, "UPDATE setting SET value = ? WHERE name = ? AND value = ?",
+                     "ttt", to, name, from);
     err = db_run(l, err, st, why);
     if (err == CW_OK && db_changed(l) != 1)
         err =
             say_fail(why, CW_ERR_STATE, "the ledger's setting '%s' is not %s any more", name, from);
-    return err;
+    snprintf(subject, sizeof subject, "%.60s, from %.60s to %.60s", name, from, to);
+    if (err == CW_OK)
+        err = db_admin(l, "setting", subject, why);
+    return db_leave(l, mine, err, why);
 }
 
 enum cw_err ledger_setting_get(struct ledger *l, const char *name, char *out, size_t cap,

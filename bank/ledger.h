@@ -19,7 +19,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define LEDGER_SCHEMA         8
+#define LEDGER_SCHEMA         9
 #define LEDGER_CERT_MAX       RECEIPT_CERT_MAX    /* bytes of DER */
 #define LEDGER_SIGNATURE_MAX  ENTRY_SIGNATURE_MAX /* bytes */
 #define LEDGER_CERTS_PER_CARD 4u
@@ -27,6 +27,10 @@
 #define LEDGER_HASH_LEN       DIGEST_LEN /* SHA-256 */
 #define LEDGER_SALT_LEN       16u        /* random, of each entry */
 #define LEDGER_LEGS_MAX       64u        /* postings of one entry */
+#define LEDGER_WHO_MAX        64u        /* bytes of an operator's name */
+#define LEDGER_WHAT_MAX       32u
+#define LEDGER_SUBJECT_MAX    250u
+#define LEDGER_KEY_MAX        64u
 
 struct ledger;
 
@@ -67,6 +71,12 @@ int64_t ledger_now(const struct ledger *l);
 /* Whether the store would take a booking now; books nothing. CW_ERR_NOT_FOUND when it was moved or
  * removed, CW_ERR_SPACE when its disk is full. */
 CW_MUST_USE enum cw_err ledger_writable(struct ledger *l, struct say *why);
+
+/* Who changes the books by this connection: customers, accounts, cards, settings. From then on each
+ * change is a line of the log (ledger_work.h). Without it there is none: the bank itself is at
+ * work. CW_ERR_ARG. */
+CW_MUST_USE enum cw_err ledger_operator_set(struct ledger *l, const char *who, struct say *why);
+const char *ledger_operator_get(const struct ledger *l); /* "": none */
 
 /* Runs `act` in one transaction: all that it writes, or none. It must not call what says of itself
  * that it is one already. */
@@ -119,6 +129,9 @@ ledger_customer_each(struct ledger *l, void (*each)(void *ctx, const struct ledg
 CW_MUST_USE enum cw_err ledger_account_open(struct ledger *l, int64_t customer,
                                             const char currency[4], int64_t deposit,
                                             struct ledger_account *out, struct say *why);
+/* A frozen account neither pays nor is paid by orders, and nothing is held of it. */
+CW_MUST_USE enum cw_err ledger_account_freeze(struct ledger *l, const char *number, bool frozen,
+                                              struct say *why);
 /* Also finds the bank's own accounts, by "CASH-EUR". */
 CW_MUST_USE enum cw_err ledger_account_get(struct ledger *l, const char *number,
                                            struct ledger_account *out, struct say *why);
@@ -479,6 +492,15 @@ struct ledger_leg {
     int64_t amount, balance; /* minor units; the account's after it */
 };
 
+/* Who did what no card ordered, and what allows it. */
+struct ledger_ground {
+    char who[LEDGER_WHO_MAX + 1];
+    char approver[LEDGER_WHO_MAX + 1]; /* the second person; empty: none was wanted */
+    char what[LEDGER_WHAT_MAX + 1], subject[LEDGER_SUBJECT_MAX + 1];
+    char key[LEDGER_KEY_MAX + 1]; /* the caller's, once for ever; empty: none */
+    int64_t refers;               /* to an entry before; 0: to none */
+};
+
 /* An entry with all that belongs to it. */
 struct ledger_entry {
     int64_t id, time;
@@ -486,6 +508,7 @@ struct ledger_entry {
     struct ledger_leg legs[LEDGER_LEGS_MAX];
     size_t leg_count;
     const struct ledger_payment *payment; /* NULL: none belongs to it */
+    const struct ledger_ground *ground;   /* NULL: none */
     bool chained;                         /* `stored` is there */
     uint8_t salt[LEDGER_SALT_LEN];
     uint8_t before[LEDGER_HASH_LEN]; /* of the entry before it; zeros for the first */
@@ -511,7 +534,7 @@ CW_MUST_USE enum cw_err ledger_head_get(struct ledger *l, int64_t *entry,
                                         uint8_t hash[LEDGER_HASH_LEN], struct say *why);
 /* What there is, whether or not an entry leads to it. */
 struct ledger_rows {
-    int64_t entries, hashes, postings, payments;
+    int64_t entries, hashes, postings, payments, grounds;
     int64_t orders_twice;   /* order ids of several payments */
     int64_t counters_twice; /* counters of a card, likewise */
 };

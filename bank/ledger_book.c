@@ -25,7 +25,7 @@ static enum cw_err move_leg(struct ledger *l, const struct db_leg *leg, struct b
         return err;
     if (__builtin_add_overflow(a->balance, leg->amount, &a->balance))
         return say_fail(why, CW_ERR_LENGTH, "the balance would become too large to be kept");
-    if (a->customer != 0 && a->balance < 0)
+    if (a->customer != 0 && leg->amount < 0 && a->balance < a->held)
         return say_fail(why, CW_ERR_DENIED, "the account does not hold that much");
     a->changed = true;
     return CW_OK;
@@ -63,14 +63,18 @@ static enum cw_err check_sum(const struct db_leg *legs, size_t count, struct say
 }
 
 enum cw_err db_post(struct ledger *l, const char *kind, const char *reference,
-                    const struct db_leg *legs, size_t count, int64_t time, int64_t *entry,
-                    struct say *why)
+                    const struct ledger_ground *ground, const struct db_leg *legs, size_t count,
+                    int64_t *entry, struct say *why)
 {
     struct ledger_leg moved[LEDGER_LEGS_MAX];
     struct db_head head;
-    struct db_entry e = {
-        .time = time, .kind = kind, .reference = reference, .legs = moved, .leg_count = count};
-    enum cw_err err = check_sum(legs, count, why);
+    struct db_entry e = {.time = ledger_now(l),
+                         .kind = kind,
+                         .reference = reference,
+                         .legs = moved,
+                         .leg_count = count,
+                         .ground = ground};
+    enum cw_err err = ground != NULL && count == 0 ? CW_OK : check_sum(legs, count, why);
     if (err == CW_OK)
         err = move_legs(l, legs, count, moved, why);
     if (err == CW_OK)
@@ -159,7 +163,7 @@ static enum cw_err total(void *ctx, struct say *why)
         {"SELECT count(*) FROM card WHERE status <> 'issuing'", &x->t.cards},
         {"SELECT count(*) FROM journal", &x->t.entries},
         {"SELECT count(*) FROM payment", &x->t.payments},
-        {"SELECT count(*) FROM journal j WHERE "
+        {"SELECT count(*) FROM journal j WHERE kind NOT IN ('admin', 'hold', 'release') AND "
          "(SELECT coalesce(sum(amount), 1) FROM posting WHERE journal = j.id) <> 0",
          &x->t.unbalanced},
         {"SELECT count(*) FROM account a WHERE "

@@ -21,7 +21,8 @@ struct db_entry {
     const char *kind, *reference;
     const struct ledger_leg *legs;
     size_t leg_count;
-    const struct db_paid *paid; /* NULL: none */
+    const struct db_paid *paid;         /* NULL: none */
+    const struct ledger_ground *ground; /* NULL: none */
     uint8_t salt[LEDGER_SALT_LEN];
     uint8_t hash[LEDGER_HASH_LEN];
     uint8_t booked[LEDGER_HASH_LEN], own[LEDGER_HASH_LEN]; /* of which that is made */

@@ -133,7 +133,9 @@ static enum cw_err begin_card(struct ledger *l, const uint8_t serial[ORDER_SERIA
         memcpy(certs[i].card, serial, ORDER_SERIAL_LEN);
         err = db_certificate_add(l, &certs[i], why);
     }
-    return err == CW_OK && terms != NULL ? db_management_add(l, serial, terms, why) : err;
+    if (err == CW_OK && terms != NULL)
+        err = db_management_add(l, serial, terms, why);
+    return err == CW_OK ? db_admin_card(l, "card issue", serial, "", why) : err;
 }
 
 enum cw_err ledger_card_begin(struct ledger *l, const uint8_t serial[ORDER_SERIAL_LEN],
@@ -186,7 +188,8 @@ static enum cw_err give_keys(struct ledger *l, const uint8_t serial[ORDER_SERIAL
                      "INSERT INTO card_keys (serial, given) VALUES (?, ?) "
                      "ON CONFLICT (serial) DO NOTHING",
                      "bi", serial, (size_t)ORDER_SERIAL_LEN, ledger_now(l));
-    return db_run(l, err, st, why);
+    err = db_run(l, err, st, why);
+    return err == CW_OK ? db_admin_card(l, "card keys", serial, again ? "again" : "", why) : err;
 }
 
 enum cw_err ledger_card_keys_give(struct ledger *l, const uint8_t serial[ORDER_SERIAL_LEN],
@@ -200,14 +203,20 @@ enum cw_err ledger_card_keys_give(struct ledger *l, const uint8_t serial[ORDER_S
 
 /* Changes the status in one statement, so that two programs cannot both pass a check first. */
 static enum cw_err change_status(struct ledger *l, const uint8_t serial[ORDER_SERIAL_LEN],
-                                 const char *sql, bool *changed, struct say *why)
+                                 const char *what, const char *sql, bool *changed, struct say *why)
 {
     struct db_stmt *st;
-    enum cw_err err = db_prepare(l, &st, why, sql, "b", serial, (size_t)ORDER_SERIAL_LEN);
+    bool mine;
+    enum cw_err err = db_enter(l, &mine, why);
+    if (err != CW_OK)
+        return err;
+    err = db_prepare(l, &st, why, sql, "b", serial, (size_t)ORDER_SERIAL_LEN);
     err = db_run(l, err, st, why);
     if (err == CW_OK)
         *changed = db_changed(l) == 1;
-    return err;
+    if (err == CW_OK && *changed)
+        err = db_admin_card(l, what, serial, "", why);
+    return db_leave(l, mine, err, why);
 }
 
 enum cw_err ledger_card_personalise(struct ledger *l, const uint8_t serial[ORDER_SERIAL_LEN],
@@ -215,7 +224,7 @@ enum cw_err ledger_card_personalise(struct ledger *l, const uint8_t serial[ORDER
 {
     bool changed = false;
     enum cw_err err = change_status(
-        l, serial,
+        l, serial, "card personalise",
         "UPDATE card SET status = 'personalised' WHERE serial = ? AND status = 'issuing'", &changed,
         why);
     if (err == CW_OK && !changed)
@@ -227,7 +236,7 @@ enum cw_err ledger_card_activate(struct ledger *l, const uint8_t serial[ORDER_SE
                                  struct say *why)
 {
     bool changed = false;
-    enum cw_err err = change_status(l, serial,
+    enum cw_err err = change_status(l, serial, "card activate",
                                     "UPDATE card SET status = 'active' WHERE serial = ? AND "
                                     "status IN ('issuing', 'personalised')",
                                     &changed, why);
@@ -244,7 +253,7 @@ static enum cw_err terminate(struct ledger *l, const uint8_t serial[ORDER_SERIAL
     enum cw_err err = ledger_card_get(l, serial, &card, why);
     if (err == CW_OK)
         err = change_status(
-            l, serial,
+            l, serial, "card terminate",
             "UPDATE card SET status = 'terminated' WHERE serial = ? AND status <> 'issuing'",
             &changed, why);
     if (err == CW_OK && !changed)
@@ -269,7 +278,7 @@ static enum cw_err block(struct ledger *l, const uint8_t serial[ORDER_SERIAL_LEN
     enum cw_err err = ledger_card_get(l, serial, &card, why);
     if (err != CW_OK)
         return err;
-    err = change_status(l, serial,
+    err = change_status(l, serial, blocked ? "card block" : "card unblock",
                         blocked ? "UPDATE card SET status = 'blocked' WHERE serial = ? AND "
                                   "status IN ('active', 'blocked')"
                                 : "UPDATE card SET status = 'active' WHERE serial = ? AND "
@@ -413,7 +422,7 @@ static enum cw_err put_piv(struct ledger *l, const uint8_t serial[ORDER_SERIAL_L
         memcpy(certs[i].card, serial, ORDER_SERIAL_LEN);
         err = db_certificate_add(l, &certs[i], why);
     }
-    return err;
+    return err == CW_OK ? db_admin_card(l, "card piv", serial, "", why) : err;
 }
 
 enum cw_err ledger_piv_put(struct ledger *l, const uint8_t serial[ORDER_SERIAL_LEN],

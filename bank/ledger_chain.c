@@ -15,6 +15,7 @@ struct reading {
     struct db_stmt *entries, *legs; /* of one page; NULL: of none */
     bool leg;                       /* `legs` stands at one that was not taken */
     struct ledger_payment payment;
+    struct ledger_ground ground;
     struct ledger_entry e;
     uint8_t before[LEDGER_HASH_LEN]; /* hash of the last that was read */
 };
@@ -22,6 +23,14 @@ struct reading {
 #define PAGE "512"
 
 /* ---- the hash ---- */
+
+static void put_ground(struct digest *d, const struct ledger_ground *g)
+{
+    const char *const texts[] = {"ground", g->who, g->approver, g->what, g->subject, g->key};
+    for (size_t i = 0; i < sizeof texts / sizeof *texts; i++)
+        digest_put_field(d, texts[i], strlen(texts[i]));
+    digest_put_number(d, g->refers);
+}
 
 /* What was booked: nobody's but the bank's, hence the salt. */
 static void booked_hash(struct digest *d, const struct db_entry *e, uint8_t out[DIGEST_LEN])
@@ -43,6 +52,8 @@ static void booked_hash(struct digest *d, const struct db_entry *e, uint8_t out[
         digest_put_number(d, e->paid->customer);
         digest_put_field(d, e->paid->reply, strlen(e->paid->reply));
     }
+    if (e->ground != NULL)
+        put_ground(d, e->ground);
     digest_end(d, out);
 }
 
@@ -99,7 +110,8 @@ void db_entry_written(const struct ledger_entry *e, struct db_entry *out, struct
                              .reference = e->reference,
                              .legs = e->legs,
                              .leg_count = e->leg_count,
-                             .paid = p != NULL ? paid : NULL};
+                             .paid = p != NULL ? paid : NULL,
+                             .ground = e->ground};
     memcpy(out->salt, e->salt, sizeof out->salt);
     memcpy(out->hash, e->stored, sizeof out->hash);
     if (p != NULL)
@@ -117,6 +129,20 @@ void db_entry_written(const struct ledger_entry *e, struct db_entry *out, struct
 }
 
 /* ---- reading ---- */
+
+enum cw_err db_ground_read(const struct db_stmt *st, int column, struct ledger_ground *out,
+                           struct say *why)
+{
+    out->refers = db_int(st, column + 5);
+    enum cw_err err = db_text(st, column, out->who, sizeof out->who, why);
+    if (err == CW_OK)
+        err = db_text(st, column + 1, out->approver, sizeof out->approver, why);
+    if (err == CW_OK)
+        err = db_text(st, column + 2, out->what, sizeof out->what, why);
+    if (err == CW_OK)
+        err = db_text(st, column + 3, out->subject, sizeof out->subject, why);
+    return err == CW_OK ? db_text(st, column + 4, out->key, sizeof out->key, why) : err;
+}
 
 static enum cw_err reading_begin(struct reading **out, struct ledger *l, struct say *why)
 {
@@ -155,13 +181,15 @@ static enum cw_err open_page(struct reading *r, int64_t first, int64_t last, str
 {
     struct ledger *l = r->l;
     close_page(r);
-    enum cw_err err =
-        db_prepare(l, &r->entries, why,
-                   "SELECT j.id, j.time, j.kind, j.reference, c.hash, c.salt, " DB_PAYMENT_COLUMNS
-                   "FROM journal j LEFT JOIN chain c ON c.journal = j.id "
-                   "LEFT JOIN payment pay ON pay.journal = j.id "
-                   "WHERE j.id >= ? AND j.id <= ? ORDER BY j.id",
-                   "ii", first, last);
+    enum cw_err err = db_prepare(l, &r->entries, why,
+                                 "SELECT j.id, j.time, j.kind, j.reference, c.hash, c.salt, "
+                                 "g.who, g.approver, g.what, g.subject, coalesce(g.key, ''), "
+                                 "coalesce(g.refers, 0), " DB_PAYMENT_COLUMNS
+                                 "FROM journal j LEFT JOIN chain c ON c.journal = j.id "
+                                 "LEFT JOIN admin_log g ON g.journal = j.id "
+                                 "LEFT JOIN payment pay ON pay.journal = j.id "
+                                 "WHERE j.id >= ? AND j.id <= ? ORDER BY j.id",
+                                 "ii", first, last);
     if (err == CW_OK)
         err = db_prepare(l, &r->legs, why,
                          "SELECT p.account, coalesce(a.number, ''), coalesce(a.currency, ''), "
@@ -212,7 +240,8 @@ static enum cw_err read_entry(struct reading *r, struct say *why)
     e->id = db_int(r->entries, 0);
     e->time = db_int(r->entries, 1);
     e->chained = !db_null(r->entries, 4);
-    e->payment = !db_null(r->entries, 6) ? &r->payment : NULL;
+    e->payment = !db_null(r->entries, 12) ? &r->payment : NULL;
+    e->ground = !db_null(r->entries, 6) ? &r->ground : NULL;
     enum cw_err err = db_text(r->entries, 2, e->kind, sizeof e->kind, why);
     if (err == CW_OK)
         err = db_text(r->entries, 3, e->reference, sizeof e->reference, why);
@@ -223,7 +252,9 @@ static enum cw_err read_entry(struct reading *r, struct say *why)
     else if (err == CW_OK && RAND_bytes(e->salt, sizeof e->salt) != 1) /* of one to be written */
         err = say_fail(why, CW_ERR_CRYPTO, "this machine gives no random numbers");
     if (err == CW_OK && e->payment != NULL)
-        err = db_payment_read(r->entries, 6, &r->payment, why);
+        err = db_payment_read(r->entries, 12, &r->payment, why);
+    if (err == CW_OK && e->ground != NULL)
+        err = db_ground_read(r->entries, 6, &r->ground, why);
     if (err == CW_OK)
         err = read_legs(r, e->id, why);
     memcpy(e->before, r->before, sizeof e->before);
@@ -462,6 +493,7 @@ enum cw_err ledger_rows_get(struct ledger *l, struct ledger_rows *out, struct sa
         {"SELECT count(*) FROM chain", &rows.hashes},
         {"SELECT count(*) FROM posting", &rows.postings},
         {"SELECT count(*) FROM payment", &rows.payments},
+        {"SELECT count(*) FROM admin_log", &rows.grounds},
     };
     enum cw_err err = db_counts(l, counts, sizeof counts / sizeof counts[0], why);
     if (err == CW_OK)

@@ -73,7 +73,9 @@ extern const struct db_engine db_sqlite, db_pg;
 struct ledger {
     const struct db_engine *engine;
     struct ledger_clock clock;
-    char *where; /* for sentences: a path, or an address without its password */
+    char *where;                  /* for sentences: a path, or an address without its password */
+    char who[LEDGER_WHO_MAX + 1]; /* who changes the books; empty: the bank itself */
+    bool writing;                 /* db_begin was called, and db_end not yet */
 };
 
 /* Opening by an engine, with *out NULL before; `fresh` makes the tables in a place that has none.
@@ -151,11 +153,25 @@ struct db_leg {
     int64_t amount;
 };
 /* Books an entry that no card ordered: its legs sum to zero (CW_ERR_ARG otherwise) and are at most
- * LEDGER_LEGS_MAX. Inside a transaction. CW_ERR_DENIED when a customer's account would go below
- * zero. `entry` may be NULL. */
+ * LEDGER_LEGS_MAX; with a ground there may be none. Inside a transaction. CW_ERR_DENIED when it
+ * takes from a customer's account what is not there, or held. `ground` and `entry` may be NULL. */
 CW_MUST_USE enum cw_err db_post(struct ledger *l, const char *kind, const char *reference,
-                                const struct db_leg *legs, size_t count, int64_t time,
-                                int64_t *entry, struct say *why);
+                                const struct ledger_ground *ground, const struct db_leg *legs,
+                                size_t count, int64_t *entry, struct say *why);
+/* From the columns who, approver, what, subject, key, refers, which begin at `column`. */
+CW_MUST_USE enum cw_err db_ground_read(const struct db_stmt *st, int column,
+                                       struct ledger_ground *out, struct say *why);
+
+/* A transaction, unless one is open that writes; ended with db_leave. */
+CW_MUST_USE enum cw_err db_enter(struct ledger *l, bool *mine, struct say *why);
+CW_MUST_USE enum cw_err db_leave(struct ledger *l, bool mine, enum cw_err err, struct say *why);
+/* Inside a transaction: a line of the log, when an operator is at work. */
+CW_MUST_USE enum cw_err db_admin(struct ledger *l, const char *what, const char *subject,
+                                 struct say *why);
+/* The same about a card. `more` may be "". */
+CW_MUST_USE enum cw_err db_admin_card(struct ledger *l, const char *what,
+                                      const uint8_t serial[ORDER_SERIAL_LEN], const char *more,
+                                      struct say *why);
 
 /* Inside a transaction: hashes for all entries that have none. */
 CW_MUST_USE enum cw_err db_chain_fill(struct ledger *l, struct say *why);

@@ -157,7 +157,8 @@ enum cw_err ledger_update_add(struct ledger *l, const uint8_t serial[ORDER_SERIA
     enum cw_err err = db_prepare(
         l, &st, why, "INSERT INTO card_update (card, sequence, message, made) VALUES (?, ?, ?, ?)",
         "bibi", serial, (size_t)ORDER_SERIAL_LEN, (int64_t)sequence, message, len, ledger_now(l));
-    return db_run(l, err, st, why);
+    err = db_run(l, err, st, why);
+    return err == CW_OK ? db_admin_card(l, "card update", serial, "", why) : err;
 }
 
 static enum cw_err read_update(struct db_stmt *st, struct ledger_update *out, struct say *why)
@@ -269,7 +270,9 @@ enum cw_err ledger_payee_add(struct ledger *l, const uint8_t serial[ORDER_SERIAL
                         "a card's list holds at most %u payees; remove one with 'payee remove'",
                         POLICY_PAYEES_MAX);
     err = insert_payee(l, serial, payee, confirmed, why);
-    return err == CW_OK ? db_event_add(l, LEDGER_EVENT_PAYEE_ADDED, serial, payee, NULL, why) : err;
+    if (err == CW_OK)
+        err = db_event_add(l, LEDGER_EVENT_PAYEE_ADDED, serial, payee, NULL, why);
+    return err == CW_OK ? db_admin_card(l, "payee add", serial, payee->account, why) : err;
 }
 
 enum cw_err ledger_payee_remove(struct ledger *l, const uint8_t serial[ORDER_SERIAL_LEN],
@@ -293,8 +296,9 @@ enum cw_err ledger_payee_remove(struct ledger *l, const uint8_t serial[ORDER_SER
     if (err == CW_OK)
         err = db_text(st, 1, gone.name, sizeof gone.name, why);
     db_done(&st);
-    return err == CW_OK ? db_event_add(l, LEDGER_EVENT_PAYEE_REMOVED, serial, &gone, NULL, why)
-                        : err;
+    if (err == CW_OK)
+        err = db_event_add(l, LEDGER_EVENT_PAYEE_REMOVED, serial, &gone, NULL, why);
+    return err == CW_OK ? db_admin_card(l, "payee remove", serial, account, why) : err;
 }
 
 static enum cw_err read_payee(struct db_stmt *st, struct ledger_payee *out, struct say *why)

@@ -37,6 +37,8 @@ enum cw_err ledger_customer_add(struct ledger *l, const char *name, int64_t *id,
                      "SELECT coalesce(max(id), 0) + 1, ?, ? FROM customer RETURNING id",
                      "ti", name, ledger_now(l));
     err = db_number(l, err, st, id, why);
+    if (err == CW_OK)
+        err = db_admin(l, "customer add", name, why);
     return db_end(l, err, why);
 }
 
@@ -142,7 +144,7 @@ static enum cw_err open_account(struct ledger *l, int64_t customer, const char c
         return err;
     const struct db_leg legs[2] = {{.account = cash, .amount = -deposit},
                                    {.account = id, .amount = deposit}};
-    return db_post(l, "deposit", "Opening deposit", legs, 2, ledger_now(l), NULL, why);
+    return db_post(l, "deposit", "Opening deposit", NULL, legs, 2, NULL, why);
 }
 
 enum cw_err ledger_account_open(struct ledger *l, int64_t customer, const char currency[4],
@@ -162,9 +164,29 @@ enum cw_err ledger_account_open(struct ledger *l, int64_t customer, const char c
     if (err != CW_OK || (err = db_begin(l, why)) != CW_OK)
         return err;
     err = open_account(l, customer, currency, deposit, number, why);
+    if (err == CW_OK)
+        err = db_admin(l, "account open", number, why);
     if ((err = db_end(l, err, why)) != CW_OK)
         return err;
     return ledger_account_get(l, number, out, why);
+}
+
+enum cw_err ledger_account_freeze(struct ledger *l, const char *number, bool frozen,
+                                  struct say *why)
+{
+    struct db_stmt *st;
+    enum cw_err err = db_begin(l, why);
+    if (err != CW_OK)
+        return err;
+    err = db_prepare(l, &st, why,
+                     "UPDATE account SET frozen = ? WHERE number = ? AND customer IS NOT NULL",
+                     "it", (int64_t)frozen, number);
+    err = db_run(l, err, st, why);
+    if (err == CW_OK && db_changed(l) != 1)
+        err = say_fail(why, CW_ERR_NOT_FOUND, "there is no account %.34s of a customer", number);
+    if (err == CW_OK)
+        err = db_admin(l, frozen ? "account freeze" : "account unfreeze", number, why);
+    return db_end(l, err, why);
 }
 
 enum cw_err db_account_read(struct db_stmt *st, struct ledger_account *out, struct say *why)

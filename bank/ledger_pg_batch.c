@@ -416,6 +416,20 @@ static void add_paid(struct job *j, const struct db_entry *e)
     add_text(&j->columns[9], p->reply);
 }
 
+static void add_ground(struct job *j, const struct db_entry *e)
+{
+    const struct ledger_ground *g = e->ground;
+    if (g == NULL)
+        return;
+    add_number(&j->columns[0], e->id);
+    add_text(&j->columns[1], g->who);
+    add_text(&j->columns[2], g->approver);
+    add_text(&j->columns[3], g->what);
+    add_text(&j->columns[4], g->subject);
+    add_text(&j->columns[5], g->key);
+    add_number(&j->columns[6], g->refers);
+}
+
 static void add_journal(struct job *j, const struct db_entry *e)
 {
     add_number(&j->columns[0], e->id);
@@ -445,6 +459,10 @@ enum cw_err pg_add(struct ledger *l, const struct db_entry *entries, size_t coun
         {"INSERT INTO payment (journal, order_id, request, customer, card, counter, certificate, "
          "text, signature, reply) SELECT * FROM unnest(?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
          "ibbibibbbt", add_paid},
+        {"INSERT INTO admin_log (journal, who, approver, what, subject, key, refers) "
+         "SELECT a, b, c, d, e, nullif(f, ''), nullif(g, 0) FROM unnest(?, ?, ?, ?, ?, ?, ?) "
+         "AS w (a, b, c, d, e, f, g)",
+         "ittttti", add_ground},
         {"INSERT INTO chain (journal, salt, hash) SELECT * FROM unnest(?, ?, ?)", "ibb", add_chain},
     };
     enum cw_err err = CW_OK;

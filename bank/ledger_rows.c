@@ -107,6 +107,20 @@ static enum cw_err add_paid(struct ledger *l, const struct db_entry *e, struct s
     return db_run(l, err, st, why);
 }
 
+static enum cw_err add_ground(struct ledger *l, const struct db_entry *e, struct say *why)
+{
+    struct db_stmt *st;
+    const struct ledger_ground *g = e->ground;
+    if (g == NULL)
+        return CW_OK;
+    enum cw_err err =
+        db_prepare(l, &st, why,
+                   "INSERT INTO admin_log (journal, who, approver, what, subject, key, refers) "
+                   "VALUES (?, ?, ?, ?, ?, nullif(?, ''), nullif(?, 0))",
+                   "ittttti", e->id, g->who, g->approver, g->what, g->subject, g->key, g->refers);
+    return db_run(l, err, st, why);
+}
+
 static enum cw_err add_entry(struct ledger *l, const struct db_entry *e, struct say *why)
 {
     struct db_stmt *st;
@@ -117,6 +131,8 @@ static enum cw_err add_entry(struct ledger *l, const struct db_entry *e, struct 
         err = add_legs(l, e, why);
     if (err == CW_OK)
         err = add_paid(l, e, why);
+    if (err == CW_OK)
+        err = add_ground(l, e, why);
     if (err != CW_OK)
         return err;
     err = db_prepare(l, &st, why, "INSERT INTO chain (journal, salt, hash) VALUES (?, ?, ?)", "ibb",

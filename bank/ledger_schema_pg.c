@@ -166,5 +166,51 @@ static const char step_8[] =
     "CREATE TRIGGER event_stays BEFORE UPDATE OR DELETE ON event"
     "  FOR EACH ROW EXECUTE FUNCTION stays();";
 
-const char *const pg_steps[LEDGER_SCHEMA] = {NULL,   NULL,   NULL,  step_5_tables, step_5_triggers,
-                                             step_6, step_7, step_8};
+static const char step_9[] =
+    "ALTER TABLE journal DROP CONSTRAINT journal_kind_check;"
+    "ALTER TABLE journal ADD CONSTRAINT journal_kind_check CHECK (kind IN ('deposit', 'payment',"
+    "  'hold', 'capture', 'release', 'posting', 'reversal', 'admin'));"
+    "CREATE TABLE admin_log ("
+    "  journal BIGINT PRIMARY KEY REFERENCES journal (id),"
+    "  who TEXT NOT NULL CHECK (who <> ''), approver TEXT NOT NULL, what TEXT NOT NULL,"
+    "  subject TEXT NOT NULL, key TEXT UNIQUE, refers BIGINT REFERENCES journal (id),"
+    "  CHECK (approver <> who));"
+    "CREATE INDEX admin_log_refers ON admin_log (refers) WHERE refers IS NOT NULL;"
+    "CREATE TRIGGER admin_log_stays BEFORE UPDATE OR DELETE ON admin_log"
+    "  FOR EACH ROW EXECUTE FUNCTION stays();"
+    "CREATE TABLE hold ("
+    "  journal BIGINT PRIMARY KEY REFERENCES journal (id),"
+    "  account BIGINT NOT NULL REFERENCES account (id),"
+    "  payee BIGINT NOT NULL REFERENCES account (id), amount BIGINT NOT NULL CHECK (amount > 0),"
+    "  captured BIGINT NOT NULL DEFAULT 0, expiry BIGINT NOT NULL,"
+    "  state TEXT NOT NULL DEFAULT 'open'"
+    "    CHECK (state IN ('open', 'captured', 'voided', 'expired')),"
+    "  CHECK (payee <> account), CHECK (captured BETWEEN 0 AND amount));"
+    "CREATE INDEX hold_open ON hold (expiry) WHERE state = 'open';"
+    "CREATE TRIGGER hold_changes BEFORE UPDATE ON hold FOR EACH ROW"
+    "  WHEN (OLD.state <> 'open' OR NEW.journal <> OLD.journal OR NEW.account <> OLD.account"
+    "    OR NEW.payee <> OLD.payee OR NEW.amount <> OLD.amount OR NEW.expiry <> OLD.expiry"
+    "    OR NEW.captured < OLD.captured) EXECUTE FUNCTION stays();"
+    "CREATE TRIGGER hold_stays BEFORE DELETE ON hold FOR EACH ROW EXECUTE FUNCTION stays();"
+    "CREATE TABLE proposal ("
+    "  journal BIGINT PRIMARY KEY REFERENCES journal (id),"
+    "  payer BIGINT NOT NULL REFERENCES account (id),"
+    "  payee BIGINT NOT NULL REFERENCES account (id), amount BIGINT NOT NULL CHECK (amount > 0),"
+    "  reference TEXT NOT NULL, reverses BIGINT REFERENCES journal (id),"
+    "  expiry BIGINT NOT NULL, state TEXT NOT NULL DEFAULT 'pending'"
+    "    CHECK (state IN ('pending', 'approved', 'rejected', 'expired')),"
+    "  CHECK (payee <> payer));"
+    "CREATE INDEX proposal_pending ON proposal (expiry) WHERE state = 'pending';"
+    "CREATE TRIGGER proposal_changes BEFORE UPDATE ON proposal FOR EACH ROW"
+    "  WHEN (OLD.state <> 'pending' OR NEW.journal <> OLD.journal OR NEW.payer <> OLD.payer"
+    "    OR NEW.payee <> OLD.payee OR NEW.amount <> OLD.amount"
+    "    OR NEW.reference <> OLD.reference OR NEW.reverses IS DISTINCT FROM OLD.reverses"
+    "    OR NEW.expiry <> OLD.expiry) EXECUTE FUNCTION stays();"
+    "CREATE TRIGGER proposal_stays BEFORE DELETE ON proposal"
+    "  FOR EACH ROW EXECUTE FUNCTION stays();"
+    "CREATE TRIGGER admin_log_emptied BEFORE TRUNCATE ON admin_log EXECUTE FUNCTION stays();"
+    "CREATE TRIGGER hold_emptied BEFORE TRUNCATE ON hold EXECUTE FUNCTION stays();"
+    "CREATE TRIGGER proposal_emptied BEFORE TRUNCATE ON proposal EXECUTE FUNCTION stays();";
+
+const char *const pg_steps[LEDGER_SCHEMA] = {NULL,   NULL,   NULL,   step_5_tables, step_5_triggers,
+                                             step_6, step_7, step_8, step_9};

@@ -30,13 +30,19 @@ static const struct table {
     {"head_signer", "sha256, der", "bb", "sha256"},
 };
 
-/* The one table whose rows refer to entries: after them. */
-static const struct table heads = {"head", "journal, text, signature, signer", "ibbb", "journal"};
+/* Those whose rows refer to entries: after them. */
+static const struct table later[] = {
+    {"head", "journal, text, signature, signer", "ibbb", "journal"},
+    {"hold", "journal, account, payee, amount, captured, expiry, state", "iiiiiit", "journal"},
+    {"proposal", "journal, payer, payee, amount, reference, reverses, expiry, state", "iiiitiit",
+     "journal"},
+};
 
 struct transfer {
     struct ledger *from, *to;
     struct ledger_entry *entries; /* ENTRIES_AT_ONCE */
     struct ledger_payment *payments;
+    struct ledger_ground *grounds;
     size_t count;
     void (*progress)(void *ctx, int64_t done, int64_t total);
     void *ctx;
@@ -163,6 +169,10 @@ static enum cw_err take_entry(void *ctx, const struct ledger_entry *e, struct sa
         if ((p->reply = strdup(e->payment->reply)) == NULL)
             return say_fail(why, CW_ERR_SPACE, "out of memory");
     }
+    if (e->ground != NULL) {
+        x->grounds[x->count] = *e->ground;
+        x->entries[x->count].ground = &x->grounds[x->count];
+    }
     return ++x->count == ENTRIES_AT_ONCE ? flush(x, why) : CW_OK;
 }
 
@@ -170,7 +180,8 @@ static enum cw_err copy_entries(struct transfer *x, struct say *why)
 {
     x->entries = malloc(ENTRIES_AT_ONCE * sizeof *x->entries);
     x->payments = malloc(ENTRIES_AT_ONCE * sizeof *x->payments);
-    enum cw_err err = x->entries != NULL && x->payments != NULL
+    x->grounds = malloc(ENTRIES_AT_ONCE * sizeof *x->grounds);
+    enum cw_err err = x->entries != NULL && x->payments != NULL && x->grounds != NULL
                           ? ledger_entry_each(x->from, take_entry, x, why)
                           : say_fail(why, CW_ERR_SPACE, "out of memory");
     if (err == CW_OK && x->count > 0)
@@ -179,6 +190,7 @@ static enum cw_err copy_entries(struct transfer *x, struct say *why)
         free(x->payments[i].reply);
     free(x->entries);
     free(x->payments);
+    free(x->grounds);
     return err;
 }
 
@@ -198,7 +210,9 @@ static enum cw_err write_all(void *ctx, struct say *why)
         return err;
     x->total = rows.entries;
     err = copy_entries(x, why);
-    return err == CW_OK ? copy_table(x, &heads, why) : err;
+    for (size_t i = 0; i < sizeof later / sizeof *later && err == CW_OK; i++)
+        err = copy_table(x, &later[i], why);
+    return err;
 }
 
 static enum cw_err read_all(void *ctx, struct say *why)
@@ -253,5 +267,7 @@ enum cw_err ledger_close_books(struct ledger *l, struct say *why)
     enum cw_err err = close_table(l, "journal", why);
     for (size_t i = 0; i < sizeof tables / sizeof *tables && err == CW_OK; i++)
         err = close_table(l, tables[i].name, why);
-    return err == CW_OK ? close_table(l, heads.name, why) : err;
+    for (size_t i = 0; i < sizeof later / sizeof *later && err == CW_OK; i++)
+        err = close_table(l, later[i].name, why);
+    return err;
 }

@@ -5,12 +5,33 @@ import types
 from cardwire_lab import json_lines, wait_for
 
 # Takes from a ledger what the steps after the third have made (bank/ledger_schema.c).
-SCHEMA_3 = ("DROP TRIGGER IF EXISTS journal_chained; DROP TABLE head; DROP TABLE head_signer; DROP TABLE chain;"
+SCHEMA_3 = ("DROP TRIGGER IF EXISTS journal_chained; DROP TABLE admin_log; DROP TABLE hold; DROP TABLE proposal;"
+            "DROP TABLE head; DROP TABLE head_signer; DROP TABLE chain; DROP TABLE event; DROP TABLE payee_request;"
             "DROP TABLE revocation; DELETE FROM setting WHERE name = 'crl-number';"
             "ALTER TABLE account DROP COLUMN kind; ALTER TABLE account DROP COLUMN held;"
             "ALTER TABLE account DROP COLUMN floor; ALTER TABLE account DROP COLUMN frozen;"
-            "DROP TABLE event; DROP TABLE payee_request; PRAGMA user_version = 3;")
+            "PRAGMA user_version = 3;")
+# The log as well, whose lines are entries of the journal: those that remain move up.
+NO_LOG = ("CREATE TEMP TABLE moved AS SELECT id, row_number() OVER (ORDER BY id) AS now FROM journal WHERE kind <> 'admin';"
+          "DELETE FROM journal WHERE kind = 'admin';"
+          "UPDATE journal SET id = (SELECT now FROM moved WHERE moved.id = journal.id);"
+          "UPDATE posting SET journal = (SELECT now FROM moved WHERE id = journal);"
+          "UPDATE payment SET journal = (SELECT now FROM moved WHERE id = journal);")
 NAME = "bank.cardwire.test"  # the server name that cardwired writes to its cards
+
+
+def make_older(db, *statements):
+    """The ledger as a program of the third schema would have left it, which made no log; statements come before. No
+    trigger holds them up, and all of that schema are there again afterwards."""
+    triggers = db.execute("SELECT name, tbl_name, sql FROM sqlite_master WHERE type = 'trigger'").fetchall()
+    for name, _, _ in triggers:
+        db.execute(f"DROP TRIGGER {name}")
+    for statement in statements:
+        db.execute(statement)
+    db.executescript(NO_LOG + SCHEMA_3)
+    for name, table, text in triggers:
+        if table not in ("chain", "head", "head_signer", "admin_log", "hold", "proposal", "event", "payee_request", "revocation") and name != "journal_chained":
+            db.execute(text)
 
 
 def small_bank(lab, pin, kind="p256", options=(), init=(), serve=(), store=None, environment=None):

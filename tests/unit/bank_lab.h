@@ -28,6 +28,7 @@ struct lab_card {
 /* Takes from a ledger what the steps after the third have made (bank/ledger_schema.c). */
 #define LAB_SCHEMA_3                                                                               \
     "DROP TRIGGER IF EXISTS journal_chained;"                                                      \
+    "DROP TABLE admin_log; DROP TABLE hold; DROP TABLE proposal;"                                  \
     "DROP TABLE head; DROP TABLE head_signer; DROP TABLE chain;"                                   \
     "DROP TABLE revocation; DELETE FROM setting WHERE name = 'crl-number';"                        \
     "ALTER TABLE account DROP COLUMN kind; ALTER TABLE account DROP COLUMN held;"                  \
