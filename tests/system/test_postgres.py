@@ -69,10 +69,10 @@ def test_the_copy_is_a_file(bank):
 
 
 @pytest.mark.parametrize("statement, what", [
-    ("UPDATE posting SET amount = amount * 2 WHERE journal = 11", "entry 11: its hash does not fit"),
+    ("UPDATE posting SET amount = amount * 2 WHERE journal = 10", "entry 10: its hash does not fit"),
     ("DELETE FROM chain WHERE journal = (SELECT max(journal) FROM chain)", "it has no hash"),
     ("UPDATE account SET balance = balance + 100 WHERE id = 2", "holds"),
-    ("UPDATE payment SET text = decode('00', 'hex') WHERE journal = 11", "entry 11: its hash does not fit"),
+    ("UPDATE payment SET text = decode('00', 'hex') WHERE journal = 10", "entry 10: its hash does not fit"),
     ("DROP TRIGGER journal_stays ON journal", "tables, indexes and triggers are not those"),
     ("ALTER TABLE journal DISABLE TRIGGER journal_stays", "tables, indexes and triggers are not those"),
     ("CREATE OR REPLACE FUNCTION stays() RETURNS trigger LANGUAGE plpgsql AS $f$ BEGIN RETURN NEW; END $f$",
