@@ -225,9 +225,10 @@ static enum cw_err decide(struct ledger *l, int64_t id, enum ledger_payee_reques
                      "UPDATE payee_request SET status = ?, decided = ?, words = ? WHERE id = ?",
                      "titi", status_names[status], ledger_now(l), words, id);
     err = db_run(l, err, st, why);
-    return err == CW_OK && status == LEDGER_REQUEST_REFUSED
-               ? db_event_add(l, LEDGER_EVENT_PAYEE_REFUSED, r.card, &r.payee, words, why)
-               : err;
+    if (err != CW_OK || status != LEDGER_REQUEST_REFUSED) /* the list's change has its own line */
+        return err;
+    err = db_event_add(l, LEDGER_EVENT_PAYEE_REFUSED, r.card, &r.payee, words, why);
+    return err == CW_OK ? db_admin_card(l, "payee refuse", r.card, r.payee.account, why) : err;
 }
 
 enum cw_err ledger_payee_request_confirm(struct ledger *l, int64_t id, const char *words,

@@ -55,7 +55,9 @@ static enum cw_err revoke(struct ledger *l, const uint8_t serial[ORDER_SERIAL_LE
     if (err == CW_OK && card.status == LEDGER_CARD_TERMINATED)
         err = say_fail(why, CW_ERR_STATE,
                        "that card is terminated, and its certificates were revoked with it");
-    return err == CW_OK ? end_card(l, serial, reason, why) : err;
+    if (err == CW_OK)
+        err = end_card(l, serial, reason, why);
+    return err == CW_OK ? db_admin_card(l, "card revoke", serial, "", why) : err;
 }
 
 enum cw_err ledger_card_revoke(struct ledger *l, const uint8_t serial[ORDER_SERIAL_LEN],
@@ -82,7 +84,7 @@ static enum cw_err replace(struct ledger *l, const uint8_t serial[ORDER_SERIAL_L
         err = set_status(l, serial, active ? LEDGER_CARD_ACTIVE : LEDGER_CARD_PERSONALISED, why);
     if (err == CW_OK && before.status != LEDGER_CARD_TERMINATED)
         err = end_card(l, old, LEDGER_REASON_SUPERSEDED, why);
-    return err;
+    return err == CW_OK ? db_admin_card(l, "card replace", old, "", why) : err;
 }
 
 enum cw_err ledger_card_replace(struct ledger *l, const uint8_t serial[ORDER_SERIAL_LEN],
@@ -120,7 +122,7 @@ static enum cw_err renew(struct ledger *l, const uint8_t serial[ORDER_SERIAL_LEN
         if (err == CW_OK)
             err = db_certificate_add(l, &certs[i], why);
     }
-    return err;
+    return err == CW_OK ? db_admin_card(l, "card renew", serial, "", why) : err;
 }
 
 enum cw_err ledger_certificates_renew(struct ledger *l, const uint8_t serial[ORDER_SERIAL_LEN],

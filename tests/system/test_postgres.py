@@ -138,7 +138,7 @@ def test_migrate(server):
         for what in ("block", "unblock"):
             it.admin("card", what, it.serial)
         with sqlite3.connect(it.folder / "bank.db") as old:  # as if the holder had asked over the line
-            old.execute("INSERT INTO payee_request SELECT 1, serial, 'add', 'X', 'X', 0, 'open', 0, '' FROM card")
+            old.execute("INSERT INTO payee_request SELECT 1, serial, 'add', 'X', 'X', 0, 'open', 0, '' FROM card LIMIT 1")
             old.commit()
             rows = {name: old.execute(f"SELECT count(*) FROM {name}").fetchone()[0] for name, in old.execute(
                 "SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT LIKE 'sqlite_%'").fetchall()}
@@ -150,10 +150,10 @@ def test_migrate(server):
         assert done.returncode == 0, done.stderr
         assert json_lines(done.stdout)[-1]["head"] == before["head"]
         assert audit(it)[1] == before
+        assert {name: int(server.sql(f"SELECT count(*) FROM {name}", "moved")) for name in rows} == rows
         next_list = it.admin("crl", lab.folder / "crl.pem")
         assert (next_list["number"], next_list["certificates"]) == (listed["number"] + 1, listed["certificates"]) and listed["certificates"]
         assert server.sql("SELECT count(*) FROM certificate WHERE replaced IS NOT NULL", "moved") == "2"
-        assert {name: int(server.sql(f"SELECT count(*) FROM {name}", "moved")) for name in rows} == rows
         # the old server still has the file open: nothing is booked there any more
         code, said = it.cardwire(reader, "pay", "--to", it.payee, "--amount", "1.00", "--currency", "EUR", "--yes")
         assert code != 0, said
