@@ -82,7 +82,8 @@ CW_MUST_USE enum cw_err api_take(struct api *api, struct api_line *line,
                                  struct api_reply *reply);
 void api_commit(struct api *api, api_answer *answer);
 bool api_full(const struct api *api);
-/* `owner` is not there any more. Its order is booked all the same. */
+/* `owner` is not there any more. Its order is booked all the same, unless the server ends before.
+ */
 void api_leave(struct api *api, const void *owner);
 void api_reply_clear(struct api_reply *reply);
 /* Whether the path of `len` bytes is of that pattern, in which '*' stands for one segment: that is

@@ -77,6 +77,7 @@ static void look_back(const struct booking *b, struct booking_item *it)
             continue;
         if (memcmp(q->fields.id, o->fields.id, sizeof o->fields.id) == 0) {
             it->known = true;
+            it->twin = p;
             it->same = memcmp(q->request, o->request, sizeof o->request) == 0;
         } else if (memcmp(q->seal.serial, o->seal.serial, sizeof o->seal.serial) == 0 &&
                    q->seal.counter == o->seal.counter) {
@@ -134,6 +135,9 @@ static void undo_group(struct booking *b, size_t first, size_t end)
 {
     for (size_t i = first; i < end; i++) {
         struct ledger_request *r = b->items[i].request;
+        if (r->verdict == LEDGER_REPEATED && b->items[i].twin != NULL &&
+            b->items[i].twin >= &b->items[first])
+            r->verdict = LEDGER_LINKED; /* of one that is taken back here */
         if (r->verdict != LEDGER_BOOKED)
             continue;
         move(b, &b->items[i], -r->order->fields.amount);
@@ -291,7 +295,8 @@ static enum cw_err settle(struct ledger_request *requests, size_t count, enum db
         return err;
     /* Of the others nothing was written; one that was refused may come again. */
     for (size_t i = 0; i < count; i++)
-        if (leaves_unknown(&requests[i], fate) || requests[i].verdict == LEDGER_BOOKED)
+        if (leaves_unknown(&requests[i], fate) || requests[i].verdict == LEDGER_BOOKED ||
+            requests[i].verdict == LEDGER_CONFLICT) /* perhaps with one of these */
             requests[i].verdict = LEDGER_UNKNOWN;
     return CW_OK;
 }

@@ -54,8 +54,9 @@ struct booking_account {
 /* An order on its way. */
 struct booking_item {
     struct ledger_request *request;
-    bool known, same;  /* a payment of that order id is booked; of the same request */
-    bool counter_used; /* by another order of the card */
+    bool known, same;                /* a payment of that order id is booked; of the same request */
+    const struct booking_item *twin; /* of the same batch, which made it known; NULL: none */
+    bool counter_used;               /* by another order of the card */
     bool card_known;
     struct ledger_card card;
     size_t payer, payee; /* of the accounts */

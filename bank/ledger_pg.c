@@ -103,6 +103,7 @@ static void disconnect(struct pg_ledger *p)
     PQfinish(p->conn);
     p->conn = NULL;
     p->open = p->failed = false;
+    p->sent = 0; /* whose answers nobody will read any more */
     forget_statements(p);
 }
 
@@ -121,7 +122,9 @@ static enum cw_err check_server(struct pg_ledger *p, struct say *why)
     if (err == CW_OK && p->read_only)
         err = run(p, PG_READ_ONLY, why);
     PGresult *res = err == CW_OK ? PQexec(p->conn, "SHOW synchronous_commit") : NULL;
-    if (res != NULL && PQntuples(res) == 1 && strcmp(PQgetvalue(res, 0, 0), "off") == 0)
+    if (err == CW_OK && PQntuples(res) != 1)
+        err = pg_fail(p, res, why);
+    else if (err == CW_OK && strcmp(PQgetvalue(res, 0, 0), "off") == 0)
         err = say_fail(why, CW_ERR_STATE,
                        "the database %s acknowledges what is not on the disk yet: set "
                        "synchronous_commit to on, or higher",
@@ -210,6 +213,17 @@ static struct pg_kept *find_kept(struct pg_ledger *p, const char *sql)
     return NULL;
 }
 
+/* When there are too many, which texts of the moment make: begins again. */
+enum cw_err pg_statements_room(struct pg_ledger *p, size_t count, struct say *why)
+{
+    if (p->kept + count <= PG_KEPT_MAX)
+        return CW_OK;
+    enum cw_err err = run(p, "DEALLOCATE ALL", why);
+    if (err == CW_OK)
+        forget_statements(p);
+    return err;
+}
+
 enum cw_err pg_prepared(struct pg_ledger *p, const char *sql, const Oid *types, size_t count,
                         const char **name, struct say *why)
 {
@@ -218,11 +232,9 @@ enum cw_err pg_prepared(struct pg_ledger *p, const char *sql, const Oid *types, 
         *name = k->name;
         return CW_OK;
     }
-    enum cw_err err = pg_drain(p, why);           /* in a pipeline nothing is prepared */
-    if (err == CW_OK && p->kept == PG_KEPT_MAX) { /* texts of the moment: begin again */
-        err = run(p, "DEALLOCATE ALL", why);
-        forget_statements(p);
-    }
+    enum cw_err err = pg_drain(p, why); /* in a pipeline nothing is prepared */
+    if (err == CW_OK)
+        err = pg_statements_room(p, 1, why);
     if (err != CW_OK)
         return err;
     k = &p->statements[p->kept];
@@ -344,7 +356,11 @@ static enum cw_err commit(struct pg_ledger *p, enum db_fate *fate, struct say *w
     PGresult *res = pg_commit(p, &err, why);
     if (err !=
         CW_OK) { /* what was refused before took the commit with it; a silence tells nothing */
-        *fate = PQstatus(p->conn) == CONNECTION_OK ? DB_UNDONE : DB_UNKNOWN;
+        *fate =
+            (PQstatus(p->conn) == CONNECTION_OK && PQresultStatus(res) == PGRES_PIPELINE_ABORTED) ||
+                    commit_undone(p, res)
+                ? DB_UNDONE
+                : DB_UNKNOWN;
     } else if (PQresultStatus(res) != PGRES_COMMAND_OK) {
         *fate = commit_undone(p, res) ? DB_UNDONE : DB_UNKNOWN;
         err = pg_fail(p, res, why);

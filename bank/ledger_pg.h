@@ -49,6 +49,8 @@ struct pg_ledger *pg_of(struct ledger *l);
 enum cw_err pg_fail(struct pg_ledger *p, const PGresult *res, struct say *why);
 /* Connects, or connects anew when the connection was lost outside a transaction. */
 CW_MUST_USE enum cw_err pg_connect(struct pg_ledger *p, struct say *why);
+/* Room for so many more prepared statements; forgets all when there is none. Not in a pipeline. */
+CW_MUST_USE enum cw_err pg_statements_room(struct pg_ledger *p, size_t count, struct say *why);
 /* The name of a prepared statement of that text, with values of those types. */
 CW_MUST_USE enum cw_err pg_prepared(struct pg_ledger *p, const char *sql, const Oid *types,
                                     size_t count, const char **name, struct say *why);

@@ -298,11 +298,13 @@ static enum cw_err take_all(struct pg_ledger *p, PGresult *res[ANSWERS], struct 
     };
     enum cw_err err = CW_OK;
     for (size_t i = 0; i < ANSWERS; i++) {
-        struct db_stmt *st = take[i] != NULL && err == CW_OK ? pg_answer(p, res[i]) : NULL;
-        if (st != NULL)
-            err = take[i](st, b, why);
-        else
+        struct db_stmt *st = NULL;
+        if (take[i] == NULL || err != CW_OK)
             PQclear(res[i]);
+        else if ((st = pg_answer(p, res[i])) == NULL) /* which has cleared it */
+            err = say_fail(why, CW_ERR_SPACE, "out of memory");
+        else
+            err = take[i](st, b, why);
         db_done(&st);
     }
     return err;
@@ -335,7 +337,8 @@ static void ask(struct job jobs[ANSWERS], const struct booking *b)
 static enum cw_err ask_all(struct pg_ledger *p, struct job jobs[ANSWERS], PGresult *res[ANSWERS],
                            struct say *why)
 {
-    enum cw_err err = CW_OK;
+    /* None of the names may be given to another statement before all are sent. */
+    enum cw_err err = pg_statements_room(p, ANSWERS, why);
     for (size_t i = ACCOUNTS; i < ANSWERS && err == CW_OK; i++)
         err = job_prepare(p, &jobs[i], why);
     if (err == CW_OK)

@@ -202,6 +202,8 @@ static enum cw_err reply_refusal(enum ledger_verdict verdict, const struct ledge
         [LEDGER_FUNDS] = {"funds", "The account does not hold that much."},
         [LEDGER_FROZEN] = {"account-frozen", "One of the accounts is frozen; ask your bank."},
     };
+    _Static_assert(sizeof refusals / sizeof refusals[0] == LEDGER_LINKED,
+                   "no route books linked orders yet");
     if (verdict == LEDGER_PAYEE_UNKNOWN && account_number_check(o->fields.payee) != CW_OK)
         return api_reply_problem(reply, "payee-unknown",
                                  "The payee's account number is mistyped: its check digits do not "

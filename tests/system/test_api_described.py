@@ -151,10 +151,13 @@ def many_transactions(world):
     with table_gone(world, "posting"):
         db.execute("CREATE TABLE posting AS SELECT * FROM hidden")
         db.execute("WITH RECURSIVE n (i) AS (SELECT 2 UNION ALL SELECT i + 1 FROM n WHERE i <= 1001) INSERT INTO posting "
-                   "SELECT journal, i, account, amount, balance FROM hidden, n WHERE journal = 1 AND amount > 0")
-        yield
-        db.execute("DROP TABLE posting")
-    db.close()
+                   "SELECT journal, i, account, amount, balance FROM hidden, n "
+                   "WHERE journal = (SELECT min(journal) FROM hidden) AND amount > 0")
+        try:
+            yield
+        finally:
+            db.execute("DROP TABLE posting")
+            db.close()
 
 
 def payments(world, call):
