@@ -44,57 +44,63 @@ static enum cw_err print_audit(const struct cli_args *args, const struct audit_r
     return CW_OK;
 }
 
-enum cw_err commands_audit(const struct cli_args *args, struct say *why)
+/* What a command does with all books. */
+typedef enum cw_err over_books(struct bank *bank, const struct cli_args *args,
+                               const struct audit_options *options, struct audit_result *out,
+                               struct say *why);
+
+/* Opens the bank, shows progress to people, and prints what the audit found at the end of it. */
+static enum cw_err run(const struct cli_args *args, over_books *act, const struct audit_head *noted,
+                       const char *folder, struct say *why)
 {
     struct bank *bank = NULL;
-    struct audit_head noted;
     struct audit_result r;
     int shown = -1;
-    struct audit_options o = {.ctx = &shown};
-    enum cw_err err = CW_OK;
-    if (isatty(STDERR_FILENO))
-        o.progress = show_progress;
-    if (args->head != NULL) {
-        err = audit_head_parse(args->head, &noted, why);
-        o.noted = &noted;
-    }
+    const struct audit_options o = {
+        .noted = noted, .progress = isatty(STDERR_FILENO) ? show_progress : NULL, .ctx = &shown};
+    enum cw_err err = commands_bank_open(args, &bank, why);
     if (err == CW_OK)
-        err = commands_bank_open(args, &bank, why);
-    if (err == CW_OK)
-        err = audit_run(bank, &o, &r, why);
+        err = act(bank, args, &o, &r, why);
     bank_free(&bank);
     end_progress(shown);
-    if (err != CW_OK)
-        return err;
-    return print_audit(args, &r, NULL, why);
+    return err == CW_OK ? print_audit(args, &r, folder, why) : err;
+}
+
+static enum cw_err audit(struct bank *bank, const struct cli_args *args,
+                         const struct audit_options *options, struct audit_result *out,
+                         struct say *why)
+{
+    (void)args;
+    return audit_run(bank, options, out, why);
+}
+
+enum cw_err commands_audit(const struct cli_args *args, struct say *why)
+{
+    struct audit_head noted;
+    enum cw_err err = args->head != NULL ? audit_head_parse(args->head, &noted, why) : CW_OK;
+    return err == CW_OK ? run(args, audit, args->head != NULL ? &noted : NULL, NULL, why) : err;
+}
+
+static enum cw_err backup(struct bank *bank, const struct cli_args *args,
+                          const struct audit_options *options, struct audit_result *out,
+                          struct say *why)
+{
+    return backup_run(bank, args->word, options, out, why);
 }
 
 enum cw_err commands_backup(const struct cli_args *args, struct say *why)
 {
-    struct bank *bank = NULL;
-    struct audit_result r;
-    int shown = -1;
-    const struct audit_options o = {.progress = isatty(STDERR_FILENO) ? show_progress : NULL,
-                                    .ctx = &shown};
-    enum cw_err err = commands_bank_open(args, &bank, why);
-    if (err == CW_OK)
-        err = backup_run(bank, args->word, &o, &r, why);
-    bank_free(&bank);
-    end_progress(shown);
-    return err == CW_OK ? print_audit(args, &r, args->word, why) : err;
+    return run(args, backup, NULL, args->word, why);
+}
+
+static enum cw_err migrate(struct bank *bank, const struct cli_args *args,
+                           const struct audit_options *options, struct audit_result *out,
+                           struct say *why)
+{
+    return migrate_run(bank, args->store, options, out, why);
 }
 
 enum cw_err commands_migrate(const struct cli_args *args, struct say *why)
 {
-    struct bank *bank = NULL;
-    struct audit_result r;
-    int shown = -1;
-    const struct audit_options o = {.progress = isatty(STDERR_FILENO) ? show_progress : NULL,
-                                    .ctx = &shown};
-    enum cw_err err = commands_bank_open(args, &bank, why);
-    if (err == CW_OK)
-        err = migrate_run(bank, args->store, &o, &r, why);
-    bank_free(&bank);
-    end_progress(shown);
-    return err == CW_OK ? print_audit(args, &r, NULL, why) : err;
+    return run(args, migrate, NULL, NULL, why);
 }
