@@ -41,12 +41,8 @@ static enum cw_err move_legs(struct ledger *l, const struct db_leg *legs, size_t
         err = move_leg(l, &legs[i], &a, why);
         if (err == CW_OK)
             err = l->engine->balances(l, &a, 1, why);
-        out[i] = (struct ledger_leg){.customer = a.customer,
-                                     .account = a.row,
-                                     .amount = legs[i].amount,
-                                     .balance = a.balance};
-        memcpy(out[i].number, a.number, sizeof out[i].number);
-        memcpy(out[i].currency, a.currency, sizeof out[i].currency);
+        out[i] = booking_leg(&a, legs[i].amount);
+        out[i].balance = a.balance;
     }
     return err;
 }

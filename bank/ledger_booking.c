@@ -165,7 +165,7 @@ static void judge_group(struct booking *b, size_t first, size_t end)
         undo_group(b, first, end);
 }
 
-static struct ledger_leg leg_of(const struct booking_account *a, int64_t amount)
+struct ledger_leg booking_leg(const struct booking_account *a, int64_t amount)
 {
     struct ledger_leg leg = {.customer = a->customer, .account = a->row, .amount = amount};
     memcpy(leg.number, a->number, sizeof leg.number);
@@ -180,8 +180,8 @@ static enum cw_err make_entry(struct booking *b, struct booking_item *it, int64_
     struct ledger_request *r = it->request;
     const struct ledger_order *o = r->order;
     struct booking_account *payer = &b->accounts[it->payer], *payee = &b->accounts[it->payee];
-    it->legs[0] = leg_of(payer, -o->fields.amount);
-    it->legs[1] = leg_of(payee, o->fields.amount);
+    it->legs[0] = booking_leg(payer, -o->fields.amount);
+    it->legs[1] = booking_leg(payee, o->fields.amount);
     it->legs[0].balance = payer->balance -= o->fields.amount;
     it->legs[1].balance = payee->balance += o->fields.amount;
     payer->changed = payee->changed = true;

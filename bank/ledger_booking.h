@@ -74,6 +74,9 @@ struct booking {
     size_t entry_count;
 };
 
+/* What `amount` does to the account as it is; the balance after it is not in it. */
+struct ledger_leg booking_leg(const struct booking_account *a, int64_t amount);
+
 /* Decides each order in its turn, as if those before it had been booked: sets the verdicts, moves
  * the balances, makes the entries. CW_ERR_SPACE, CW_ERR_CRYPTO. */
 CW_MUST_USE enum cw_err booking_judge(struct booking *b, int64_t now, ledger_reply_make *make,
