@@ -13,11 +13,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
-#define TIMEOUT_SECONDS 30
-#define HEADERS_MAX     8192
-#define BODY_MAX        1024
+#define HEADERS_MAX 8192
+#define BODY_MAX    1024
 
 struct server {
     struct dashboard *dashboard;
@@ -61,26 +59,12 @@ static void on_signal(evutil_socket_t fd, short what, void *arg)
     event_base_loopbreak(arg);
 }
 
-static enum cw_err make_http(struct server *s, int fd, struct say *why)
-{
-    s->http = evhttp_new(s->base);
-    if (s->http == NULL || evhttp_accept_socket_with_handle(s->http, fd) == NULL) {
-        close(fd);
-        return say_fail(why, CW_ERR_SPACE, "out of memory");
-    }
-    evhttp_set_gencb(s->http, on_request, s);
-    evhttp_set_timeout(s->http, TIMEOUT_SECONDS);
-    evhttp_set_max_headers_size(s->http, HEADERS_MAX);
-    evhttp_set_max_body_size(s->http, BODY_MAX);
-    evhttp_set_allowed_methods(s->http, EVHTTP_REQ_GET | EVHTTP_REQ_HEAD);
-    return CW_OK;
-}
-
 static enum cw_err run(struct server *s, const struct dashboard_options *o, struct say *why)
 {
     int fd = -1;
     unsigned port = 0;
     const struct listen_at at = {o->listen, "listen", true};
+    const struct http_limits limits = {EVHTTP_REQ_GET | EVHTTP_REQ_HEAD, HEADERS_MAX, BODY_MAX};
     struct event *events[] = {
         evsignal_new(s->base, SIGTERM, on_signal, s->base),
         evsignal_new(s->base, SIGINT, on_signal, s->base),
@@ -88,7 +72,7 @@ static enum cw_err run(struct server *s, const struct dashboard_options *o, stru
     const size_t count = sizeof events / sizeof events[0];
     enum cw_err err = listen_on(&at, &fd, &port, why);
     if (err == CW_OK)
-        err = make_http(s, fd, why);
+        err = http_start(s->base, fd, &limits, on_request, s, &s->http, why);
     for (size_t i = 0; i < count && err == CW_OK; i++)
         if (events[i] == NULL || event_add(events[i], NULL) != 0)
             err = say_fail(why, CW_ERR_IO, "cannot wait for signals");

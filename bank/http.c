@@ -5,6 +5,26 @@
 #include <stdio.h>
 #include <string.h>
 #include <strings.h>
+#include <unistd.h>
+
+#define TIMEOUT_SECONDS 30
+
+enum cw_err http_start(struct event_base *base, int fd, const struct http_limits *limits,
+                       void (*answer)(struct evhttp_request *req, void *ctx), void *ctx,
+                       struct evhttp **out, struct say *why)
+{
+    struct evhttp *http = *out = evhttp_new(base);
+    if (http == NULL || evhttp_accept_socket_with_handle(http, fd) == NULL) {
+        close(fd);
+        return say_fail(why, CW_ERR_SPACE, "out of memory");
+    }
+    evhttp_set_gencb(http, answer, ctx);
+    evhttp_set_timeout(http, TIMEOUT_SECONDS);
+    evhttp_set_max_headers_size(http, (ev_ssize_t)limits->headers_max);
+    evhttp_set_max_body_size(http, (ev_ssize_t)limits->body_max);
+    evhttp_set_allowed_methods(http, (ev_uint16_t)limits->methods);
+    return CW_OK;
+}
 
 void http_reply(struct evhttp_request *req, const struct api_reply *reply)
 {

@@ -9,10 +9,8 @@
 #include <event2/http.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
-#define TIMEOUT_SECONDS 30
-#define HEADERS_MAX     (3 * BASE64_LEN(OCSP_REQUEST_MAX) + 2048) /* a request in the path, escaped */
+#define HEADERS_MAX (3 * BASE64_LEN(OCSP_REQUEST_MAX) + 2048) /* a request in the path, escaped */
 
 struct ocspd {
     struct ocsp *ocsp;
@@ -60,28 +58,22 @@ enum cw_err ocspd_new(struct event_base *base, struct bank *bank,
     int fd = -1;
     unsigned port = 0;
     const struct listen_at at = {options->listen, "ocsp", true};
+    const struct http_limits limits = {EVHTTP_REQ_GET | EVHTTP_REQ_POST, HEADERS_MAX,
+                                       2 * OCSP_REQUEST_MAX /* so that a larger one is answered */};
     struct ocspd *d = calloc(1, sizeof *d);
     if (d == NULL)
         return say_fail(why, CW_ERR_SPACE, "out of memory");
     enum cw_err err = ocsp_new(bank, &d->ocsp, why);
     if (err == CW_OK)
         err = listen_on(&at, &fd, &port, why);
-    if (err == CW_OK && ((d->http = evhttp_new(base)) == NULL ||
-                         evhttp_accept_socket_with_handle(d->http, fd) == NULL)) {
-        close(fd);
-        err = say_fail(why, CW_ERR_SPACE, "out of memory");
-    }
+    if (err == CW_OK)
+        err = http_start(base, fd, &limits, on_request, d, &d->http, why);
     if (err == CW_OK)
         err = listen_port_tell(options->port_file, port, why);
     if (err != CW_OK) {
         ocspd_free(&d);
         return err;
     }
-    evhttp_set_gencb(d->http, on_request, d);
-    evhttp_set_timeout(d->http, TIMEOUT_SECONDS);
-    evhttp_set_max_headers_size(d->http, HEADERS_MAX);
-    evhttp_set_max_body_size(d->http, 2 * OCSP_REQUEST_MAX); /* so that a larger one is answered */
-    evhttp_set_allowed_methods(d->http, EVHTTP_REQ_GET | EVHTTP_REQ_POST);
     *out = d;
     return CW_OK;
 }

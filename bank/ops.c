@@ -9,11 +9,9 @@
 #include <event2/http.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
-#define TIMEOUT_SECONDS 30
-#define HEADERS_MAX     8192
-#define BODY_MAX        1024
+#define HEADERS_MAX 8192
+#define BODY_MAX    1024
 
 struct ops {
     struct bank *bank;
@@ -137,23 +135,16 @@ enum cw_err ops_new(struct event_base *base, struct bank *bank, struct metrics *
     o->bank = bank;
     o->metrics = metrics;
     o->anywhere = options->anywhere;
+    const struct http_limits limits = {EVHTTP_REQ_GET, HEADERS_MAX, BODY_MAX};
     enum cw_err err = listen_on(&at, &fd, &port, why);
-    if (err == CW_OK && ((o->http = evhttp_new(base)) == NULL ||
-                         evhttp_accept_socket_with_handle(o->http, fd) == NULL)) {
-        close(fd);
-        err = say_fail(why, CW_ERR_SPACE, "out of memory");
-    }
+    if (err == CW_OK)
+        err = http_start(base, fd, &limits, on_request, o, &o->http, why);
     if (err == CW_OK)
         err = listen_port_tell(options->port_file, port, why);
     if (err != CW_OK) {
         ops_free(&o);
         return err;
     }
-    evhttp_set_gencb(o->http, on_request, o);
-    evhttp_set_timeout(o->http, TIMEOUT_SECONDS);
-    evhttp_set_max_headers_size(o->http, HEADERS_MAX);
-    evhttp_set_max_body_size(o->http, BODY_MAX);
-    evhttp_set_allowed_methods(o->http, EVHTTP_REQ_GET);
     *out = o;
     return CW_OK;
 }
